@@ -1,0 +1,8 @@
+"""`python -m usage_cost_mcp`: the same as the `usage-cost-mcp` command."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,10 @@
+"""The Admin API of Anthropic: the usage and cost reports, and the lists that give their ids names.
+
+Source: https://platform.claude.com/docs/en/api/admin
+"""
+
+from .client import AdminApi
+from .directory import ApiDirectory
+from .reports import ReportReader
+
+__all__ = ["AdminApi", "ApiDirectory", "ReportReader"]

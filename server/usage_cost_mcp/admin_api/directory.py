@@ -1,0 +1,94 @@
+"""The names behind the ids: workspaces, API keys, members, and the organization itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cachetools import TTLCache
+from pydantic import TypeAdapter
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.errors import UpstreamError
+from usage_cost_mcp.flights import Flights
+from usage_cost_mcp.names import Name, Names
+
+from .client import AdminApi
+from .paging import following, walk
+from .sanitise import sanitised
+from .wire import API_KEYS, ORGANIZATION, USERS, WORKSPACES, ApiKey, ListPage, User, Workspace, read
+
+LIST_LIMIT = 1000
+SECONDS_KEPT = 600.0
+"""How long names are kept, in seconds: a renamed workspace shows its new name after ten minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    path: str
+    page: TypeAdapter[ListPage[Any]]
+    name: Callable[[Any], Name]
+    params: tuple[tuple[str, str | int], ...] = ()
+
+
+def _workspace(workspace: Workspace) -> Name:
+    return Name(sanitised(workspace.name) or workspace.id, archived=workspace.archived_at is not None)
+
+
+def _api_key(key: ApiKey) -> Name:
+    return Name(sanitised(key.name) or key.id, archived=key.status in {"archived", "expired"})
+
+
+def _user(user: User) -> Name:
+    return Name(sanitised(user.name or user.email or "") or user.id)
+
+
+_LISTS = {
+    "workspace_id": _List("/v1/organizations/workspaces", WORKSPACES, _workspace, (("include_archived", "true"),)),
+    "api_key_id": _List("/v1/organizations/api_keys", API_KEYS, _api_key),
+    "account_id": _List("/v1/organizations/users", USERS, _user),
+}
+
+
+class ApiDirectory:
+    """Looks names up once and keeps them for a while."""
+
+    def __init__(self, api: AdminApi, clock: Clock) -> None:
+        self._api = api
+        self._kept: TTLCache[str, Names] = TTLCache(len(_LISTS), SECONDS_KEPT, timer=clock.monotonic)
+        self._flights: Flights[str, Names] = Flights()
+
+    async def names(self, dimension: str, call: Call) -> Names | None:
+        """The names of all values of a dimension; None when the list cannot be read.
+
+        A failed look-up never fails an answer: the ids are still true.
+        """
+        if (kept := self._kept.get(dimension)) is not None:
+            return kept
+        flight = self._flights.find(dimension) or self._flights.start([dimension], self._read(dimension, call))
+        try:
+            return await flight.landing()
+        except UpstreamError:
+            return None
+
+    async def organization(self, call: Call) -> tuple[str, str]:
+        """The id and the name of the organization that the key belongs to."""
+        path = "/v1/organizations/me"
+        found = read(ORGANIZATION, await self._api.get(path, [], call), path)
+        return sanitised(found.id), sanitised(found.name)
+
+    async def _read(self, dimension: str, call: Call) -> Names:
+        source = _LISTS[dimension]
+
+        async def page(after: str | None) -> ListPage[Any]:
+            params = [("limit", LIST_LIMIT), *source.params, *([("after_id", after)] if after else [])]
+            return read(source.page, await self._api.get(source.path, params, call), source.path)
+
+        def next_token(page: ListPage[Any]) -> str | None:
+            return following(page.last_id, source.path, has_more=page.has_more)
+
+        names: dict[str, Name] = {}
+        async for each in walk(page, next_token, source.path):
+            names |= {sanitised(item.id): source.name(item) for item in each.data}
+        self._kept[dimension] = names
+        return names

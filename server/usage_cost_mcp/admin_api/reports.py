@@ -1,0 +1,113 @@
+"""The two reports, read window by window into the rows of whole days."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
+from usage_cost_mcp.errors import ContractError
+from usage_cost_mcp.ledger import STEP, Window
+from usage_cost_mcp.rows import DayRows, Row
+
+from .client import AdminApi
+from .paging import following, walk
+from .wire import COST_PAGE, USAGE_PAGE, Bucket, ReportPage, cost_rows, read, usage_rows
+
+LIMITS: Mapping[Width, int] = {"1d": 31, "1h": 168, "1m": 1440}
+"""The most buckets that one page may hold."""
+
+FAST_MODE_BETA = {"anthropic-beta": "fast-mode-2026-02-01"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    path: str
+    page: TypeAdapter[ReportPage[Any]]
+    rows: Callable[[Iterable[Any], Sequence[str]], list[Row]]
+
+
+_ENDPOINTS = {
+    USAGE.name: _Endpoint("/v1/organizations/usage_report/messages", USAGE_PAGE, usage_rows),
+    SPEND.name: _Endpoint("/v1/organizations/cost_report", COST_PAGE, cost_rows),
+}
+
+_COST_GROUPINGS = ("workspace_id", "description")
+"""All that the cost report can be grouped by; it then fills in model, tier and the rest by itself."""
+
+
+class ReportReader:
+    """Reads report rows over the Admin API."""
+
+    def __init__(self, api: AdminApi, clock: Clock) -> None:
+        self._api = api
+        self._clock = clock
+
+    async def fetch(
+        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: Call
+    ) -> list[DayRows]:
+        """Every day that the window touches.
+
+        Raises:
+            UpstreamError: When any page fails; the pages before it are dropped.
+        """
+        endpoint = _ENDPOINTS[report.name]
+        groupings = _COST_GROUPINGS if report is SPEND else dimensions
+        query: list[tuple[str, str | int]] = [
+            ("starting_at", _rfc3339(window.start)),
+            ("ending_at", _rfc3339(window.end)),
+            ("bucket_width", width),
+            ("limit", LIMITS[width]),
+            *(("group_by[]", dimension) for dimension in groupings),
+        ]
+        headers = FAST_MODE_BETA if "speed" in groupings else {}
+
+        async def page(token: str | None) -> ReportPage[Any]:
+            paged = [*query, ("page", token)] if token else query
+            return read(endpoint.page, await self._api.get(endpoint.path, paged, call, headers), endpoint.path)
+
+        buckets = _Buckets(window, width, endpoint.path)
+        fetched_at = self._clock.now()
+        async for each in walk(page, lambda page: _next(page, endpoint.path), endpoint.path):
+            for bucket in each.data:
+                buckets.add(bucket, endpoint.rows(bucket.results, dimensions))
+        return buckets.days(tuple(dimensions), fetched_at)
+
+
+def _next(page: ReportPage[Any], path: str) -> str | None:
+    return following(page.next_page, path, has_more=page.has_more)
+
+
+def _rfc3339(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+class _Buckets:
+    """The buckets of one window, each at its place and only once."""
+
+    def __init__(self, window: Window, width: Width, path: str) -> None:
+        self._window = window
+        self._step = STEP[width]
+        self._path = path
+        self._rows: dict[date, dict[int, list[Row]]] = {}
+
+    def add(self, bucket: Bucket[Any], rows: list[Row]) -> None:
+        start = bucket.starting_at.astimezone(self._window.start.tzinfo)
+        aligned = (start - self._window.start) % self._step
+        if aligned or bucket.ending_at - start != self._step:
+            raise ContractError(f"{self._path} sent a bucket of another width than asked for. No number is given.")
+        if not self._window.start <= start < self._window.end:
+            raise ContractError(f"{self._path} sent a bucket outside the days asked for. No number is given.")
+        minute = start.hour * 60 + start.minute
+        if self._rows.setdefault(start.date(), {}).setdefault(minute, rows) != rows:
+            raise ContractError(f"{self._path} sent the same bucket twice, with different rows. No number is given.")
+
+    def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:
+        return [
+            DayRows(day, dimensions, self._rows.get(day, {}), fetched_at, reported=day in self._rows)
+            for day in self._window.days
+        ]

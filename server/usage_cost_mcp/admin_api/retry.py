@@ -1,0 +1,72 @@
+"""When to try again, and how long to wait before it. Pure: no clock, no randomness of its own."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+ATTEMPTS = 4
+"""How often one request is sent at most."""
+
+TOO_MANY_REQUESTS = 429
+_RETRIED = frozenset({408, 409, TOO_MANY_REQUESTS})
+_SERVER_ERRORS = 500
+
+_RATE_LIMIT_WAITS = (5.0, 15.0, 30.0)
+"""Seconds to wait after a 429 that does not say how long; the limit is counted per minute."""
+
+_FIRST_BACKOFF = 0.5
+_LONGEST_BACKOFF = 8.0
+
+
+def may_retry(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether trying again can help. `x-should-retry` from upstream overrides the table."""
+    told = headers.get("x-should-retry")
+    if told in {"true", "false"}:
+        return told == "true"
+    return status in _RETRIED or status >= _SERVER_ERRORS
+
+
+def told_to_wait(headers: Mapping[str, str], now: datetime) -> float | None:
+    """The seconds that upstream asks to wait, or None when it does not say.
+
+    The report endpoints send no Retry-After with a 429; `anthropic-ratelimit-requests-reset` is there instead.
+    """
+    asked = [
+        _finite(headers.get("retry-after-ms"), 1000),
+        _finite(headers.get("retry-after"), 1),
+        _until(headers.get("retry-after"), parsedate_to_datetime, now),
+        _until(headers.get("anthropic-ratelimit-requests-reset"), datetime.fromisoformat, now),
+    ]
+    return next((seconds for seconds in asked if seconds is not None), None)
+
+
+def _finite(value: str | None, per_second: float) -> float | None:
+    try:
+        seconds = float(value or "") / per_second
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _until(value: str | None, parse: Callable[[str], datetime], now: datetime) -> float | None:
+    try:
+        moment = parse(value or "")
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def backoff(status: int | None, attempt: int, chance: float) -> float:
+    """The seconds to wait when upstream does not say.
+
+    Args:
+        status: Of the response, None when there was none.
+        attempt: How many have failed, from 1.
+        chance: A random number from 0 to 1, so that callers do not come back all at once.
+    """
+    if status == TOO_MANY_REQUESTS:
+        return _RATE_LIMIT_WAITS[min(attempt, len(_RATE_LIMIT_WAITS)) - 1] + chance
+    return chance * min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**attempt)

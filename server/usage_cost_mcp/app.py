@@ -1,0 +1,57 @@
+"""The composition root: everything is made and wired here, and nowhere else."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from mcp.server import MCPServer
+
+from .admin_api import AdminApi, ApiDirectory, ReportReader
+from .clock import Clock, SystemClock
+from .ledger import Ledger
+from .reports.desk import Desk
+from .settings import Settings
+from .tools.catalogue import INSTRUCTIONS, all_tools
+from .tools.results import Service
+
+NAME = "usage-cost-mcp"
+
+
+def build_desk(settings: Settings, api: AdminApi, clock: Clock) -> Desk:
+    """What the reports work with, on top of the Admin API."""
+    return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
+
+
+def build_server(settings: Settings, clock: Clock | None = None) -> MCPServer[Service]:
+    """A server that is ready to run over any transport; it sends nothing before the first question.
+
+    Args:
+        settings: Where to ask, with which key, how long answers may be.
+        clock: The source of time; the machine's own by default.
+    """
+    clock = clock or SystemClock()
+    api = AdminApi(settings, clock)
+    service = Service(
+        desk=build_desk(settings, api, clock),
+        version=version(NAME),
+        key_source=settings.key_source,
+        max_answer_characters=settings.max_answer_characters,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_server: MCPServer[Any]) -> AsyncGenerator[Service]:
+        try:
+            yield service
+        finally:
+            await api.aclose()
+
+    return MCPServer(
+        NAME,
+        title="Claude usage and cost",
+        version=service.version,
+        instructions=INSTRUCTIONS,
+        tools=all_tools(),
+        lifespan=lifespan,
+        log_level=settings.log_level,
+    )

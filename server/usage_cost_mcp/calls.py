@@ -1,0 +1,28 @@
+"""One call of a tool, as it travels down to the wire: how long it may take, what it cost, how far it is."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+CALL_SECONDS = 50.0
+"""The longest that a tool call may take; some hosts give up at 60."""
+
+Progress = Callable[[float, float], Awaitable[None]]
+
+
+async def silent(_done: float, _total: float) -> None:
+    """The progress of a call that nobody watches."""
+
+
+@dataclass(slots=True)
+class Call:
+    """What a tool call hands down.
+
+    Attributes:
+        deadline: When it must be over, in seconds of the monotonic clock.
+        progress: Told how many of how many windows have arrived.
+        requests: How many requests were sent upstream for this call so far.
+    """
+
+    deadline: float
+    progress: Progress = field(default=silent)
+    requests: int = 0

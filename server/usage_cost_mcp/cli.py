@@ -1,0 +1,146 @@
+"""The command line: environment in, exit status out.
+
+Exit status: 0 when all went well, 1 when a tool or a check failed, 2 when the settings or the arguments are wrong.
+"""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+from .errors import ConfigurationError
+from .settings import Settings
+
+CALL_HELP = """\
+values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{"model": ["claude-opus-4-6"]}'
+example: usage-cost-mcp call get_spend period=last_month group_by=model
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command."""
+    arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may have no block characters
+            stream.reconfigure(errors="replace")
+    try:
+        return arguments.run(arguments)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="usage-cost-mcp", description="Ask where your Claude API spend goes.")
+    parser.add_argument("--version", action="version", version=version("usage-cost-mcp"))
+    parser.set_defaults(run=_serve, demo=False)
+    commands = parser.add_subparsers(title="commands", metavar="")
+
+    serve = commands.add_parser("serve", help="MCP over stdio: what hosts start (the default)")
+    serve.set_defaults(run=_serve)
+    demo = commands.add_parser("demo", help="ask an embedded demo organization the main questions; needs no key")
+    demo.set_defaults(run=_demo)
+    call = commands.add_parser(
+        "call",
+        help="one tool call from the shell",
+        epilog=CALL_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    call.add_argument("tool", help="get_spend, get_token_usage, cache_hit_ratio, list_dimension_values, get_status")
+    call.add_argument("arguments", nargs="*", metavar="name=value", help="the tool's arguments")
+    call.add_argument("--json", action="store_true", help="print the structured answer alone")
+    call.set_defaults(run=_call)
+    doctor = commands.add_parser("doctor", help="check key, connection, permissions, clock and data")
+    doctor.set_defaults(run=_doctor)
+    for command in (serve, call, doctor):
+        command.add_argument(
+            "--demo", action="store_true", help="on the embedded demo organization; no key, no network"
+        )
+    return parser
+
+
+@contextmanager
+def _settings(*, demo: bool) -> Generator[Settings]:
+    """The settings from the environment, or those of a demo organization that lives as long as the block."""
+    if not demo:
+        yield Settings.from_environ(os.environ)
+        return
+    from datetime import UTC, datetime
+
+    from .demo import DemoApi, serve_on_loopback
+
+    with serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as base_url:
+        yield Settings.for_demo(os.environ, base_url)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    with _settings(demo=arguments.demo) as settings:
+        from .app import build_server
+
+        build_server(settings).run("stdio")
+    return 0
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    given = dict(_pairs(arguments.arguments))
+    with _settings(demo=arguments.demo) as settings:
+        unbounded = settings.model_copy(update={"max_answer_characters": None})
+        return asyncio.run(_call_tool(unbounded, arguments.tool, given, as_json=arguments.json))
+
+
+def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigurationError(f"{word!r} is not name=value, such as period=last_month.")
+        try:
+            yield name, json.loads(value) if value.startswith(("{", "[")) else value
+        except ValueError:
+            raise ConfigurationError(f"{name} is not valid JSON: {value}") from None
+
+
+async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], *, as_json: bool) -> int:
+    from mcp import Client
+
+    from .app import build_server
+    from .terminal import render
+
+    async with Client(build_server(settings)) as client:
+        result = await client.call_tool(tool, given)
+    text = "\n".join(block.text for block in result.content if block.type == "text")
+    if result.is_error:
+        print(text, file=sys.stderr)
+        return 1
+    structured: dict[str, Any] = result.structured_content or {}
+    print(json.dumps(structured, ensure_ascii=False) if as_json else render(structured) or text)
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    with _settings(demo=arguments.demo) as settings:
+        return asyncio.run(_run_checks(settings))
+
+
+async def _run_checks(settings: Settings) -> int:
+    from .doctor import checks
+
+    all_passed = True
+    async for check in checks(settings):
+        print(check, flush=True)
+        all_passed &= check.passed
+    return 0 if all_passed else 1
+
+
+def _demo(_arguments: argparse.Namespace) -> int:
+    from .tour import run_tour
+
+    asyncio.run(run_tour())
+    return 0

@@ -1,0 +1,166 @@
+"""What each report can be grouped and filtered by, and what it measures, in Anthropic's own words.
+
+Source: https://platform.claude.com/docs/en/manage-claude/usage-cost-api
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .errors import QuestionError, unknown
+
+Width = Literal["1d", "1h", "1m"]
+Filters = Mapping[str, frozenset[str | None]]
+"""The accepted values by dimension; None is the null of the reports: the default workspace, no key, ..."""
+
+MAX_GROUPINGS = 5
+"""The Admin API refuses a sixth `group_by[]`; the page that lists nine does not say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One of the two upstream reports, as a cube.
+
+    Attributes:
+        name: How we speak of it.
+        dimensions: All that a question may name.
+        base: The dimensions that are always fetched together, so that any question within them is a local roll-up.
+        measures: What a row counts, in the order in which it holds them.
+    """
+
+    name: Literal["spend", "usage"]
+    dimensions: tuple[str, ...]
+    base: tuple[str, ...]
+    measures: tuple[str, ...]
+
+    def view_for(self, needed: Iterable[str]) -> tuple[str, ...]:
+        """The dimensions to fetch for a question: the base where it suffices, else exactly the needed ones.
+
+        Raises:
+            QuestionError: When more dimensions are needed than can be fetched together.
+        """
+        wanted = set(needed)
+        if wanted <= set(self.base):
+            return self.base
+        view = tuple(dimension for dimension in self.dimensions if dimension in wanted)
+        if len(view) > MAX_GROUPINGS:
+            raise QuestionError(
+                f"group_by and filter_by name {len(view)} dimensions together ({', '.join(view)}); "
+                f"Anthropic's usage report takes at most {MAX_GROUPINGS}. Drop one, or ask two questions."
+            )
+        return view
+
+
+SPEND = Report(
+    name="spend",
+    dimensions=(
+        "workspace_id",
+        "model",
+        "cost_type",
+        "token_type",
+        "service_tier",
+        "context_window",
+        "inference_geo",
+        "description",
+    ),
+    base=(
+        "workspace_id",
+        "model",
+        "cost_type",
+        "token_type",
+        "service_tier",
+        "context_window",
+        "inference_geo",
+        "description",
+    ),
+    measures=("cost",),
+)
+
+USAGE = Report(
+    name="usage",
+    dimensions=(
+        "workspace_id",
+        "api_key_id",
+        "account_id",
+        "service_account_id",
+        "model",
+        "service_tier",
+        "context_window",
+        "inference_geo",
+        "speed",
+    ),
+    base=("workspace_id", "model", "service_tier", "context_window", "inference_geo"),
+    measures=(
+        "uncached_input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation_5m_input_tokens",
+        "cache_creation_1h_input_tokens",
+        "output_tokens",
+        "web_search_requests",
+    ),
+)
+
+ALL_DIMENSIONS = tuple(dict.fromkeys(USAGE.dimensions + SPEND.dimensions))
+
+NULL_WORDS = {"workspace_id": "default", "api_key_id": "console"}
+"""What a person writes for the null of a dimension: the default workspace, use without a key."""
+
+NAMED = ("workspace_id", "api_key_id", "account_id")
+"""The dimensions whose values have names that can be looked up."""
+
+KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
+    "cost_type": ("tokens", "web_search", "code_execution", "session_usage"),
+    "token_type": (
+        "uncached_input_tokens",
+        "output_tokens",
+        "cache_read_input_tokens",
+        "cache_creation.ephemeral_5m_input_tokens",
+        "cache_creation.ephemeral_1h_input_tokens",
+    ),
+    "service_tier": ("standard", "batch", "priority", "priority_on_demand", "flex", "flex_discount"),
+    "context_window": ("0-200k", "200k-1M"),
+    "inference_geo": ("global", "us", "not_available"),
+    "speed": ("standard", "fast"),
+}
+"""The documented values of the closed dimensions. A new one from upstream is shown, only not filtered by."""
+
+
+def parse_group_by(report: Report, dimensions: Sequence[str]) -> tuple[str, ...]:
+    """Check the dimensions of a grouping.
+
+    Raises:
+        QuestionError: For a dimension that the report does not have.
+    """
+    for dimension in dimensions:
+        require_dimension(report, dimension, "group_by")
+    return tuple(dict.fromkeys(dimensions))
+
+
+def check_filter_by(report: Report, wanted: Mapping[str, Sequence[str | None]]) -> None:
+    """Check the dimensions of a filter, and the values of the closed ones.
+
+    Raises:
+        QuestionError: For an unknown dimension or value, or a dimension with no value at all.
+    """
+    for dimension, values in wanted.items():
+        require_dimension(report, dimension, "filter_by")
+        if not values:
+            raise QuestionError(f"filter_by {dimension} has no value: name at least one, or leave {dimension} out.")
+        for value in values:
+            if value is not None and value not in KNOWN_VALUES.get(dimension, (value,)):
+                raise unknown(f"filter_by {dimension}", value, KNOWN_VALUES[dimension])
+
+
+def require_dimension(report: Report, dimension: str, argument: str) -> None:
+    """Refuse a dimension that the report does not have, naming the other report where that has it."""
+    if dimension in report.dimensions:
+        return
+    if dimension in ALL_DIMENSIONS:
+        raise QuestionError(
+            f"{argument} {dimension} does not exist in Anthropic's {_SOURCES[report.name]}. "
+            f"Accepted: {', '.join(report.dimensions)}."
+        )
+    raise unknown(argument, dimension, report.dimensions)
+
+
+_SOURCES = {"spend": "cost report (get_token_usage has it)", "usage": "usage report (get_spend has it)"}

@@ -1,0 +1,73 @@
+"""Everything that can go wrong, one class per next step for the reader.
+
+    UsageCostError
+    ├── ConfigurationError        the operator fixes the environment
+    ├── QuestionError             the caller asks differently; nothing was sent
+    └── UpstreamError             the Admin API did not give an answer that can be used
+        ├── AccessError           the key is not accepted, or may not read this
+        ├── RateLimitedError      ask again later; says when
+        ├── UnavailableError      ask again later
+        └── ContractError         an answer that cannot be read, and is therefore never taken for a zero
+
+Every message is a sentence or two of our own: what happened, what to do. Upstream text is never quoted.
+"""
+
+import copy
+import difflib
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Self
+
+
+class UsageCostError(Exception):
+    """The root of all errors that a caller may read."""
+
+    def __str__(self) -> str:
+        """The message, followed by what was added on the way up."""
+        return " ".join([super().__str__(), *getattr(self, "__notes__", [])])
+
+    def with_note(self, note: str) -> Self:
+        """A copy that says more; the original may be on its way to other askers."""
+        noted = copy.copy(self)
+        noted.__notes__ = [*getattr(self, "__notes__", []), note]
+        return noted
+
+
+class ConfigurationError(UsageCostError):
+    """A setting is missing or malformed."""
+
+
+class QuestionError(UsageCostError):
+    """The question cannot be answered as asked."""
+
+
+class UpstreamError(UsageCostError):
+    """The Admin API did not give an answer that can be used."""
+
+
+class AccessError(UpstreamError):
+    """401 or 403: never answered from the cache."""
+
+
+class RateLimitedError(UpstreamError):
+    """429: `retry_at` is the moment (UTC) from which asking again makes sense, where it is known."""
+
+    def __init__(self, message: str, retry_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
+class UnavailableError(UpstreamError):
+    """A server error, a time-out or no connection."""
+
+
+class ContractError(UpstreamError):
+    """A success whose body is not what the documentation promises."""
+
+
+def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:
+    """The refusal of a value, with the nearest accepted one and all of them."""
+    choices = list(accepted)
+    near = difflib.get_close_matches(given.lower(), choices, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return QuestionError(f"{what} {given!r} is not known.{hint} Accepted: {', '.join(choices)}.")

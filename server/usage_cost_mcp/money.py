@@ -1,0 +1,60 @@
+"""Exact dollars. The only place where cents become dollars, and where an amount becomes text.
+
+Why: the cost report gives cents as decimal strings with fractional digits ("123.78912" is $1.2378912).
+Reading them as dollars, or as floats, are the two classic mistakes; both are impossible past this module.
+"""
+
+import re
+from contextlib import AbstractContextManager
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
+
+from .errors import ContractError
+
+_AMOUNT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?")
+_EXACT = Context(prec=100, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow])
+_CENT = Decimal("0.01")
+
+
+def dollars_from_cents(amount: str) -> Decimal:
+    """Read one amount of the cost report.
+
+    Args:
+        amount: Cents in decimal notation, at most 18 digits before and 30 after the point, maybe negative.
+
+    Returns:
+        Dollars, exactly.
+
+    Raises:
+        ContractError: For anything else: an exponent, an empty string, NaN, blanks, other digits.
+    """
+    if not _AMOUNT.fullmatch(amount):
+        raise ContractError(
+            f"The cost report holds an amount that is not a plain decimal number: {amount!r:.40}. "
+            "No total is given, because it would be wrong."
+        )
+    return _EXACT.scaleb(Decimal(amount), -2)
+
+
+def exact() -> AbstractContextManager[Context]:
+    """Arithmetic in which a lost digit is an exception instead of a silent rounding."""
+    return localcontext(_EXACT)
+
+
+def plain(dollars: Decimal | int) -> str:
+    """The exact amount as a decimal string: no exponent, no trailing zeros, no minus zero."""
+    if not dollars:
+        return "0"
+    return f"{Decimal(dollars).normalize(_EXACT):f}"
+
+
+def readable(dollars: Decimal | int) -> str:
+    """The amount as a person reads it: rounded to cents, "<$0.01" for less than half a cent."""
+    rounded = _EXACT_ENOUGH.quantize(Decimal(dollars), _CENT)
+    sign = "-" if dollars < 0 else ""
+    if dollars and not rounded:
+        return f"{sign}<$0.01"
+    return f"{sign}${abs(rounded):,.2f}"
+
+
+_EXACT_ENOUGH = Context(prec=100)
+"""For people only: rounds half to even."""

@@ -1,0 +1,222 @@
+"""Periods in plain words, and the buckets that they are cut into.
+
+Everything is UTC and made of whole days, as in the reports themselves. A period names its first and its last
+day, both included; inside the program moments are half-open, midnight to midnight.
+"""
+
+import calendar
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, get_args
+
+from .errors import QuestionError, unknown
+
+Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
+GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
+"""From the finest to the coarsest."""
+
+PROVISIONAL_DAYS = 3
+"""How many days before today may still be revised; undocumented, the habit of careful clients."""
+
+MAX_DAYS: dict[Granularity, int] = {
+    "minute": 7,
+    "hour": 92,
+    "day": 1830,
+    "week": 1830,
+    "month": 1830,
+    "total": 1830,
+}
+"""The longest period that is answered, in days, by granularity."""
+
+PERIOD_WORDS = (
+    "today, yesterday, last_N_days, this_week, last_week, this_month (month_to_date), last_month, this_quarter, "
+    "last_quarter, this_year, last_year, 2026, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15"
+)
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole UTC days, `start` and `end` included. `asked_end` is later than `end` when the future was cut off."""
+
+    start: date
+    end: date
+    asked_end: date
+
+    @property
+    def days(self) -> list[date]:
+        """Every day, oldest first."""
+        return [self.start + timedelta(days=n) for n in range(len(self))]
+
+    def __len__(self) -> int:
+        """The number of days."""
+        return (self.end - self.start).days + 1
+
+    def __str__(self) -> str:
+        """As a person reads it: "2026-10-01 to 2026-10-31 (31 days, UTC)"."""
+        if len(self) == 1:
+            return f"{self.start} (1 day, UTC)"
+        return f"{self.start} to {self.end} ({len(self)} days, UTC)"
+
+
+def parse_period(text: str, today: date) -> Period:
+    """Turn words into days.
+
+    Args:
+        text: One of the spellings in `PERIOD_WORDS`; spaces, dashes and case are forgiven.
+        today: The current UTC day: the last one that can be answered.
+
+    Raises:
+        QuestionError: When the words are not understood, or no day of the period has begun yet.
+    """
+    start, end = _days_of(text, today)
+    if start > end:
+        raise QuestionError(f"period {text!r} ends ({end}) before it starts ({start}).")
+    if start > today:
+        raise QuestionError(f"period {text!r} lies in the future: today is {today} (UTC).")
+    period = Period(start, min(end, today), end)
+    if len(period) > MAX_DAYS["day"]:
+        raise QuestionError(f"period {text!r} has {len(period)} days; at most {MAX_DAYS['day']} are answered at once.")
+    return period
+
+
+def _days_of(text: str, today: date) -> tuple[date, date]:
+    words = re.sub(r"[\s_-]+", "_", text.strip().lower())
+    words = re.sub(r"^(previous|past)_", "last_", words)
+    if words in _NAMED:
+        return _NAMED[words](today)
+    if match := re.fullmatch(r"last_(\d{1,4})_days?", words):
+        if not (count := int(match[1])):
+            raise QuestionError("period last_0_days has no day; the shortest is last_1_days, or today.")
+        return today - count * _DAY, today - _DAY
+    first, dots, last = text.replace(" ", "").upper().partition("..")
+    try:
+        return _span(first)[0], _span(last if dots else first)[1]
+    except ValueError:
+        raise unknown("period", text, PERIOD_WORDS.split(", ")) from None
+
+
+def _span(text: str) -> tuple[date, date]:
+    """The first and last day of 2026, 2026-Q3, 2026-10 or 2026-10-05."""
+    if re.fullmatch(r"\d{4}", text):
+        return date(int(text), 1, 1), date(int(text), 12, 31)
+    if match := re.fullmatch(r"(\d{4})-?Q([1-4])", text):
+        return _quarter(date(int(match[1]), 3 * int(match[2]), 1))
+    if match := re.fullmatch(r"(\d{4})-(\d{2})", text):
+        return _month(date(int(match[1]), int(match[2]), 1))
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        raise ValueError(text)
+    return date.fromisoformat(text), date.fromisoformat(text)
+
+
+def _week(day: date) -> tuple[date, date]:
+    monday = day - day.weekday() * _DAY
+    return monday, monday + 6 * _DAY
+
+
+def _month(day: date) -> tuple[date, date]:
+    return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
+
+
+def _quarter(day: date) -> tuple[date, date]:
+    first = (day.month - 1) // 3 * 3 + 1
+    return date(day.year, first, 1), _month(date(day.year, first + 2, 1))[1]
+
+
+def _year(day: date) -> tuple[date, date]:
+    return date(day.year, 1, 1), date(day.year, 12, 31)
+
+
+def _to_date(span: Callable[[date], tuple[date, date]]) -> Callable[[date], tuple[date, date]]:
+    return lambda today: (span(today)[0], today)
+
+
+def _before(span: Callable[[date], tuple[date, date]]) -> Callable[[date], tuple[date, date]]:
+    return lambda today: span(span(today)[0] - _DAY)
+
+
+_NAMED: dict[str, Callable[[date], tuple[date, date]]] = {
+    "today": lambda today: (today, today),
+    "yesterday": lambda today: (today - _DAY, today - _DAY),
+    **{
+        name: make(span)
+        for word, span in {"week": _week, "month": _month, "quarter": _quarter, "year": _year}.items()
+        for name, make in {
+            f"this_{word}": _to_date,
+            f"current_{word}": _to_date,
+            f"{word}_to_date": _to_date,
+            f"last_{word}": _before,
+        }.items()
+    },
+}
+
+
+def midnight(day: date) -> datetime:
+    """The first moment of a UTC day."""
+    return datetime.combine(day, time(), UTC)
+
+
+def bucket_start(moment: datetime, granularity: Granularity, period: Period) -> datetime:
+    """The start of the bucket that holds the moment. A week starts on Monday, the total with the period."""
+    match granularity:
+        case "minute":
+            return moment.replace(second=0, microsecond=0)
+        case "hour":
+            return moment.replace(minute=0, second=0, microsecond=0)
+        case "day":
+            return midnight(moment.date())
+        case "week":
+            return midnight(_week(moment.date())[0])
+        case "month":
+            return midnight(moment.date().replace(day=1))
+        case "total":
+            return midnight(period.start)
+
+
+def bucket_end(start: datetime, granularity: Granularity, period: Period) -> datetime:
+    """The first moment after the bucket."""
+    match granularity:
+        case "minute":
+            return start + timedelta(minutes=1)
+        case "hour":
+            return start + timedelta(hours=1)
+        case "day":
+            return start + _DAY
+        case "week":
+            return start + 7 * _DAY
+        case "month":
+            return midnight(_month(start.date())[1] + _DAY)
+        case "total":
+            return midnight(period.end + _DAY)
+
+
+def bucket_starts(period: Period, granularity: Granularity, now: datetime) -> list[datetime]:
+    """Every bucket of the period that has begun, oldest first, without a gap."""
+    return list(_walk(period, granularity, now))
+
+
+def _walk(period: Period, granularity: Granularity, now: datetime) -> Iterator[datetime]:
+    start = bucket_start(midnight(period.start), granularity, period)
+    while start <= now and start < midnight(period.end + _DAY):
+        yield start
+        start = bucket_end(start, granularity, period)
+
+
+def bucket_name(start: datetime, granularity: Granularity) -> str:
+    """2026-10-01 for a day, a week (its Monday) and the total, 2026-10-01T05:00Z for an hour, 2026-10 for a month."""
+    match granularity:
+        case "minute" | "hour":
+            return f"{start:%Y-%m-%dT%H:%MZ}"
+        case "month":
+            return f"{start:%Y-%m}"
+        case _:
+            return f"{start:%Y-%m-%d}"
+
+
+def provisional_since(period: Period, today: date) -> date | None:
+    """The first day of the period that Anthropic may still revise."""
+    first = today - PROVISIONAL_DAYS * _DAY
+    return max(first, period.start) if period.end >= first else None

@@ -1,0 +1,82 @@
+"""The shape of the answers: what `structuredContent` holds."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from usage_cost_mcp.ledger import CacheStatus
+from usage_cost_mcp.periods import Granularity
+
+Value = Annotated[str | int | float | None, WithJsonSchema({"type": ["string", "number", "null"]})]
+"""Money is an exact decimal string in dollars, a count an integer, a ratio a number from 0 to 1 or null."""
+
+Moment = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
+
+
+class Part(BaseModel):
+    """A piece of an answer: never changed once made, with no field that is not declared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Note(Part):
+    """Something that the numbers leave out, or that should be known before they are used."""
+
+    code: str
+    message: str
+
+
+class PeriodEcho(Part):
+    """The days that the answer covers, both included."""
+
+    start: date
+    end: date
+    timezone: str = "UTC"
+
+
+class CacheUse(Part):
+    """Where the data came from: "hit" made no request."""
+
+    status: CacheStatus
+    upstream_requests: int
+
+
+class Series(Part):
+    """One group: a value per bucket and measure. Other has a null group and says how many groups it holds."""
+
+    label: str
+    group: dict[str, str | None] | None
+    values: dict[str, list[Value]]
+    totals: dict[str, Value]
+    other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
+
+
+class Provenance(Part):
+    """What every answer ends with: how final it is, when it was read, what it leaves out."""
+
+    provisional_since: date | None
+    fetched_at: Moment
+    cache: CacheUse
+    demo: bool
+    notes: Sequence[Note]
+
+
+class _SeriesBody(Part):
+    report: str
+    summary: str
+    measures: dict[str, str]
+    period: PeriodEcho
+    granularity: Granularity
+    group_by: Sequence[str]
+    filter_by: dict[str, list[str | None]]
+    buckets: Sequence[str]
+    series: Sequence[Series]
+    bucket_totals: dict[str, list[Value]]
+    totals: dict[str, Value]
+    partial_buckets: Sequence[str]
+
+
+class SeriesAnswer(Provenance, _SeriesBody):
+    """Exact series: one value per bucket for every group, with totals that add up."""

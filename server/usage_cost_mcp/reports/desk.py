@@ -1,0 +1,26 @@
+"""What a report needs to answer a question."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.ledger import Ledger
+from usage_cost_mcp.names import Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The ledger of rows, the directory of names, a clock, and whether the organization is the demo."""
+
+    ledger: Ledger
+    directory: Directory
+    clock: Clock
+    demo: bool = False
+
+    def now(self) -> datetime:
+        """The current moment in UTC."""
+        return self.clock.now()
+
+    def today(self) -> date:
+        """The current UTC day."""
+        return self.now().date()

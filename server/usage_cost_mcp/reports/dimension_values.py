@@ -1,0 +1,189 @@
+"""Which values of a dimension occur, what they are called, and how much of the spend and the tokens is theirs."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import Field
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
+from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.ledger import Held, together
+from usage_cost_mcp.money import plain
+from usage_cost_mcp.periods import Period, parse_period, provisional_since
+from usage_cost_mcp.rows import Number, Sums
+from usage_cost_mcp.series import add_up, aggregate
+
+from . import notes
+from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
+from .desk import Desk
+from .labels import Labels, look_up
+from .token_usage import all_tokens
+
+MAX_VALUES = 1000
+LISTED_WITHOUT_USE = ("workspace_id", "api_key_id")
+
+
+class DimensionValue(Part):
+    """One value. Cost is an exact decimal string in dollars; shares are numbers, 1 for all values together."""
+
+    value: str | None
+    label: str
+    used: bool
+    cost: str | None = Field(default=None, exclude_if=lambda cost: cost is None)
+    cost_share: float | None = Field(default=None, exclude_if=lambda share: share is None)
+    tokens: int | None = Field(default=None, exclude_if=lambda tokens: tokens is None)
+    token_share: float | None = Field(default=None, exclude_if=lambda share: share is None)
+
+
+class _ValuesBody(Part):
+    summary: str
+    dimension: str
+    period: PeriodEcho
+    values: Sequence[DimensionValue]
+    omitted: int
+
+
+class ValuesAnswer(Provenance, _ValuesBody):
+    """The values of one dimension in a period, the largest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """What each value has of one report: dollars or tokens."""
+
+    held: Held
+    by_value: Mapping[str | None, Number]
+    total: Number
+
+    def of(self, value: str | None) -> Number:
+        return self.by_value.get(value, 0)
+
+    def share(self, value: str | None) -> float | None:
+        return round(float(self.of(value)) / float(self.total), 4) if self.total else None
+
+
+@dataclass(frozen=True, slots=True)
+class ValuesFinding:
+    """All values, to be told as far as there is room."""
+
+    dimension: str
+    period: Period
+    labels: Labels
+    cost: _Sizes | None
+    tokens: _Sizes | None
+    top: int | None
+    requests: int
+    now: datetime
+    demo: bool
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the length was left to us."""
+        return self.top is None
+
+    @property
+    def _sizes(self) -> list[_Sizes]:
+        return [sizes for sizes in (self.cost, self.tokens) if sizes]
+
+    def answers(self) -> Iterator[ValuesAnswer]:
+        """The answer with all values that were asked for, then with ever fewer."""
+        values = self._values()
+        count = min(len(values), self.top or MAX_VALUES)
+        yield self._answer(values, count)
+        while count > 1:
+            count = count * 2 // 3
+            yield self._answer(values, count)
+
+    def _values(self) -> list[DimensionValue]:
+        occurring = {value for sizes in self._sizes for value in sizes.by_value}
+        listed = self.labels.names.get(self.dimension) if self.dimension in LISTED_WITHOUT_USE else None
+        order = sorted(occurring, key=self._largest_first)
+        idle = sorted(set(listed or ()) - occurring, key=lambda value: self.labels.of(self.dimension, value))
+        return [self._value(value, used=True) for value in order] + [self._value(value, used=False) for value in idle]
+
+    def _largest_first(self, value: str | None) -> tuple[Sequence[Number], str]:
+        return [-abs(sizes.of(value)) for sizes in self._sizes], value or ""
+
+    def _value(self, value: str | None, *, used: bool) -> DimensionValue:
+        return DimensionValue(
+            value=value,
+            label=self.labels.of(self.dimension, value),
+            used=used,
+            cost=plain(self.cost.of(value)) if self.cost else None,
+            cost_share=self.cost.share(value) if self.cost else None,
+            tokens=int(self.tokens.of(value)) if self.tokens else None,
+            token_share=self.tokens.share(value) if self.tokens else None,
+        )
+
+    def _answer(self, values: Sequence[DimensionValue], count: int) -> ValuesAnswer:
+        used = sum(value.used for value in values)
+        without_use = f", {len(values) - used} without use" if used < len(values) else ""
+        first = f"; largest: {values[0].label}" if used else ""
+        held = [sizes.held for sizes in self._sizes]
+        return ValuesAnswer(
+            summary=f"{self.dimension} {self.period}: {used} in use{without_use}{first}.",
+            dimension=self.dimension,
+            period=PeriodEcho(start=self.period.start, end=self.period.end),
+            values=values[:count],
+            omitted=len(values) - count,
+            provisional_since=provisional_since(self.period, self.now.date()),
+            fetched_at=min(each.fetched_at for each in held),
+            cache=CacheUse(status=together(each.status for each in held), upstream_requests=self.requests),
+            demo=self.demo,
+            notes=[
+                *notes.about_period(self.period, "total"),
+                *notes.about_rows(held[-1], self.period),
+                *notes.about_labels(self.labels),
+                *_omitted(len(values), count),
+            ],
+        )
+
+
+def _omitted(all_values: int, count: int) -> Iterator[Note]:
+    if count < all_values:
+        yield Note(
+            code="values_omitted",
+            message=f"{all_values - count} of {all_values} values are not listed here; "
+            f"ask with top={min(all_values, MAX_VALUES)} for more.",
+        )
+
+
+async def find_values(dimension: str, period: str, top: int | None, desk: Desk, call: Call) -> ValuesFinding:
+    """The values of a dimension, from whichever reports have it.
+
+    Raises:
+        QuestionError: For an unknown dimension or period.
+        UpstreamError: When the rows cannot be had, whole.
+    """
+    if dimension not in ALL_DIMENSIONS:
+        raise unknown("dimension", dimension, ALL_DIMENSIONS)
+    if top is not None and not 1 <= top <= MAX_VALUES:
+        raise QuestionError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
+    now = desk.now()
+    days = parse_period(period, now.date())
+    cost = await _sizes(SPEND, dimension, days, now, desk, call) if dimension in SPEND.dimensions else None
+    tokens = await _sizes(USAGE, dimension, days, now, desk, call) if dimension in USAGE.dimensions else None
+    return ValuesFinding(
+        dimension=dimension,
+        period=days,
+        labels=await look_up(desk.directory, [dimension], call),
+        cost=cost,
+        tokens=tokens,
+        top=top,
+        requests=call.requests,
+        now=now,
+        demo=desk.demo,
+    )
+
+
+async def _sizes(report: Report, dimension: str, period: Period, now: datetime, desk: Desk, call: Call) -> _Sizes:
+    held = await desk.ledger.days(report, report.view_for([dimension]), "1d", period, call)
+    table = aggregate(held.days, report, period, "total", now, [dimension])
+    size = _SIZE[report.name]
+    by_value = {key[0]: size(add_up(columns)) for key, columns in table.groups.items()}
+    return _Sizes(held, by_value, size(table.totals()))
+
+
+_SIZE: dict[str, Callable[[Sums], Number]] = {SPEND.name: lambda sums: sums[0], USAGE.name: all_tokens}

@@ -1,0 +1,87 @@
+"""What should be known before the numbers are used. Each note is here once, and given only where it applies."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from usage_cost_mcp.dimensions import Filters
+from usage_cost_mcp.errors import unknown
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.periods import Granularity, Period, bucket_start, midnight
+from usage_cost_mcp.series import values_of
+
+from .answer import Note
+from .labels import Labels
+from .question import Question
+
+_NAMED_AS = {"workspace_id": "workspaces", "api_key_id": "API keys", "account_id": "accounts"}
+
+
+def about_period(period: Period, granularity: Granularity) -> Iterator[Note]:
+    """A future that was cut off, and buckets that reach beyond the period."""
+    if period.asked_end > period.end:
+        yield Note(
+            code="future_cut_off",
+            message=f"The period asked for ends {period.asked_end}; days after {period.end} have not begun.",
+        )
+    first = midnight(period.start)
+    if granularity in {"week", "month"} and bucket_start(first, granularity, period) < first:
+        yield Note(
+            code="first_bucket_cut",
+            message=f"The first {granularity} holds only its days from {period.start} on.",
+        )
+
+
+def about_rows(held: Held, period: Period) -> Iterator[Note]:
+    """Days for which the report has nothing at all."""
+    used = [day.day for day in held.days if len(day)]
+    if not used:
+        yield Note(
+            code="no_rows",
+            message="The report has no row for any of these days, under any group: nothing was used, or the days "
+            "are before the organization's first use.",
+        )
+    elif used[0] > period.start:
+        yield Note(
+            code="data_begins",
+            message=f"The first row of the period is on {used[0]}; earlier days have none.",
+        )
+    if held.unreported:
+        yield Note(
+            code="days_not_reported",
+            message=f"Anthropic's answer left out {_listed(held.unreported)}; counted as zero.",
+        )
+
+
+def about_labels(labels: Labels) -> Iterator[Note]:
+    """Names that could not be had."""
+    for dimension in labels.refused:
+        yield Note(
+            code="names_unavailable",
+            message=f"The names of {_NAMED_AS[dimension]} cannot be looked up at the moment; ids are shown. "
+            "The numbers are not affected.",
+        )
+
+
+def about_filters(question: Question, filters: Filters, held: Held, labels: Labels) -> Iterator[Note]:
+    """Values that nothing matches: a true zero, but maybe a slip of the pen.
+
+    Raises:
+        QuestionError: For a model that does not occur and is not even spelled like one.
+    """
+    for dimension, values in filters.items():
+        occurring = {value for value in values_of(held.days, dimension) if value is not None}
+        for value in sorted(values - occurring - {None}, key=str):
+            if dimension in {"model", "description"} and not str(value).lower().startswith("claude-"):
+                raise unknown(f"filter_by {dimension}", str(value), sorted(occurring))
+            near = difflib.get_close_matches(str(value), occurring, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            yield Note(
+                code="filter_matches_nothing",
+                message=f"No row of {question.period} has {dimension} {labels.of(dimension, value)}.{hint}",
+            )
+
+
+def _listed(days: Sequence[date], most: int = 3) -> str:
+    named = ", ".join(map(str, days[:most]))
+    return named if len(days) <= most else f"{named} and {len(days) - most} more days"

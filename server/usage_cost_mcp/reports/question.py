@@ -1,0 +1,105 @@
+"""A question about a series, checked before any request is made."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from usage_cost_mcp.dimensions import SPEND, Report, Width, check_filter_by, parse_group_by
+from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
+
+DEFAULT_PERIOD = "last_30_days"
+DEFAULT_GRANULARITY: Granularity = "day"
+DEFAULT_TOP = 10
+MAX_TOP = 100
+
+GivenFilters = Mapping[str, Sequence[str | None]]
+"""Values as a person gives them: ids, names, words; null for the null of a dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a report.
+
+    Attributes:
+        filter_by: The values as given, names not yet resolved.
+        view: The dimensions that the rows must have.
+        by_default: Neither granularity nor top was chosen, so the answer may be brief.
+        now: The moment of asking (UTC).
+    """
+
+    report: Report
+    period: Period
+    group_by: tuple[str, ...]
+    filter_by: GivenFilters
+    view: tuple[str, ...]
+    granularity: Granularity
+    top: int
+    by_default: bool
+    now: datetime
+
+    @property
+    def width(self) -> Width:
+        """How wide the buckets of the rows must be."""
+        return _WIDTHS.get(self.granularity, "1d")
+
+
+_WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}
+
+
+def parse_question(
+    report: Report,
+    now: datetime,
+    *,
+    period: str = DEFAULT_PERIOD,
+    group_by: Sequence[str] = (),
+    filter_by: GivenFilters | None = None,
+    granularity: str | None = None,
+    top: int | None = None,
+) -> Question:
+    """Check a question.
+
+    Raises:
+        QuestionError: For anything that the report cannot answer; names what is accepted.
+    """
+    days = parse_period(period, now.date())
+    groups = parse_group_by(report, group_by)
+    filters = filter_by or {}
+    check_filter_by(report, filters)
+    return Question(
+        report=report,
+        period=days,
+        group_by=groups,
+        filter_by=filters,
+        view=report.view_for([*groups, *filters]),
+        granularity=_granularity(report, days, granularity or DEFAULT_GRANULARITY),
+        top=_top(DEFAULT_TOP if top is None else top),
+        by_default=granularity is None and top is None,
+        now=now,
+    )
+
+
+def granularities(report: Report) -> tuple[Granularity, ...]:
+    """The granularities of a report; spend exists per day only."""
+    return GRANULARITIES[GRANULARITIES.index("day") :] if report is SPEND else GRANULARITIES
+
+
+def _granularity(report: Report, period: Period, given: str) -> Granularity:
+    accepted = granularities(report)
+    if given in GRANULARITIES and given not in accepted:
+        raise QuestionError(f"granularity {given}: spend exists per UTC day only. Accepted: {', '.join(accepted)}.")
+    if given not in accepted:
+        raise unknown("granularity", given, accepted)
+    granularity = given
+    if len(period) > MAX_DAYS[granularity]:
+        raise QuestionError(
+            f"granularity {granularity} is answered for at most {MAX_DAYS[granularity]} days; "
+            f"the period has {len(period)}. Ask for a shorter period or a coarser granularity."
+        )
+    return granularity
+
+
+def _top(top: int) -> int:
+    if not 1 <= top <= MAX_TOP:
+        raise QuestionError(f"top must be from 1 to {MAX_TOP}, not {top}.")
+    return top

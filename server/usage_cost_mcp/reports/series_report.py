@@ -1,0 +1,214 @@
+"""From a question to exact series: the way that spend, tokens and the cache hit ratio have in common."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.dimensions import Filters, Report
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.periods import GRANULARITIES, Granularity, bucket_name, provisional_since
+from usage_cost_mcp.rows import Key, Number, Sums
+from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate
+
+from . import notes
+from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
+from .desk import Desk
+from .labels import Labels, look_up, resolve
+from .question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A number of an answer, made from the sums of rows, so that it is right for any group and any bucket."""
+
+    name: str
+    unit: str
+    of: Callable[[Sums], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A group with its sums per bucket. `key` is None for Other, which holds `others` groups."""
+
+    label: str
+    key: Key | None
+    columns: Columns
+    others: int | None = None
+
+    @property
+    def sums(self) -> Sums:
+        """The sums over all buckets."""
+        return add_up(self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReport:
+    """What sets one series tool apart from the others.
+
+    Attributes:
+        name: As in the answer's `report`.
+        title: What the summary begins with.
+        report: The upstream report that it reads.
+        totals: The measures of the totals.
+        rank: What makes a group large.
+        headline: What a person would say first, after the period.
+        leaves_out: Notes on what the numbers do not hold, or hold unexpectedly.
+    """
+
+    name: str
+    title: str
+    report: Report
+    totals: Sequence[Measure]
+    rank: Callable[[Sums], Number]
+    headline: Callable[[Sums, Sequence[Line]], str]
+    leaves_out: Callable[[Held, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """All that was found out, to be told at the length that fits."""
+
+    kind: SeriesReport
+    question: Question
+    shown: Sequence[Measure]
+    filters: Filters
+    held: Held
+    table: Table
+    labels: Labels
+    notes: Sequence[Note]
+    requests: int
+    demo: bool
+
+    @property
+    def filtered_to(self) -> str:
+        """What the numbers are restricted to, as a person says it; empty when they are not."""
+        return "".join(
+            f", {dimension} {' or '.join(sorted(self.labels.of(dimension, value) for value in values))}"
+            for dimension, values in self.filters.items()
+        )
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the length was left to us."""
+        return self.question.by_default
+
+    def answers(self) -> Iterator[SeriesAnswer]:
+        """The answer as asked for, then ever briefer ones: in coarser buckets, at last with fewer groups."""
+        asked = self.question
+        for granularity in GRANULARITIES[GRANULARITIES.index(asked.granularity) :]:
+            yield self._answer(granularity, asked.top)
+        for top in (5, 2, 1):
+            if top < min(asked.top, len(self.table.groups)):
+                yield self._answer("total", top)
+
+    def _lines(self, table: Table, top: int) -> list[Line]:
+        """The largest groups, and the rest as one."""
+        order = table.ranked(self.kind.rank)
+        group_by = self.question.group_by
+        lines = [Line(self.labels.of_group(group_by, key), key, table.groups[key]) for key in order[:top]]
+        rest = order[top:]
+        if rest:
+            columns = add_columns((table.groups[key] for key in rest), table.zeros)
+            lines.append(Line(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", None, columns, len(rest)))
+        return lines
+
+    def _answer(self, granularity: Granularity, top: int) -> SeriesAnswer:
+        asked = self.question
+        table = self.table if granularity == asked.granularity else self.table.coarsened(granularity)
+        lines = self._lines(table, top)
+        totals = table.totals()
+        return SeriesAnswer(
+            report=self.kind.name,
+            summary=f"{self.kind.title} {asked.period}{self.filtered_to}: {self.kind.headline(totals, lines)}.",
+            measures={measure.name: measure.unit for measure in self.shown},
+            period=PeriodEcho(start=asked.period.start, end=asked.period.end),
+            granularity=granularity,
+            group_by=asked.group_by,
+            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            buckets=[bucket_name(start, granularity) for start in table.starts],
+            series=[self._series(line) for line in lines],
+            bucket_totals=_values(self.shown, table.bucket_totals()),
+            totals=_totals(self.kind.totals, totals),
+            partial_buckets=[bucket_name(start, granularity) for start in table.partial(asked.now)],
+            provisional_since=provisional_since(asked.period, asked.now.date()),
+            fetched_at=self.held.fetched_at,
+            cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
+            demo=self.demo,
+            notes=[
+                *notes.about_period(asked.period, granularity),
+                *self.notes,
+                *self._shortened(granularity, top),
+            ],
+        )
+
+    def _series(self, line: Line) -> Series:
+        group = None if line.key is None else dict(zip(self.question.group_by, line.key, strict=True))
+        return Series(
+            label=line.label,
+            group=group,
+            values=_values(self.shown, line.columns),
+            totals=_totals(self.kind.totals, line.sums),
+            other_groups=line.others,
+        )
+
+    def _shortened(self, granularity: Granularity, top: int) -> Iterator[Note]:
+        asked = self.question
+        if granularity != asked.granularity:
+            yield Note(
+                code="coarsened",
+                message=f"Shown per {granularity} instead of per {asked.granularity} to stay short; totals are exact. "
+                f"For each {asked.granularity}, ask with granularity={asked.granularity}, a shorter period, a "
+                "filter_by or a smaller top.",
+            )
+        if top < asked.top:
+            yield Note(
+                code="folded",
+                message=f"Only the {top} largest groups are shown to stay short; the rest is in Other, exactly. "
+                "For more groups, use filter_by or a shorter period.",
+            )
+
+
+def _values(measures: Sequence[Measure], columns: Columns) -> dict[str, list[Value]]:
+    return {measure.name: [measure.of(sums) for sums in columns] for measure in measures}
+
+
+def _totals(measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
+    return {measure.name: measure.of(sums) for measure in measures}
+
+
+async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure], desk: Desk, call: Call) -> Finding:
+    """Answer a question, at full length.
+
+    Raises:
+        QuestionError: For a filter value that cannot be meant.
+        UpstreamError: When the rows cannot be had, whole.
+    """
+    filters = await resolve(desk.directory, question.filter_by, call)
+    held = await desk.ledger.days(question.report, question.view, question.width, question.period, call)
+    labels = await look_up(desk.directory, [*question.group_by, *question.filter_by], call)
+    table = aggregate(
+        held.days,
+        question.report,
+        question.period,
+        question.granularity,
+        question.now,
+        question.group_by,
+        filters,
+    )
+    return Finding(
+        kind=kind,
+        question=question,
+        shown=shown,
+        filters=filters,
+        held=held,
+        table=table,
+        labels=labels,
+        notes=[
+            *notes.about_rows(held, question.period),
+            *notes.about_filters(question, filters, held, labels),
+            *notes.about_labels(labels),
+            *kind.leaves_out(held, filters),
+        ],
+        requests=call.requests,
+        demo=desk.demo,
+    )

@@ -1,0 +1,49 @@
+"""What did we spend: the cost report, by any of its dimensions."""
+
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from usage_cost_mcp.dimensions import SPEND, Filters
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.money import exact, plain, readable
+from usage_cost_mcp.rows import Sums
+from usage_cost_mcp.series import matching
+
+from .answer import Note
+from .series_report import Line, Measure, SeriesReport
+
+COST = Measure("cost", "USD", lambda sums: plain(sums[0]))
+
+
+def _headline(totals: Sums, lines: Sequence[Line]) -> str:
+    total = totals[0]
+    said = readable(total)
+    if not lines or not lines[0].key:
+        return said
+    largest = lines[0].sums[0]
+    share = f" ({round(100 * largest / total)}%)" if 0 < largest <= total else ""
+    return f"{said}; largest: {lines[0].label} {readable(largest)}{share}"
+
+
+def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
+    if None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
+        yield Note(
+            code="priority_tier_excluded",
+            message="Priority Tier cost is never in Anthropic's cost report; its tokens are in get_token_usage "
+            "(service_tier priority).",
+        )
+    with exact():
+        credited = sum((sums[0] for sums in matching(held.days, filters) if sums[0] < 0), Decimal(0))
+    if credited:
+        yield Note(code="credits_included", message=f"Includes credits of {readable(credited)}.")
+
+
+SPEND_REPORT = SeriesReport(
+    name="spend",
+    title="Spend",
+    report=SPEND,
+    totals=[COST],
+    rank=lambda sums: sums[0],
+    headline=_headline,
+    leaves_out=_leaves_out,
+)

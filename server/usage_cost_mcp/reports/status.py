@@ -1,0 +1,119 @@
+"""What this server is connected to, how new its data is, and what the numbers can never say."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.dimensions import SPEND, USAGE
+from usage_cost_mcp.ledger import Held, together
+from usage_cost_mcp.periods import PROVISIONAL_DAYS, Period
+
+from .answer import CacheUse, Part, Provenance
+from .desk import Desk
+
+LIMITS = (
+    "All days are UTC; both reports are usually complete within minutes, cost sometimes later.",
+    f"The last {PROVISIONAL_DAYS} days before today may still be revised.",
+    (
+        "The cost report holds no Priority Tier cost, no seat or subscription fees, no taxes, no balance, and nothing "
+        "used through other clouds. It is Anthropic's figure, but not the invoice."
+    ),
+    "Spend has no API key, account or hour: Anthropic reports it per day by workspace, model and token type.",
+    (
+        "Code execution and session time are in spend only; Priority Tier tokens and requests that were blocked are "
+        "in usage only. There is no count of requests."
+    ),
+)
+
+
+class OrganizationEcho(Part):
+    """Whom the key belongs to."""
+
+    id: str
+    name: str
+
+
+class KeyEcho(Part):
+    """The kind of the key and the variable that it came from; never any part of it."""
+
+    kind: str
+    source: str
+
+
+class NewestData(Part):
+    """The newest UTC day that has a row; null when the last days have none."""
+
+    spend: date | None
+    usage: date | None
+
+
+class CacheSize(Part):
+    """What is held in memory."""
+
+    days: int
+    rows: int
+
+
+class _StatusBody(Part):
+    summary: str
+    version: str
+    organization: OrganizationEcho
+    key: KeyEcho
+    today: date
+    newest_data: NewestData
+    held: CacheSize
+    limits: Sequence[str]
+
+
+class StatusAnswer(Provenance, _StatusBody):
+    """What this server is connected to, how new its data is, and what the numbers can never say."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFinding:
+    """One answer, always short."""
+
+    status: StatusAnswer
+    by_default: bool = True
+
+    def answers(self) -> Iterator[StatusAnswer]:
+        """The one answer."""
+        yield self.status
+
+
+async def find_status(version: str, key_source: str, desk: Desk, call: Call) -> StatusFinding:
+    """Ask for the organization, and both reports for their newest day.
+
+    Raises:
+        UpstreamError: When any of it cannot be had.
+    """
+    today = desk.today()
+    recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
+    organization_id, name = await desk.directory.organization(call)
+    spend = await desk.ledger.days(SPEND, SPEND.base, "1d", recent, call)
+    usage = await desk.ledger.days(USAGE, USAGE.base, "1d", recent, call)
+    days, rows = desk.ledger.size()
+    newest = NewestData(spend=_newest(spend), usage=_newest(usage))
+    return StatusFinding(
+        StatusAnswer(
+            summary=f"Connected to {name}; newest spend {newest.spend or 'none'}, newest usage "
+            f"{newest.usage or 'none'} (UTC); {days} days held.",
+            version=version,
+            organization=OrganizationEcho(id=organization_id, name=name),
+            key=KeyEcho(kind="admin", source=key_source),
+            today=today,
+            newest_data=newest,
+            held=CacheSize(days=days, rows=rows),
+            limits=LIMITS,
+            provisional_since=recent.start,
+            fetched_at=min(spend.fetched_at, usage.fetched_at),
+            cache=CacheUse(status=together([spend.status, usage.status]), upstream_requests=call.requests),
+            demo=desk.demo,
+            notes=[],
+        )
+    )
+
+
+def _newest(held: Held) -> date | None:
+    return max((day.day for day in held.days if len(day)), default=None)

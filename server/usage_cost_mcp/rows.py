@@ -1,0 +1,38 @@
+"""What a report says of one UTC day, in the compact form in which it is kept.
+
+A row pairs a key (the values of the view's dimensions, null as None) with its sums (the report's measures).
+Money is in dollars, tokens and requests are integers.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+Key = tuple[str | None, ...]
+Number = int | Decimal
+Sums = tuple[Number, ...]
+Row = tuple[Key, Sums]
+
+
+@dataclass(frozen=True, slots=True)
+class DayRows:
+    """The rows of one day under one view.
+
+    Attributes:
+        day: The UTC day.
+        dimensions: What each key holds, in order.
+        rows: Rows by the minute of the day at which their bucket starts; a day bucket starts at 0.
+        fetched_at: When it was read from upstream.
+        reported: False when upstream left the day out of its answer instead of sending an empty bucket.
+    """
+
+    day: date
+    dimensions: tuple[str, ...]
+    rows: Mapping[int, Sequence[Row]]
+    fetched_at: datetime
+    reported: bool
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        return sum(map(len, self.rows.values()))

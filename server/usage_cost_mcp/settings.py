@@ -1,0 +1,154 @@
+"""The settings, read once from the environment and checked before anything starts."""
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from .errors import ConfigurationError
+
+DEFAULT_BASE_URL = "https://api.anthropic.com"
+DEFAULT_ANSWER_CHARACTERS = 40_000
+MAKE_A_KEY = "An organization admin makes one in the Claude Console under Settings > Admin keys"
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+_KEY = "ANTHROPIC_ADMIN_API_KEY"
+_KEY_FILE = "ANTHROPIC_ADMIN_API_KEY_FILE"
+_BASE_URL = "USAGE_COST_MCP_BASE_URL"
+_CHARACTERS = "USAGE_COST_MCP_MAX_ANSWER_CHARACTERS"
+_LOG_LEVEL = "USAGE_COST_MCP_LOG_LEVEL"
+
+
+class Settings(BaseModel):
+    """How the server runs.
+
+    Attributes:
+        admin_key: The credential, masked wherever it is printed.
+        key_source: The variable that it came from, for messages.
+        base_url: Where the Admin API is; https, or plain http on this machine.
+        max_answer_characters: The bound of either half of an answer; None for no bound.
+        log_level: What goes to stderr.
+        demo: Whether the organization is the embedded one, which never existed.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    admin_key: SecretStr
+    key_source: str = _KEY
+    base_url: str = DEFAULT_BASE_URL
+    max_answer_characters: int | None = DEFAULT_ANSWER_CHARACTERS
+    log_level: LogLevel = "WARNING"
+    demo: bool = False
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the settings.
+
+        Raises:
+            ConfigurationError: When one is missing or malformed; says what to set, never what was set.
+        """
+        key, source = _admin_key(environ)
+        return cls(
+            admin_key=key,
+            key_source=source,
+            base_url=_base_url(environ),
+            max_answer_characters=_characters(environ),
+            log_level=_log_level(environ),
+        )
+
+    @classmethod
+    def for_demo(cls, environ: Mapping[str, str], base_url: str) -> "Settings":
+        """The settings of a server on the embedded demo organization, which needs no key.
+
+        Raises:
+            ConfigurationError: When one is malformed.
+        """
+        key = SecretStr("sk-ant-admin01-demo")
+        return cls(
+            admin_key=key,
+            key_source="the demo",
+            base_url=base_url,
+            max_answer_characters=_characters(environ),
+            log_level=_log_level(environ),
+            demo=True,
+        )
+
+
+def _admin_key(environ: Mapping[str, str]) -> tuple[SecretStr, str]:
+    inline, path = environ.get(_KEY, "").strip(), environ.get(_KEY_FILE, "").strip()
+    if inline and path:
+        raise ConfigurationError(f"Both {_KEY} and {_KEY_FILE} are set; keep one of them.")
+    if path:
+        return _checked(_read_key(path), _KEY_FILE), _KEY_FILE
+    if inline:
+        return _checked(inline, _KEY), _KEY
+    raise ConfigurationError(
+        f"No Admin key: set {_KEY} (it starts with sk-ant-admin) or {_KEY_FILE}. {MAKE_A_KEY}. "
+        "To look around without a key, run: usage-cost-mcp demo"
+    )
+
+
+def _read_key(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not text"
+        raise ConfigurationError(f"The file that {_KEY_FILE} names cannot be read: {reason}.") from None
+
+
+def _checked(key: str, source: str) -> SecretStr:
+    if not key.startswith("sk-ant-admin"):
+        kind = (
+            "holds an ordinary API key (sk-ant-api...), which cannot read usage and cost reports"
+            if key.startswith("sk-ant-api")
+            else "does not hold an Admin key"
+        )
+        raise ConfigurationError(f"{source} {kind}. Set an Admin key (sk-ant-admin...). {MAKE_A_KEY}.")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigurationError(f"{source} holds characters that no key has. Copy the key again, whole.")
+    return SecretStr(key)
+
+
+def _base_url(environ: Mapping[str, str]) -> str:
+    url = environ.get(_BASE_URL, "").strip() or DEFAULT_BASE_URL
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if not host or parts.username or parts.query or parts.fragment or parts.path not in {"", "/"}:
+        raise ConfigurationError(f"{_BASE_URL} must be an address such as {DEFAULT_BASE_URL}, without a path.")
+    if not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+        raise ConfigurationError(f"{_BASE_URL} must use https; plain http is accepted for this machine alone.")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _characters(environ: Mapping[str, str]) -> int:
+    text = environ.get(_CHARACTERS, "").strip() or str(DEFAULT_ANSWER_CHARACTERS)
+    if not (text.isascii() and text.isdigit() and int(text) >= _FEWEST_CHARACTERS):
+        raise ConfigurationError(f"{_CHARACTERS} must be a whole number from {_FEWEST_CHARACTERS} up.")
+    return int(text)
+
+
+_FEWEST_CHARACTERS = 4000
+"""What an answer of one bucket and one group with all its notes may need."""
+
+
+def _log_level(environ: Mapping[str, str]) -> LogLevel:
+    level = environ.get(_LOG_LEVEL, "").strip().upper() or "WARNING"
+    if level not in get_args(LogLevel):
+        raise ConfigurationError(f"{_LOG_LEVEL} must be one of {', '.join(get_args(LogLevel))}.")
+    return cast("LogLevel", level)

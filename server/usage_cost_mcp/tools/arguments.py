@@ -1,0 +1,99 @@
+"""The arguments that the tools share: what a model reads of them, and which habits are forgiven."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, cast
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from usage_cost_mcp.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
+from usage_cost_mcp.reports.dimension_values import MAX_VALUES
+from usage_cost_mcp.reports.question import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
+from usage_cost_mcp.reports.token_usage import ALL, DEFAULT_MEASURES, MEASURES
+
+
+def _listed(given: object) -> object:
+    """A bare string or a comma list where a list is expected."""
+    if isinstance(given, str):
+        return [part.strip() for part in given.split(",") if part.strip()]
+    return given
+
+
+def _mapped(given: object) -> object:
+    if isinstance(given, Mapping):
+        items = cast("Mapping[str, object]", given).items()
+        return {dimension: _values(values) for dimension, values in items}
+    return given
+
+
+def _values(given: object) -> object:
+    """One value where a list is expected. Names may hold commas, so nothing is split."""
+    return [given] if given is None or isinstance(given, str) else given
+
+
+def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
+    return WithJsonSchema({"type": kind, "description": description, **more})
+
+
+def _group_by(report: Report) -> Any:
+    items = {"type": "string", "enum": list(report.dimensions)}
+    return _schema("array", "Dimensions; at most five for tokens." if report is USAGE else "Dimensions.", items=items)
+
+
+def _granularity(report: Report) -> Any:
+    return _schema("string", f"Default {DEFAULT_GRANULARITY}.", enum=list(granularities(report)))
+
+
+Text = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
+
+Period = Annotated[
+    Text,
+    _schema(
+        "string",
+        "UTC days, such as today, last_7_days, this_week, last_month, this_quarter, 2026-Q3, 2026-10, 2026-10-05, "
+        "2026-10-01..2026-10-15.",
+    ),
+]
+
+SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND)]
+UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE)]
+
+Filters = Annotated[
+    Mapping[str, Sequence[str | None]] | None,
+    BeforeValidator(_mapped),
+    _schema(
+        "object",
+        "Dimension to values, as in group_by. Workspaces, API keys and accounts by id or name; "
+        '"default" is the default workspace, "console" use without a key.',
+        additionalProperties={"type": "array", "items": {"type": ["string", "null"]}},
+    ),
+]
+
+SpendGranularity = Annotated[str | None, _granularity(SPEND)]
+UsageGranularity = Annotated[str | None, _granularity(USAGE)]
+
+Top = Annotated[
+    int | None,
+    _schema(
+        "integer",
+        f"How many groups before the rest becomes Other. Default {DEFAULT_TOP}.",
+        minimum=1,
+        maximum=MAX_TOP,
+    ),
+]
+
+Measures = Annotated[
+    Sequence[str],
+    BeforeValidator(_listed),
+    _schema(
+        "array",
+        f"Measures per bucket. Default {', '.join(DEFAULT_MEASURES)}; totals always have all.",
+        items={"type": "string", "enum": [*MEASURES, ALL]},
+    ),
+]
+
+Dimension = Annotated[Text, _schema("string", "The dimension.", enum=list(ALL_DIMENSIONS))]
+
+ValuesTop = Annotated[
+    int | None,
+    _schema("integer", "How many values; by default as many as stay short.", minimum=1, maximum=MAX_VALUES),
+]

@@ -1,0 +1,118 @@
+"""How a function becomes a tool: strict arguments, refusals in our own words, a small schema.
+
+Why: the SDK drops unknown arguments in silence, which makes a misspelled filter a wrong number, and its validation
+messages are made for programmers. `StrictTool` mends both, with the SDK's public classes only.
+"""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, cast
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import ToolAnnotations
+from pydantic import ValidationError
+
+from usage_cost_mcp.errors import UsageCostError
+
+READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)
+
+
+class StrictTool(Tool):
+    """A tool that refuses what it does not understand."""
+
+    @classmethod
+    def from_function(cls, fn: Any, *args: Any, **options: Any) -> "StrictTool":
+        """Make the tool; unknown arguments are forbidden, schemas stripped of what no reader needs."""
+        tool = cast("StrictTool", super().from_function(fn, *args, **options))
+        arguments = tool.fn_metadata.arg_model
+        arguments.model_config["extra"] = "forbid"
+        arguments.model_rebuild(force=True)
+        tool.parameters = slim(arguments.model_json_schema())
+        tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema, output=True)
+        return tool
+
+    async def run(
+        self,
+        arguments: dict[str, Any],
+        context: Context[Any, Any],
+        convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature
+    ) -> Any:
+        """Run the tool; our errors, and only ours, reach the caller as they are. A null argument is one not given."""
+        given = {name: value for name, value in arguments.items() if value is not None}
+        try:
+            return await super().run(given, context, convert_result)
+        except UnexpectedToolError as crash:
+            if isinstance(crash.__cause__, UsageCostError):
+                raise ToolError(str(crash.__cause__)) from crash.__cause__
+            raise
+        except ToolError as refusal:
+            if isinstance(refusal.__cause__, ValidationError):
+                raise ToolError(self._refused(refusal.__cause__)) from refusal.__cause__
+            raise
+
+    def _refused(self, error: ValidationError) -> str:
+        """What was wrong with the arguments, in a sentence each."""
+        accepted = list(self.parameters.get("properties", {}))
+        wrong = [_sentence(each["type"], [str(part) for part in each["loc"]], accepted) for each in error.errors()]
+        listed = f"Accepted arguments: {', '.join(accepted)}." if accepted else "It takes no arguments."
+        return " ".join([*dict.fromkeys(wrong[:3]), f"{self.name} was not run. {listed}"])
+
+
+def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
+    name = place[0]
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(name, accepted, n=1)
+        return f"Unknown argument {name!r:.60}.{f' Did you mean {near[0]}?' if near else ''}"
+    if kind == "missing":
+        return f"{name} is needed."
+    return f"{name} must be {_SHAPES.get(name, 'text')}."
+
+
+_SHAPES = {
+    "top": "a whole number",
+    "group_by": 'a list of dimensions, such as ["model"]',
+    "filter_by": 'an object from dimension to list of values, such as {"model": ["claude-opus-4-6"]}',
+    "measures": 'a list of measures, such as ["output_tokens"]',
+}
+
+
+def slim(schema: Any, *, output: bool = False) -> Any:
+    """A JSON schema in fewer characters: models read it before every conversation.
+
+    Titles go, which repeat the names, and defaults that say nothing; a choice of plain types becomes one list of them.
+    Of an output, which is read and never written, only the names and types stay.
+    """
+    match schema:
+        case dict():
+            parts = cast("dict[str, Any]", schema)
+            if types := _plain_types(parts):
+                return {"type": types}
+            return {
+                key: _slim_part(key, part, output=output)
+                for key, part in parts.items()
+                if not (key == "title" or (key == "default" and not part))
+                and not (output and (key in _ONLY_FOR_WRITING or (key == "items" and "$ref" not in part)))
+            }
+        case list():
+            return [slim(part, output=output) for part in cast("list[Any]", schema)]
+        case _:
+            return schema
+
+
+_ONLY_FOR_WRITING = frozenset({"additionalProperties", "default", "description", "enum", "format", "required"})
+
+
+def _slim_part(key: str, part: Any, *, output: bool) -> Any:
+    """Names of properties are not the schema's own words: a property may well be called "description"."""
+    if key in {"properties", "$defs"}:
+        return {name: slim(each, output=output) for name, each in part.items()}
+    return slim(part, output=output)
+
+
+def _plain_types(parts: dict[str, Any]) -> list[str]:
+    """The types in `{"anyOf": [{"type": a}, {"type": b}]}`; none when any of them says more than its type."""
+    choices: list[dict[str, Any]] = parts.get("anyOf", [])
+    more = {key for choice in choices for key in choice} - {"type", "format", "additionalProperties"}
+    return [] if more else [choice["type"] for choice in choices]

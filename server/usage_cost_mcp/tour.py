@@ -1,0 +1,94 @@
+"""`usage-cost-mcp demo`: the main questions, asked of the demo server as a host would ask them."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from mcp import Client, StdioServerParameters
+
+from .terminal import render
+
+QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    (
+        "What did we spend last month, by model?",
+        "get_spend",
+        {"period": "last_month", "group_by": ["model"], "granularity": "day"},
+    ),
+    (
+        "Which workspace was behind the jump?",
+        "get_spend",
+        {"period": "last_month", "group_by": ["workspace_id"], "granularity": "week"},
+    ),
+    (
+        "Which API keys use the most tokens?",
+        "get_token_usage",
+        {"period": "last_month", "group_by": ["api_key_id"], "granularity": "total"},
+    ),
+    (
+        "Does prompt caching pay more and more?",
+        "cache_hit_ratio",
+        {"period": "this_year", "filter_by": {"workspace_id": ["Production"]}, "granularity": "month"},
+    ),
+    (
+        "Which workspaces do we have, and is one without use?",
+        "list_dimension_values",
+        {"dimension": "workspace_id"},
+    ),
+)
+
+
+def closing(program: Path) -> str:
+    """What to do next."""
+    return f"""\
+That was a demo organization, asked through a real MCP client.
+
+To ask about your own organization in Claude Desktop, add this to claude_desktop_config.json:
+
+  {{"mcpServers": {{"usage-cost": {{
+      "command": "{program.resolve()}",
+      "env": {{"ANTHROPIC_ADMIN_API_KEY": "sk-ant-admin01-..."}}}}}}}}
+
+An organization admin makes the key in the Claude Console under Settings > Admin keys.
+To check it: ANTHROPIC_ADMIN_API_KEY=... {program} doctor"""
+
+
+async def run_tour() -> None:
+    """Start the demo server, ask, print."""
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "usage_cost_mcp", "serve", "--demo"], env=dict(os.environ)
+    )
+    _say("Starting the demo server ...")
+    async with Client(server) as client:
+        for number, (question, tool, arguments) in enumerate(QUESTIONS, 1):
+            _say(f"Asking {number} of {len(QUESTIONS)} ...")
+            result = await client.call_tool(tool, arguments)
+            _say("")
+            print(f"{number}. {question}\n   {_as_call(tool, arguments)}\n")
+            print(f"{render(result.structured_content or {})}\n")
+    print(closing(Path(sys.argv[0])))
+
+
+def _say(progress: str) -> None:
+    """One line of progress that is overwritten by the next, where a person watches."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
+
+
+def _as_call(tool: str, arguments: Mapping[str, Any]) -> str:
+    """The same question as a command."""
+    words = [f"{name}={_as_word(value)}" for name, value in arguments.items()]
+    return " ".join(["usage-cost-mcp call --demo", tool, *words])
+
+
+def _as_word(value: object) -> str:
+    match value:
+        case list():
+            return ",".join(map(str, cast("list[object]", value)))
+        case dict():
+            return shlex.quote(json.dumps(value))
+        case _:
+            return str(value)
