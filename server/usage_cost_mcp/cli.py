@@ -25,7 +25,7 @@ example: usage-cost-mcp call get_spend period=last_month group_by=model
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may have no block characters
             stream.reconfigure(errors="replace")
@@ -36,6 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments, where name=value words may also stand behind an option, which argparse alone does not take."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if any(word.startswith("-") or arguments.run is not _call for word in rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.arguments += rest
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,11 +18,12 @@ class Flight(Generic[T]):
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
         self._task = asyncio.create_task(work)
         self._askers = 0
+        self._dropped = False
 
     @property
     def can_be_joined(self) -> bool:
         """False once it has landed or was dropped."""
-        return not self._task.done() and not self._task.cancelling()
+        return not (self._task.done() or self._dropped)
 
     async def landing(self) -> T:
         """Wait for the result, or for the error, which every asker gets."""
@@ -32,6 +33,7 @@ class Flight(Generic[T]):
         finally:
             self._askers -= 1
             if not self._askers:
+                self._dropped = True
                 self._task.cancel()
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from .reports.answer import Provenance, SeriesAnswer, Value
+from .reports.answer import SeriesAnswer, Value
 from .reports.dimension_values import ValuesAnswer
 from .tools.text import closing, series_tables, values_table
 
@@ -16,14 +16,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 def render(structured: Mapping[str, Any]) -> str | None:
     """The structured half of an answer as a person reads it; None for an answer that is no table."""
     if "series" in structured:
-        answer: Provenance = SeriesAnswer.model_validate(structured)
-        tables = _series(SeriesAnswer.model_validate(structured))
-    elif "values" in structured:
-        answer = ValuesAnswer.model_validate(structured)
-        tables = [aligned(values_table(answer))]
-    else:
-        return None
-    return "\n\n".join([str(structured["summary"]), *tables, closing(answer)])
+        series = SeriesAnswer.model_validate(structured)
+        return "\n\n".join([series.summary, *_series(series), closing(series)])
+    if "values" in structured:
+        values = ValuesAnswer.model_validate(structured)
+        return "\n\n".join([values.summary, aligned(values_table(values)), closing(values)])
+    return None
 
 
 def _series(answer: SeriesAnswer) -> list[str]:

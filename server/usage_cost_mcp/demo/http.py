@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 
@@ -23,9 +24,13 @@ class Request:
 class Response:
     """A JSON answer."""
 
-    body: object
+    body: Any
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+_POLL_SECONDS = 0.02
+"""How long leaving the block may take."""
 
 
 @contextmanager
@@ -58,7 +63,8 @@ def serve_on_loopback(respond: Callable[[Request], Response]) -> Generator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="demo-admin-api", daemon=True).start()
+    serving = threading.Thread(target=server.serve_forever, args=[_POLL_SECONDS], name="demo-admin-api", daemon=True)
+    serving.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:

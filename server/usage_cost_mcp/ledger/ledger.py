@@ -72,7 +72,7 @@ class Ledger:
             UpstreamError: When any window fails. Windows that arrived are kept, so asking again goes on from there.
         """
         view = View(report, dimensions, width)
-        found = {day: rows for day in period.days if (rows := self._store.find(view, day))}
+        found = {day: rows for day in period.days if (rows := self._store.find(view, day)) is not None}
         missing = [day for day in period.days if day not in found]
         status: CacheStatus = "partial" if found and missing else "miss" if missing else "hit"
         try:

@@ -41,7 +41,8 @@ class DayStore:
 
     def find(self, view: View, day: date) -> DayRows | None:
         """The day as the view shows it, or as a finer view does, if it is held and fresh."""
-        return next(filter(None, (self._days.get((held, day)) for held in self._able_to_answer(view))), None)
+        found = (self._days.get((held, day)) for held in self._able_to_answer(view))
+        return next((rows for rows in found if rows is not None), None)
 
     def _able_to_answer(self, view: View) -> Iterator[View]:
         yield view

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 from usage_cost_mcp.ledger import CacheStatus
 from usage_cost_mcp.periods import Granularity
 
-Value = Annotated[str | int | float | None, WithJsonSchema({"type": ["string", "number", "null"]})]
+Value = str | int | float | None
 """Money is an exact decimal string in dollars, a count an integer, a ratio a number from 0 to 1 or null."""
 
 Moment = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]

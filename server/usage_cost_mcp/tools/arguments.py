@@ -64,7 +64,7 @@ Filters = Annotated[
         "object",
         "Dimension to values, as in group_by. Workspaces, API keys and accounts by id or name; "
         '"default" is the default workspace, "console" use without a key.',
-        additionalProperties={"type": "array", "items": {"type": ["string", "null"]}},
+        additionalProperties={"type": "array", "items": {"type": "string"}},
     ),
 ]
 

@@ -81,20 +81,19 @@ _SHAPES = {
 def slim(schema: Any, *, output: bool = False) -> Any:
     """A JSON schema in fewer characters: models read it before every conversation.
 
-    Titles go, which repeat the names, and defaults that say nothing; a choice of plain types becomes one list of them.
-    Of an output, which is read and never written, only the names and types stay.
+    Titles go, which repeat the names, and defaults that say nothing. Of an output, which is read and never written,
+    only the names and types stay, and the insides only of what comes in lists.
     """
     match schema:
+        case {"$ref": _} if output:
+            return {"type": "object"}
         case dict():
-            parts = cast("dict[str, Any]", schema)
-            if types := _plain_types(parts):
-                return {"type": types}
-            return {
+            slimmed = {
                 key: _slim_part(key, part, output=output)
-                for key, part in parts.items()
-                if not (key == "title" or (key == "default" and not part))
-                and not (output and (key in _ONLY_FOR_WRITING or (key == "items" and "$ref" not in part)))
+                for key, part in cast("dict[str, Any]", schema).items()
+                if not _is_noise(key, part, output=output)
             }
+            return _without_unused_definitions(slimmed) if output else slimmed
         case list():
             return [slim(part, output=output) for part in cast("list[Any]", schema)]
         case _:
@@ -104,15 +103,20 @@ def slim(schema: Any, *, output: bool = False) -> Any:
 _ONLY_FOR_WRITING = frozenset({"additionalProperties", "default", "description", "enum", "format", "required"})
 
 
+def _is_noise(key: str, part: Any, *, output: bool) -> bool:
+    says_nothing = key == "title" or (key == "default" and not part)
+    return says_nothing or (output and (key in _ONLY_FOR_WRITING or (key == "items" and "$ref" not in part)))
+
+
 def _slim_part(key: str, part: Any, *, output: bool) -> Any:
     """Names of properties are not the schema's own words: a property may well be called "description"."""
     if key in {"properties", "$defs"}:
         return {name: slim(each, output=output) for name, each in part.items()}
-    return slim(part, output=output)
+    return part if key == "items" else slim(part, output=output)
 
 
-def _plain_types(parts: dict[str, Any]) -> list[str]:
-    """The types in `{"anyOf": [{"type": a}, {"type": b}]}`; none when any of them says more than its type."""
-    choices: list[dict[str, Any]] = parts.get("anyOf", [])
-    more = {key for choice in choices for key in choice} - {"type", "format", "additionalProperties"}
-    return [] if more else [choice["type"] for choice in choices]
+def _without_unused_definitions(schema: dict[str, Any]) -> dict[str, Any]:
+    if "$defs" not in schema:
+        return schema
+    used = {name: part for name, part in schema["$defs"].items() if f"#/$defs/{name}" in repr(schema["properties"])}
+    return {**schema, "$defs": used}

@@ -10,10 +10,9 @@ from mcp.types import CallToolResult, TextContent
 
 from usage_cost_mcp.calls import CALL_SECONDS, Call
 from usage_cost_mcp.errors import QuestionError, UnavailableError
-from usage_cost_mcp.reports.answer import Provenance
 from usage_cost_mcp.reports.desk import Desk
 
-from .text import as_text
+from .text import Answer, as_text
 
 BRIEF_CHARACTERS = 6_000
 """The bound of either half when the caller left the length to us."""
@@ -41,7 +40,7 @@ class Finding(Protocol):
         """Whether the length was left to us."""
         ...
 
-    def answers(self) -> Iterator[Provenance]:
+    def answers(self) -> Iterator[Answer]:
         """The answer, then ever briefer ones."""
         ...
 
@@ -72,7 +71,7 @@ def _bound(finding: Finding, most: int | None) -> int | None:
     return min(most, BRIEF_CHARACTERS) if most is not None and finding.by_default else most
 
 
-def _fitting(answers: Iterable[Provenance], bound: int | None) -> CallToolResult:
+def _fitting(answers: Iterable[Answer], bound: int | None) -> CallToolResult:
     for answer in answers:
         text = as_text(answer)
         if bound is None or max(len(text), len(answer.model_dump_json())) <= bound:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from usage_cost_mcp.money import readable
-from usage_cost_mcp.reports.answer import Provenance, SeriesAnswer, Value
+from usage_cost_mcp.reports.answer import SeriesAnswer, Value
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
 from usage_cost_mcp.reports.status import StatusAnswer
 
@@ -15,22 +15,19 @@ MOST_COLUMNS = 12
 Table = Sequence[Sequence[str]]
 
 
-def as_text(answer: Provenance) -> str:
-    """The whole answer as Markdown.
+Answer = SeriesAnswer | ValuesAnswer | StatusAnswer
 
-    Raises:
-        TypeError: For an answer that has no text yet.
-    """
+
+def as_text(answer: Answer) -> str:
+    """The whole answer as Markdown."""
     match answer:
         case SeriesAnswer():
-            parts = [answer.summary, *map(table, series_tables(answer))]
+            body = [table(rows) for rows in series_tables(answer)]
         case ValuesAnswer():
-            parts = [answer.summary, table(values_table(answer))]
+            body = [table(values_table(answer))]
         case StatusAnswer():
-            parts = [answer.summary, _status_lines(answer)]
-        case _:
-            raise TypeError(type(answer))
-    return "\n\n".join([*parts, closing(answer)])
+            body = [_status_lines(answer)]
+    return "\n\n".join([escaped(answer.summary), *body, closing(answer)])
 
 
 def series_tables(answer: SeriesAnswer) -> list[Table]:
@@ -167,7 +164,8 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*\[\]<>|!#])", r"\\\1", text)
 
 
-def closing(answer: Provenance) -> str:
+def closing(answer: Answer) -> str:
+    """What should be known besides the numbers, a line each."""
     lines = [f"Note: {escaped(note.message)}" for note in answer.notes]
     if isinstance(answer, SeriesAnswer) and answer.partial_buckets:
         lines.append(f"Not over yet: {', '.join(answer.partial_buckets)}.")

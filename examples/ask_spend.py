@@ -1,0 +1,56 @@
+"""An agent script: asks three questions over MCP and computes with the exact numbers.
+
+python examples/ask_spend.py            your organization (ANTHROPIC_ADMIN_API_KEY)
+python examples/ask_spend.py --demo     the demo organization
+"""
+
+import asyncio
+import os
+import sys
+from decimal import Decimal
+from typing import Any
+
+from mcp import Client, StdioServerParameters
+
+
+async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """The structured answer to a question; a refused question ends the script with its reason."""
+    result = await client.call_tool(tool, arguments)
+    if result.is_error or result.structured_content is None:
+        sys.exit(" ".join(block.text for block in result.content if block.type == "text"))
+    return result.structured_content
+
+
+async def main() -> None:
+    """Ask, compute, print."""
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "usage_cost_mcp", "serve", *sys.argv[1:]], env=dict(os.environ)
+    )
+    async with Client(server) as client:
+        spend = await ask(client, "get_spend", period="last_month", group_by=["model"], granularity="total")
+        tokens = await ask(client, "get_token_usage", period="last_month", group_by=["model"], granularity="total")
+        caching = await ask(client, "cache_hit_ratio", period="last_month", granularity="total")
+
+    print(spend["summary"])
+
+    # Amounts are exact decimal strings: Decimal keeps them so.
+    days = (spend["period"]["start"], spend["period"]["end"])
+    total = Decimal(spend["totals"]["cost"])
+    print(f"{days[0]} to {days[1]}: {total} dollars, to the last digit")
+
+    used = {
+        each["group"]["model"]: each["totals"]["input_tokens"] + each["totals"]["output_tokens"]
+        for each in tokens["series"]
+        if each["group"]
+    }
+    for each in spend["series"]:
+        model = each["group"] and each["group"]["model"]
+        if model in used:
+            price = Decimal(each["totals"]["cost"]) / used[model] * 1_000_000
+            print(f"{model}: {price:.4f} dollars per million tokens, all kinds together")
+
+    print(f"{caching['totals']['cache_hit_ratio']:.1%} of the input was read from the cache")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

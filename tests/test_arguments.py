@@ -1,0 +1,112 @@
+"""What is forgiven, what is refused, and in which words. A refused question sends nothing."""
+
+from typing import Any
+
+import pytest
+from conftest import Upstream, ask, refusal
+from mcp import Client
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("get_spend", {"perid": "today"}, ["Unknown argument 'perid'.", "Did you mean period?", "group_by, filter_by"]),
+        ("get_spend", {"period": "lst_month"}, ["period 'lst_month'", "Did you mean last_month?", "2026-Q3"]),
+        ("get_spend", {"period": "2026-13"}, ["period '2026-13' is not known"]),
+        ("get_spend", {"period": "2027-01"}, ["lies in the future", "today is 2026-11-22"]),
+        ("get_spend", {"period": "2026-10-09..2026-10-01"}, ["ends (2026-10-01) before it starts (2026-10-09)"]),
+        ("get_spend", {"group_by": ["team"]}, ["group_by 'team'", "workspace_id, model, cost_type"]),
+        ("get_spend", {"filter_by": {"modell": ["x"]}}, ["filter_by 'modell'", "Did you mean model?"]),
+        (
+            "get_spend",
+            {"filter_by": {"service_tier": ["standart"]}},
+            ["filter_by service_tier 'standart'", "Did you mean standard?", "batch, priority"],
+        ),
+        ("get_spend", {"filter_by": {"model": []}}, ["filter_by model has no value"]),
+        ("get_spend", {"filter_by": "model"}, ["filter_by must be an object"]),
+        ("get_spend", {"granularity": "hour"}, ["spend exists per UTC day only", "day, week, month, total"]),
+        ("get_spend", {"granularity": "fortnight"}, ["granularity 'fortnight'", "day, week, month, total"]),
+        ("get_spend", {"top": 0}, ["top must be from 1 to 100, not 0"]),
+        ("get_spend", {"top": "many"}, ["top must be a whole number"]),
+        ("get_token_usage", {"measures": ["tokens"]}, ["measures 'tokens'", "input_tokens", "all"]),
+        (
+            "get_token_usage",
+            {"period": "2026", "granularity": "minute"},
+            ["granularity minute is answered for at most 7 days; the period has 326"],
+        ),
+        (
+            "get_token_usage",
+            {"filter_by": {"service_account_id": ["robot"]}},
+            ["service_account_id takes ids that start with svac_"],
+        ),
+        ("list_dimension_values", {"dimension": "team"}, ["dimension 'team'", "workspace_id, api_key_id"]),
+        ("list_dimension_values", {"dimension": "model", "top": 1001}, ["top must be from 1 to 1000"]),
+        ("list_dimension_values", {}, ["dimension is needed", "Accepted arguments: dimension, period, top"]),
+        ("get_status", {"verbose": True}, ["Unknown argument 'verbose'", "It takes no arguments"]),
+    ],
+    ids=str,
+)
+async def test_a_question_that_cannot_be_meant_is_refused_with_what_is_accepted(
+    client: Client, upstream: Upstream, tool: str, arguments: dict[str, Any], words: list[str]
+) -> None:
+    said = await refusal(client, tool, **arguments)
+    for word in words:
+        assert word in said
+    assert "pydantic" not in said
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["model,workspace_id", '["model", "workspace_id"]', "model, workspace_id", ["model", "workspace_id", "model"]],
+)
+async def test_lists_are_taken_in_the_forms_in_which_models_send_them(client: Client, given: object) -> None:
+    answer = await ask(client, "get_spend", period="yesterday", group_by=given)
+    assert answer["group_by"] == ["model", "workspace_id"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model": "claude-opus-4-6"},
+        {"model": ["claude-opus-4-6"]},
+        '{"model": ["claude-opus-4-6"]}',
+    ],
+)
+async def test_filters_are_taken_in_the_forms_in_which_models_send_them(client: Client, given: object) -> None:
+    answer = await ask(client, "get_spend", period="yesterday", filter_by=given)
+    assert answer["filter_by"] == {"model": ["claude-opus-4-6"]}
+
+
+async def test_null_means_not_given(client: Client) -> None:
+    nulls = dict.fromkeys(["period", "group_by", "filter_by", "granularity", "top"])
+    assert (await ask(client, "get_spend", **nulls))["series"] == (await ask(client, "get_spend"))["series"]
+
+
+@pytest.mark.parametrize(
+    ("given", "start", "end"), [(2025, "2025-01-01", "2025-12-31"), ("Last Week", "2026-11-09", "2026-11-15")]
+)
+async def test_periods_are_read_as_people_write_them(client: Client, given: object, start: str, end: str) -> None:
+    answer = await ask(client, "get_spend", period=given, granularity="total")
+    assert answer["period"] == {"start": start, "end": end, "timezone": "UTC"}
+
+
+async def test_an_unknown_name_lists_the_nearest(client: Client) -> None:
+    said = await refusal(client, "get_spend", filter_by={"workspace_id": ["Prodction"]})
+    assert "filter_by workspace_id 'Prodction' is not known. Did you mean Production?" in said
+    assert "Accepted: default, Data Platform, Hackathon" in said
+
+
+async def test_keys_and_people_go_by_name_too(client: Client) -> None:
+    by_key = await ask(client, "get_token_usage", filter_by={"api_key_id": ["CI"]})
+    assert by_key["filter_by"] == {"api_key_id": ["apikey_demoCi"]}
+    by_account = await ask(client, "get_token_usage", filter_by={"account_id": ["Demo Analyst"]})
+    assert by_account["totals"]["input_tokens"] > 0
+
+
+async def test_a_period_that_reaches_into_the_future_is_cut_and_says_so(client: Client) -> None:
+    answer = await ask(client, "get_spend", period="2026-11")
+    assert answer["period"]["end"] == "2026-11-22"
+    assert answer["notes"][0]["message"].startswith("The period asked for ends 2026-11-30;")

@@ -1,0 +1,199 @@
+"""The command line as a shell and a host see it: real processes, real pipes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+import oracle
+import pytest
+from conftest import ask
+from mcp import Client, StdioServerParameters
+
+from usage_cost_mcp.demo import DemoApi, serve_on_loopback
+
+QUARTER = ("period=2026-08-01..2026-10-29", "group_by=model")
+KEY = "sk-ant-admin01-not-a-real-key"
+
+
+@pytest.fixture(scope="module")
+def api() -> Generator[str]:
+    """An Admin API elsewhere: any server that speaks it will do."""
+    with serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as url:
+        yield url
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment without settings of ours, and with the given ones."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "USAGE_COST_"))
+    }
+    return inherited | settings
+
+
+def run(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "usage_cost_mcp", *words],
+        input=stdin,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+        env=env or environment(),
+    )
+
+
+def connected_to(url: str) -> dict[str, str]:
+    return environment(ANTHROPIC_ADMIN_API_KEY=KEY, USAGE_COST_MCP_BASE_URL=url)
+
+
+def test_call_gives_every_cent_of_any_admin_api_as_json(api: str) -> None:
+    done = run("call", "get_spend", *QUARTER, "--json", env=connected_to(api))
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    expected = oracle.dollars(api, "2026-08-01", "2026-10-29", ["model"])
+    assert len(answer["buckets"]) == 90
+    assert {series["group"]["model"] for series in answer["series"]} == {group[0] for group in expected}
+    for series in answer["series"]:
+        days = expected[(series["group"]["model"],)]
+        assert [Fraction(cost) for cost in series["values"]["cost"]] == [days[day] for day in answer["buckets"]]
+    assert Fraction(answer["totals"]["cost"]) == sum(sum(days.values()) for days in expected.values())
+
+
+def test_call_prints_tables_with_bars_for_a_person() -> None:
+    done = run("call", "get_spend", "period=last_7_days", "--demo")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Spend 20")
+    assert "█" in done.stdout
+    assert "|" not in done.stdout
+
+
+def test_call_prints_the_text_of_an_answer_without_a_table() -> None:
+    done = run("call", "get_status", "--demo")
+    assert done.stdout.startswith("Connected to Demo Organization")
+
+
+def test_call_takes_objects_as_json_and_lists_with_commas() -> None:
+    wanted = ("group_by=workspace_id,model", 'filter_by={"model": ["claude-opus-4-6"]}', "granularity=total")
+    done = run("call", "get_spend", "--demo", *wanted, "--json")
+    answer = json.loads(done.stdout)
+    assert (answer["group_by"], answer["filter_by"]) == (["workspace_id", "model"], {"model": ["claude-opus-4-6"]})
+
+
+def test_call_fails_with_the_reason_on_stderr() -> None:
+    done = run("call", "get_spend", "group_by=team", "--demo", "--json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("group_by 'team' is not known.")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["call", "get_spend", "yesterday", "--demo"], "'yesterday' is not name=value"),
+        (["call", "get_spend", "filter_by={model", "--demo"], "filter_by is not valid JSON"),
+        (["call", "get_cost", "--demo"], "Unknown tool"),
+    ],
+)
+def test_call_explains_a_slip_of_the_pen(words: list[str], said: str) -> None:
+    done = run(*words)
+    assert done.returncode in {1, 2}
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["serve"], ["call", "get_spend"], ["doctor"]], ids=" ".join)
+def test_a_start_without_a_key_ends_with_one_helpful_sentence(words: list[str]) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "set ANTHROPIC_ADMIN_API_KEY (it starts with sk-ant-admin)" in done.stderr
+    assert "usage-cost-mcp demo" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_ordinary_api_key_is_recognised_before_any_request() -> None:
+    done = run("serve", env=environment(ANTHROPIC_ADMIN_API_KEY="sk-ant-api03-not-a-real-key"))
+    assert done.returncode == 2
+    assert "ordinary API key" in done.stderr
+    assert "not-a-real-key" not in done.stderr
+
+
+def message(identity: int | None, method: str, **params: Any) -> str:
+    """A line of the protocol; a notification when it has no id."""
+    body = {"jsonrpc": "2.0", "method": method, "params": params}
+    return json.dumps(body if identity is None else {**body, "id": identity}) + "\n"
+
+
+HANDSHAKE = message(
+    1,
+    "initialize",
+    protocolVersion="2025-11-25",
+    capabilities={},
+    clientInfo={"name": "a test", "version": "1"},
+) + message(None, "notifications/initialized")
+
+
+def test_stdout_carries_nothing_but_protocol_and_the_process_ends_with_its_input() -> None:
+    started = [sys.executable, "-m", "usage_cost_mcp", "serve", "--demo"]
+    env = environment(USAGE_COST_MCP_LOG_LEVEL="DEBUG")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(started, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=env) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(HANDSHAKE + message(2, "tools/call", name="get_spend", arguments={"period": "yesterday"}))
+        server.stdin.flush()
+        lines = [json.loads(server.stdout.readline()) for _ in range(2)]
+        server.stdin.close()
+        assert server.wait(timeout=2) == 0
+        assert server.stdout.read() == ""
+    assert [line["id"] for line in lines] == [1, 2]
+    assert lines[1]["result"]["structuredContent"]["demo"] is True
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_host_starts_the_server_and_asks_over_stdio(api: str, mode: str) -> None:
+    started = StdioServerParameters(command=sys.executable, args=["-m", "usage_cost_mcp"], env=connected_to(api))
+    async with Client(started, mode=mode) as client:
+        answer = await ask(client, "get_spend", period="2026-10")
+    expected = oracle.dollars(api, "2026-10-01", "2026-10-31", [])
+    assert Fraction(answer["totals"]["cost"]) == sum(expected[()].values())
+    assert answer["demo"] is False
+
+
+def test_doctor_passes_every_check_on_the_demo_organization() -> None:
+    done = run("doctor", "--demo")
+    assert done.returncode == 0
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "ok   Key",
+        "ok   Organization",
+        "ok   Clock",
+        "ok   Spend report",
+        "ok   Usage report",
+        "ok   Names",
+        "ok   Cache",
+    ]
+
+
+def test_doctor_says_what_to_do_when_nothing_answers() -> None:
+    done = run("doctor", env=connected_to("http://127.0.0.1:9"))
+    assert done.returncode == 1
+    assert "FAIL Organization: No connection to 127.0.0.1:9" in done.stdout
+
+
+def test_demo_answers_five_questions_and_says_how_to_go_on() -> None:
+    done = run("demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    for number in range(1, 6):
+        assert f"\n{number}. " in f"\n{done.stdout}"
+    assert "█" in done.stdout
+    assert "claude_desktop_config.json" in done.stdout
+    assert "ANTHROPIC_ADMIN_API_KEY" in done.stdout
+
+
+def test_version_and_help_need_no_settings() -> None:
+    assert run("--version").stdout.strip() == "0.1.0"
+    assert "get_spend" in run("call", "--help").stdout

@@ -1,0 +1,283 @@
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from conftest import NOW
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usage_cost_mcp.errors import QuestionError
+from usage_cost_mcp.periods import (
+    GRANULARITIES,
+    PERIOD_WORDS,
+    Granularity,
+    Period,
+    bucket_end,
+    bucket_name,
+    bucket_start,
+    bucket_starts,
+    midnight,
+    parse_period,
+    provisional_since,
+)
+
+TODAY = NOW.date()
+"""2026-11-22, a Sunday."""
+
+DAY = timedelta(days=1)
+DATES = st.dates(date(2000, 1, 1), date(2099, 12, 31))
+
+
+def resolved(text: str, today: date = TODAY) -> str:
+    period = parse_period(text, today)
+    return f"{period.start}..{period.end}"
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(QuestionError) as refused:
+        parse_period(text, TODAY)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("today", "2026-11-22..2026-11-22"),
+        ("yesterday", "2026-11-21..2026-11-21"),
+        ("last_1_days", "2026-11-21..2026-11-21"),
+        ("last_7_days", "2026-11-15..2026-11-21"),
+        ("last_30_days", "2026-10-23..2026-11-21"),
+        ("this_week", "2026-11-16..2026-11-22"),
+        ("last_week", "2026-11-09..2026-11-15"),
+        ("this_month", "2026-11-01..2026-11-22"),
+        ("month_to_date", "2026-11-01..2026-11-22"),
+        ("last_month", "2026-10-01..2026-10-31"),
+        ("this_quarter", "2026-10-01..2026-11-22"),
+        ("last_quarter", "2026-07-01..2026-09-30"),
+        ("this_year", "2026-01-01..2026-11-22"),
+        ("last_year", "2025-01-01..2025-12-31"),
+        ("2025", "2025-01-01..2025-12-31"),
+        ("2026-Q3", "2026-07-01..2026-09-30"),
+        ("2026-10", "2026-10-01..2026-10-31"),
+        ("2026-10-05", "2026-10-05..2026-10-05"),
+        ("2026-10-01..2026-10-15", "2026-10-01..2026-10-15"),
+        ("2026-10-05..2026-10-05", "2026-10-05..2026-10-05"),
+        ("2025-11..2026-02", "2025-11-01..2026-02-28"),
+        ("2025-Q4..2026-01-09", "2025-10-01..2026-01-09"),
+    ],
+)
+def test_words_become_days(text: str, days: str) -> None:
+    assert resolved(text) == days
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("last 30 days", "last_30_days"),
+        ("Last-30-Days", "last_30_days"),
+        ("past 30 days", "last_30_days"),
+        ("previous 30 days", "last_30_days"),
+        ("last 1 day", "last_1_days"),
+        ("previous month", "last_month"),
+        ("Last-Month", "last_month"),
+        ("  LAST \t month ", "last_month"),
+        ("previous_quarter", "last_quarter"),
+        ("This Week", "this_week"),
+        ("month to date", "month_to_date"),
+        ("TODAY", "today"),
+        (" 2026-10 ", "2026-10"),
+        ("2026-q3", "2026-Q3"),
+        ("2026 Q3", "2026-Q3"),
+        ("2026-10-01 .. 2026-10-15", "2026-10-01..2026-10-15"),
+    ],
+)
+def test_other_spellings_are_forgiven(text: str, meant: str) -> None:
+    assert resolved(text) == resolved(meant)
+
+
+@pytest.mark.parametrize(
+    ("today", "text", "days"),
+    [
+        ("2027-01-01", "yesterday", "2026-12-31..2026-12-31"),
+        ("2027-01-01", "this_week", "2026-12-28..2027-01-01"),
+        ("2027-01-01", "last_week", "2026-12-21..2026-12-27"),
+        ("2027-01-01", "this_month", "2027-01-01..2027-01-01"),
+        ("2027-01-01", "last_month", "2026-12-01..2026-12-31"),
+        ("2027-01-01", "last_quarter", "2026-10-01..2026-12-31"),
+        ("2027-01-01", "last_year", "2026-01-01..2026-12-31"),
+        ("2026-12-31", "this_year", "2026-01-01..2026-12-31"),
+        ("2026-11-23", "this_week", "2026-11-23..2026-11-23"),
+        ("2026-11-23", "last_week", "2026-11-16..2026-11-22"),
+        ("2028-03-01", "yesterday", "2028-02-29..2028-02-29"),
+        ("2028-03-01", "last_month", "2028-02-01..2028-02-29"),
+        ("2028-03-31", "last_month", "2028-02-01..2028-02-29"),
+        ("2027-03-01", "last_month", "2027-02-01..2027-02-28"),
+        ("2100-03-01", "last_month", "2100-02-01..2100-02-28"),
+        ("2028-12-31", "2028-02-29", "2028-02-29..2028-02-29"),
+    ],
+)
+def test_edges_of_the_calendar(today: str, text: str, days: str) -> None:
+    assert resolved(text, date.fromisoformat(today)) == days
+
+
+@given(today=DATES, count=st.integers(1, 1830))
+def test_last_n_days_are_n_complete_days_that_end_yesterday(today: date, count: int) -> None:
+    period = parse_period(f"last_{count}_days", today)
+    assert (len(period), period.end) == (count, today - DAY)
+
+
+@given(today=DATES, word=st.sampled_from(["week", "month", "quarter", "year"]))
+def test_this_ends_today_and_last_ends_right_before_it(today: date, word: str) -> None:
+    this, last = parse_period(f"this_{word}", today), parse_period(f"last_{word}", today)
+    assert this.end == this.asked_end == today
+    assert last.end + DAY == this.start <= today
+
+
+@pytest.mark.parametrize("text", ["2026-11-23", "2026-12", "2027-Q1", "2027", "2026-11-23..2026-11-30"])
+def test_the_future_is_refused(text: str) -> None:
+    assert "lies in the future: today is 2026-11-22" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "asked_end"),
+    [("2026-11", "2026-11-30"), ("2026-Q4", "2026-12-31"), ("2026", "2026-12-31"), ("2026-10..2027-03", "2027-03-31")],
+)
+def test_what_is_left_of_the_future_is_cut_off_but_not_forgotten(text: str, asked_end: str) -> None:
+    period = parse_period(text, TODAY)
+    assert (period.end, str(period.asked_end)) == (TODAY, asked_end)
+
+
+def test_a_period_that_is_over_ends_as_asked() -> None:
+    period = parse_period("2026-10", TODAY)
+    assert period.end == period.asked_end
+
+
+@pytest.mark.parametrize("text", ["last_1831_days", "last_9999_days", "2021-11-01..2026-11-22", "2020..2026"])
+def test_more_days_than_can_be_answered_are_refused(text: str) -> None:
+    assert "at most 1830 are answered at once" in refusal(text)
+
+
+def test_only_days_that_have_begun_count_towards_the_longest_period() -> None:
+    assert resolved("2022..2035") == "2022-01-01..2026-11-22"
+
+
+@pytest.mark.parametrize("text", ["2026-10-15..2026-10-01", "2026-10..2026-09", "2026..2025", "2027..2026"])
+def test_a_period_that_ends_before_it_starts_is_refused(text: str) -> None:
+    assert "before it starts" in refusal(text)
+
+
+def test_zero_days_are_refused() -> None:
+    assert "the shortest is last_1_days" in refusal("last 0 days")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "_", "sometime", "last", "last_days", "last_x_days", "last_99999_days", "next_week", "tomorrow"),
+        *("26-10", "2026-1", "2026-13", "2026-00", "2026-Q0", "2026-Q5", "Q3", "0000", "20261005"),
+        *("2026-02-30", "2027-02-29", "2026-10-5", "2026-10-05T00:00", "2026/10/05", "05.10.2026"),
+        *("..", "2026-10-01..", "..2026-10-15", "2026-10-01...2026-10-15", "today..2026-10-15", "2026..2026..2026"),
+    ],
+)
+def test_nonsense_is_refused_with_the_accepted_spellings(text: str) -> None:
+    assert refusal(text).endswith(f"Accepted: {PERIOD_WORDS}.")
+
+
+def test_a_near_miss_is_told_what_was_probably_meant() -> None:
+    assert "Did you mean last_month?" in refusal("last_moth")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("2026-10", "2026-10-01 to 2026-10-31 (31 days, UTC)"), ("2026-10-05", "2026-10-05 (1 day, UTC)")],
+)
+def test_a_period_reads_well(text: str, said: str) -> None:
+    assert str(parse_period(text, TODAY)) == said
+
+
+@given(DATES, st.integers(1, 600), st.integers(1, 600))
+def test_the_days_of_adjacent_periods_are_the_days_of_both(start: date, first: int, second: int) -> None:
+    middle, end = start + first * DAY, start + (first + second) * DAY
+
+    def days(start: date, end: date) -> list[date]:
+        """The end not included."""
+        return parse_period(f"{start}..{end - DAY}", end).days
+
+    assert days(start, middle) + days(middle, end) == days(start, end)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "name"),
+    [
+        ("minute", "2026-11-22T14:30Z"),
+        ("hour", "2026-11-22T14:00Z"),
+        ("day", "2026-11-22"),
+        ("week", "2026-11-16"),
+        ("month", "2026-11"),
+        ("total", "2026-10-23"),
+    ],
+)
+def test_a_bucket_is_named_after_its_start(granularity: Granularity, name: str) -> None:
+    period = Period(date(2026, 10, 23), TODAY, TODAY)
+    moment = NOW + timedelta(seconds=59, microseconds=999_999)
+    assert bucket_name(bucket_start(moment, granularity, period), granularity) == name
+
+
+LONGEST: dict[Granularity, int] = {"minute": 1, "hour": 10, "day": 100, "week": 400, "month": 1000, "total": 1000}
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> tuple[Period, Granularity]:
+    """A period and what to cut it into, not too many pieces."""
+    granularity = draw(st.sampled_from(GRANULARITIES))
+    start = draw(DATES)
+    end = start + draw(st.integers(0, LONGEST[granularity] - 1)) * DAY
+    return Period(start, end, end), granularity
+
+
+def moments_in(period: Period) -> st.SearchStrategy[datetime]:
+    first, last = (midnight(day).replace(tzinfo=None) for day in (period.start, period.end + DAY))
+    return st.datetimes(first, last - timedelta(microseconds=1), timezones=st.just(UTC))
+
+
+@given(cuts())
+def test_buckets_cover_the_period_without_gap_or_overlap(cut: tuple[Period, Granularity]) -> None:
+    period, granularity = cut
+    after = midnight(period.end + DAY)
+    starts = bucket_starts(period, granularity, after)
+    ends = [bucket_end(start, granularity, period) for start in starts]
+    assert starts[1:] == ends[:-1]
+    assert starts[0] <= midnight(period.start) < ends[0]
+    assert starts[-1] < after <= ends[-1]
+    assert len({bucket_name(start, granularity) for start in starts}) == len(starts)
+
+
+@given(cuts(), st.data())
+def test_each_moment_is_in_exactly_one_bucket(cut: tuple[Period, Granularity], data: st.DataObject) -> None:
+    period, granularity = cut
+    moment = data.draw(moments_in(period))
+    starts = bucket_starts(period, granularity, midnight(period.end + DAY))
+    holding = [start for start in starts if start <= moment < bucket_end(start, granularity, period)]
+    assert holding == [bucket_start(moment, granularity, period)]
+
+
+@given(cuts(), st.data())
+def test_only_buckets_that_have_begun_exist(cut: tuple[Period, Granularity], data: st.DataObject) -> None:
+    period, granularity = cut
+    now = data.draw(moments_in(period))
+    every = bucket_starts(period, granularity, midnight(period.end + DAY))
+    assert bucket_starts(period, granularity, now) == [start for start in every if start <= now]
+
+
+@pytest.mark.parametrize(
+    ("text", "since"),
+    [
+        ("today", "2026-11-22"),
+        ("yesterday", "2026-11-21"),
+        ("last_30_days", "2026-11-19"),
+        ("2026-11-19", "2026-11-19"),
+        ("2026-11-18", "None"),
+        ("last_month", "None"),
+    ],
+)
+def test_the_last_three_days_are_provisional(text: str, since: str) -> None:
+    assert str(provisional_since(parse_period(text, TODAY), TODAY)) == since

@@ -1,0 +1,112 @@
+from datetime import UTC, date, datetime, time, timedelta
+
+import pytest
+from conftest import NOW
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usage_cost_mcp.dimensions import Width
+from usage_cost_mcp.ledger.plan import STEP, Window, lifetime, plan_windows
+from usage_cost_mcp.periods import midnight
+
+TODAY = NOW.date()
+DAY = timedelta(days=1)
+
+DAYS_A_PAGE: dict[Width, int] = {"1d": 31, "1h": 168 // 24, "1m": 1440 // 1440}
+
+WIDTHS = st.sampled_from(list(DAYS_A_PAGE))
+MISSING = st.sets(st.integers(0, 150).map(lambda age: TODAY - age * DAY))
+TIMES_OF_TODAY = st.times().map(lambda moment: datetime.combine(TODAY, moment, UTC))
+
+
+def fewest(days: list[date], longest: int) -> int:
+    """The fewest stretches of so many days that hold all the days, found by trying every way to cut."""
+    best = [0]
+    for last, day in enumerate(days):
+        best.append(1 + min(best[first] for first in range(last + 1) if (day - days[first]).days < longest))
+    return best[-1]
+
+
+@given(MISSING, WIDTHS, TIMES_OF_TODAY)
+def test_windows_are_as_few_as_can_be_and_cover_every_missing_day(
+    missing: set[date], width: Width, now: datetime
+) -> None:
+    windows = plan_windows(missing, width, now)
+    assert missing <= {day for window in windows for day in window.days}
+    assert len(windows) == fewest(sorted(missing), DAYS_A_PAGE[width])
+
+
+@given(MISSING, WIDTHS, TIMES_OF_TODAY)
+def test_a_window_fits_a_page_and_begins_and_ends_with_a_missing_day(
+    missing: set[date], width: Width, now: datetime
+) -> None:
+    for window in plan_windows(missing, width, now):
+        assert window.end - window.start <= DAYS_A_PAGE[width] * DAY
+        assert {window.days[0], window.days[-1]} <= missing
+
+
+@given(MISSING, WIDTHS, TIMES_OF_TODAY)
+def test_no_day_is_fetched_twice(missing: set[date], width: Width, now: datetime) -> None:
+    days = [day for window in plan_windows(missing, width, now) for day in window.days]
+    assert days == sorted(set(days))
+
+
+@given(MISSING.flatmap(lambda days: st.permutations(sorted(days))), WIDTHS)
+def test_the_order_of_the_missing_days_makes_no_difference(missing: list[date], width: Width) -> None:
+    assert plan_windows(missing, width, NOW) == plan_windows(sorted(missing), width, NOW)
+
+
+@given(MISSING, WIDTHS, TIMES_OF_TODAY)
+def test_the_bucket_under_way_is_asked_for_whole_and_none_after_it(
+    missing: set[date], width: Width, now: datetime
+) -> None:
+    end = plan_windows({*missing, TODAY}, width, now)[-1].end
+    assert now < end <= now + STEP[width]
+    assert (end - midnight(TODAY)) % STEP[width] == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("width", "now", "end"),
+    [
+        ("1d", "14:30:00", "2026-11-23T00:00"),
+        ("1h", "14:30:00", "2026-11-22T15:00"),
+        ("1m", "14:30:00", "2026-11-22T14:31"),
+        ("1m", "14:30:59.999999", "2026-11-22T14:31"),
+        ("1h", "15:00:00", "2026-11-22T16:00"),
+        ("1d", "00:00:00", "2026-11-23T00:00"),
+        ("1m", "00:00:00", "2026-11-22T00:01"),
+        ("1h", "23:59:59", "2026-11-23T00:00"),
+    ],
+)
+def test_the_window_with_today_ends_with_the_bucket_under_way(width: Width, now: str, end: str) -> None:
+    moment = datetime.combine(TODAY, time.fromisoformat(now), UTC)
+    window = Window(midnight(TODAY), datetime.fromisoformat(end).replace(tzinfo=UTC))
+    assert plan_windows([TODAY], width, moment) == [window]
+    assert window.days == [TODAY]
+
+
+@pytest.mark.parametrize("width", STEP)
+def test_a_day_that_is_over_is_fetched_to_its_midnight(width: Width) -> None:
+    assert plan_windows([TODAY - DAY], width, NOW) == [Window(midnight(TODAY - DAY), midnight(TODAY))]
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "kept"),
+    [
+        (0, timedelta(seconds=60)),
+        (1, timedelta(minutes=15)),
+        (3, timedelta(minutes=15)),
+        (4, timedelta(hours=24)),
+        (35, timedelta(hours=24)),
+        (36, timedelta(days=30)),
+        (1000, timedelta(days=30)),
+    ],
+)
+def test_the_older_a_day_the_longer_it_is_kept(days_ago: int, kept: timedelta) -> None:
+    assert lifetime(TODAY - days_ago * DAY, NOW) == kept
+
+
+def test_what_was_read_before_midnight_is_still_the_day_under_way() -> None:
+    tomorrow = midnight(TODAY + DAY)
+    assert lifetime(TODAY, tomorrow - timedelta(seconds=1)) == timedelta(seconds=60)
+    assert lifetime(TODAY, tomorrow) == timedelta(minutes=15)

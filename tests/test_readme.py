@@ -1,0 +1,62 @@
+"""The README is true: its answer, its tool table and its configuration are what the program says."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import Connect, ask
+from mcp import Client
+
+from usage_cost_mcp.terminal import render
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+QUESTIONS = {
+    "get_spend": "What did we spend last month, by model?",
+    "get_token_usage": "Which API key used the most output tokens this week?",
+    "cache_hit_ratio": "Did prompt caching get better this quarter?",
+    "list_dimension_values": "Which workspaces are there, and is one without use?",
+    "get_status": "Which organization is this, and how new is the data?",
+}
+
+pytestmark = pytest.mark.anyio
+
+
+def block(name: str) -> str:
+    """What stands between two markers."""
+    match = re.search(rf"<!-- {name} -->\n(.*)\n<!-- /{name} -->", README, re.DOTALL)
+    assert match, f"README.md has no block {name}"
+    return match[1]
+
+
+async def test_the_answer_that_it_shows_is_the_demo_organizations(connect: Connect) -> None:
+    async with connect() as client:
+        answer = await ask(client, "get_spend", period="last_month", group_by=["workspace_id"], granularity="week")
+    assert block("answer") == f"```text\n{render(answer)}\n```"
+
+
+async def test_its_tool_table_is_the_tool_list(client: Client) -> None:
+    rows = ["| tool | what it answers | for example |", "|---|---|---|"]
+    for tool in (await client.list_tools()).tools:
+        sentence = (tool.description or "").partition(". ")[0].removesuffix(".")
+        rows.append(f"| `{tool.name}` | {sentence} | {QUESTIONS[tool.name]} |")
+    assert block("tools") == "\n".join(rows)
+
+
+async def test_its_configuration_is_the_example() -> None:
+    example = (ROOT / "examples" / "claude_desktop_config.json").read_text(encoding="utf-8")
+    assert block("config") == f"```json\n{example}```"
+
+
+async def test_its_settings_are_those_that_are_read() -> None:
+    source = (ROOT / "server" / "usage_cost_mcp" / "settings.py").read_text(encoding="utf-8")
+    read = set(re.findall(r'"((?:ANTHROPIC|USAGE_COST)_\w+)"', source))
+    assert read == set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) - QUESTIONS.keys()
+
+
+async def test_its_other_vscode_and_claude_code_lines_start_the_same_command() -> None:
+    config = json.loads((ROOT / "examples" / "claude_desktop_config.json").read_text(encoding="utf-8"))
+    command = config["mcpServers"]["usage-cost"]["command"]
+    assert README.count(command) == 3

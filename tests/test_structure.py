@@ -1,0 +1,59 @@
+"""Dependencies point inward: the domain knows nobody, the adapters do not know each other, only the top wires."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import usage_cost_mcp
+
+ROOT = Path(usage_cost_mcp.__file__).parent
+
+DOMAIN = {"errors", "money", "periods", "dimensions", "rows", "series"}
+FOUNDATION = DOMAIN | {"calls", "clock", "flights", "names"}
+ALLOWED = {
+    **dict.fromkeys(DOMAIN, DOMAIN),
+    **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),
+    "settings": FOUNDATION,
+    "ledger": FOUNDATION | {"ledger"},
+    "reports": FOUNDATION | {"ledger", "reports"},
+    "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
+    "tools": FOUNDATION | {"reports", "tools"},
+    "demo": {"demo"},
+    "terminal": {"reports", "tools"},
+    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools"},
+}
+"""What each part may import of the others; cli, doctor and tour stand above all."""
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+def imports(path: Path) -> set[str]:
+    """The parts of the package that a file imports."""
+    found: set[str] = set()
+    package = ["usage_cost_mcp", *path.relative_to(ROOT).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            names = [*base, *(node.module or "").split(".")]
+            targets = [names] if node.module else [[*base, alias.name] for alias in node.names]
+        elif isinstance(node, ast.Import):
+            targets = [alias.name.split(".") for alias in node.names]
+        else:
+            continue
+        found |= {target[1] for target in targets if target[0] == "usage_cost_mcp" and len(target) > 1}
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_only_what_lies_further_in(path: Path) -> None:
+    part = part_of(path)
+    if part in ALLOWED:
+        assert imports(path) <= ALLOWED[part]
+
+
+def test_the_rule_sees_imports_at_all() -> None:
+    assert imports(ROOT / "app.py") >= {"admin_api", "ledger", "tools"}
+    assert imports(ROOT / "tools" / "text.py") >= {"reports"}

@@ -1,0 +1,108 @@
+"""What `get_token_usage` says, held against the usage report itself."""
+
+from typing import Any
+
+import oracle
+import pytest
+from conftest import Connect, Upstream, ask, refusal
+from mcp import Client
+
+pytestmark = pytest.mark.anyio
+
+MONTH = {"period": "2026-10"}
+
+
+def totals_by_group(answer: dict[str, Any]) -> dict[tuple[str | None, ...], dict[str, int]]:
+    return {tuple(series["group"].values()): series["totals"] for series in answer["series"]}
+
+
+@pytest.mark.parametrize(
+    "group_by",
+    [
+        ["model"],
+        ["api_key_id"],
+        ["account_id", "model"],
+        ["workspace_id", "service_tier", "context_window"],
+        ["api_key_id", "model", "service_tier", "context_window", "inference_geo"],
+        ["workspace_id", "speed"],
+        ["service_account_id"],
+    ],
+    ids="+".join,
+)
+async def test_every_token_is_in_the_group_and_on_the_day_where_the_report_has_it(
+    connect: Connect, upstream: Upstream, group_by: list[str]
+) -> None:
+    async with connect(max_answer_characters=None) as client:
+        answer = await ask(client, "get_token_usage", **MONTH, group_by=group_by, top=100, measures="all")
+    expected = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", group_by)
+    assert {tuple(series["group"].values()) for series in answer["series"]} == expected.keys()
+    for series in answer["series"]:
+        days = expected[tuple(series["group"].values())]
+        for measure in oracle.TOKENS:
+            assert series["values"][measure] == [days[day][measure] for day in answer["buckets"]]
+        assert series["totals"]["input_tokens"] == sum(day[each] for day in days.values() for each in oracle.INPUTS)
+
+
+async def test_only_the_chosen_measures_have_values_but_totals_always_have_all(client: Client) -> None:
+    default = await ask(client, "get_token_usage", **MONTH)
+    assert list(default["measures"]) == ["input_tokens", "output_tokens"]
+    chosen = await ask(client, "get_token_usage", **MONTH, measures=["cache_read_input_tokens"])
+    assert list(chosen["series"][0]["values"]) == ["cache_read_input_tokens"]
+    assert list(chosen["totals"]) == ["input_tokens", *oracle.TOKENS]
+    assert chosen["totals"] == default["totals"]
+
+
+async def test_console_use_has_a_name_of_its_own(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "get_token_usage", **MONTH, filter_by={"api_key_id": ["console"]})
+    expected = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", ["api_key_id"])[(None,)]
+    assert answer["totals"]["output_tokens"] == sum(day["output_tokens"] for day in expected.values())
+    assert "Console (no API key)" in answer["summary"]
+
+
+async def test_priority_tier_tokens_are_here_although_their_cost_is_nowhere(client: Client) -> None:
+    answer = await ask(client, "get_token_usage", **MONTH, filter_by={"service_tier": ["priority"]})
+    assert answer["totals"]["input_tokens"] > 0
+    spend = await ask(client, "get_spend", **MONTH, filter_by={"service_tier": ["priority"]})
+    assert spend["totals"]["cost"] == "0"
+
+
+async def test_hours_add_up_to_their_day_and_minutes_to_their_hour(client: Client) -> None:
+    day = await ask(client, "get_token_usage", period="2026-11-18")
+    hours = await ask(client, "get_token_usage", period="2026-11-18", granularity="hour")
+    minutes = await ask(
+        client, "get_token_usage", period="2026-11-18", granularity="minute", measures=["output_tokens"]
+    )
+    assert hours["totals"] == minutes["totals"] == day["totals"]
+    assert (len(hours["buckets"]), hours["buckets"][5]) == (24, "2026-11-18T05:00Z")
+    assert sum(hours["bucket_totals"]["output_tokens"]) == day["totals"]["output_tokens"]
+
+
+async def test_today_by_the_hour_ends_with_the_hour_under_way(client: Client) -> None:
+    answer = await ask(client, "get_token_usage", period="today", granularity="hour")
+    assert answer["buckets"][-1] == "2026-11-22T14:00Z"
+    assert answer["partial_buckets"] == ["2026-11-22T14:00Z"]
+    assert answer["bucket_totals"]["input_tokens"][-1] > 0
+    assert answer["totals"] == (await ask(client, "get_token_usage", period="today"))["totals"]
+
+
+async def test_a_sixth_dimension_is_refused_before_any_request(client: Client, upstream: Upstream) -> None:
+    said = await refusal(
+        client,
+        "get_token_usage",
+        group_by=["api_key_id", "model", "service_tier", "context_window", "inference_geo"],
+        filter_by={"workspace_id": ["wrkspc_demoProduction"]},
+    )
+    assert "6 dimensions together" in said
+    assert "at most 5" in said
+    assert not upstream.requests
+
+
+async def test_the_beta_header_is_sent_only_when_speed_is_asked_for(client: Client, upstream: Upstream) -> None:
+    await ask(client, "get_token_usage", period="yesterday", group_by=["model"])
+    await ask(client, "get_token_usage", period="yesterday", group_by=["speed"])
+    assert [request.headers.get("anthropic-beta") for request in upstream.requests] == [None, "fast-mode-2026-02-01"]
+
+
+async def test_cost_dimensions_are_refused_with_a_pointer_to_the_tool_that_has_them(client: Client) -> None:
+    said = await refusal(client, "get_token_usage", group_by=["token_type"])
+    assert "token_type does not exist in Anthropic's usage report (get_spend has it)" in said

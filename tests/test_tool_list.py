@@ -1,0 +1,67 @@
+"""Every word that a model reads of our tools passes review: a change shows up as a change of a snapshot."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from conftest import ask
+from inline_snapshot import external_file
+from mcp import Client
+
+pytestmark = pytest.mark.anyio
+
+TOOLS = ["get_spend", "get_token_usage", "cache_hit_ratio", "list_dimension_values", "get_status"]
+
+
+async def listed(client: Client) -> dict[str, dict[str, Any]]:
+    tools = (await client.list_tools()).tools
+    return {tool.name: tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools}
+
+
+async def test_the_tools_are_listed_in_a_fixed_order(client: Client) -> None:
+    assert list(await listed(client)) == TOOLS
+
+
+@pytest.mark.parametrize("name", TOOLS)
+async def test_a_tool_is_described_as_reviewed(client: Client, name: str) -> None:
+    tool = (await listed(client))[name]
+    assert tool == external_file(f"snapshots/{name}.json")
+
+
+async def test_the_whole_list_is_small(client: Client) -> None:
+    assert len(json.dumps(list((await listed(client)).values()))) <= 12_000
+
+
+@pytest.mark.parametrize("name", TOOLS)
+async def test_every_tool_is_read_only_titled_and_strict(client: Client, name: str) -> None:
+    tool = (await listed(client))[name]
+    assert tool["annotations"]["readOnlyHint"] is True
+    assert tool["title"]
+    assert tool["inputSchema"]["additionalProperties"] is False
+    assert not re.search("anyOf|oneOf|allOf", json.dumps(tool["inputSchema"]))
+    assert tool["outputSchema"]["type"] == "object"
+    assert len(tool["description"]) < 500
+
+
+async def test_instructions_fit_where_hosts_cut_them_and_name_every_tool(client: Client) -> None:
+    assert client.instructions is not None
+    assert len(client.instructions) < 2_000
+    for name in TOOLS:
+        assert name in client.instructions
+
+
+async def test_the_server_says_who_it_is(client: Client) -> None:
+    assert client.server_info is not None
+    assert (client.server_info.name, client.server_info.version) == ("usage-cost-mcp", "0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("get_spend", {}), ("list_dimension_values", {"dimension": "model"}), ("get_status", {})],
+)
+async def test_every_field_of_an_answer_is_in_the_output_schema(
+    client: Client, name: str, arguments: dict[str, Any]
+) -> None:
+    schema = (await listed(client))[name]["outputSchema"]
+    assert list(schema["properties"]) == list(await ask(client, name, **arguments))
