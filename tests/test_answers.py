@@ -68,9 +68,22 @@ async def test_a_shortened_answer_says_what_was_asked_and_how_to_see_it(client: 
 async def test_groups_are_folded_only_when_coarser_buckets_do_not_suffice(connect: Connect) -> None:
     async with connect(max_answer_characters=4_000) as client:
         answer = await ask(client, "get_spend", period="2026-10", group_by=ALL, granularity="day", top=100)
-    assert answer["granularity"] == "total"
+    assert answer["granularity"] in {"week", "total"}
     assert answer["series"][-1]["group"] is None
     assert {"coarsened", "folded"} <= {note["code"] for note in answer["notes"]}
+
+
+async def test_weeks_are_never_passed_off_as_months(connect: Connect) -> None:
+    wanted = {"period": "2025-11-01..2026-11-22", "group_by": ["model"], "granularity": "week", "top": 100}
+    async with connect(max_answer_characters=4_000) as client:
+        assert (await ask(client, "get_spend", **wanted))["granularity"] in {"week", "total"}
+
+
+async def test_long_filters_are_counted_instead_of_repeated(client: Client) -> None:
+    ids = [f"apikey_{number}" for number in range(60)]
+    answer = await ask(client, "get_token_usage", period="2026-10", filter_by={"api_key_id": ids})
+    assert "api_key_id one of 60 values" in answer["summary"]
+    assert len([note for note in answer["notes"] if note["code"] == "filter_matches_nothing"]) == 1
 
 
 async def test_a_question_longer_than_any_answer_is_refused(client: Client) -> None:

@@ -1,10 +1,14 @@
 """What is forgiven, what is refused, and in which words. A refused question sends nothing."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Upstream, ask, refusal
+from conftest import NOW, Connect, Upstream, ask, refusal
 from mcp import Client
+
+from usage_cost_mcp.demo import DemoApi
+from usage_cost_mcp.demo.http import Request, Response
 
 pytestmark = pytest.mark.anyio
 
@@ -80,13 +84,107 @@ async def test_filters_are_taken_in_the_forms_in_which_models_send_them(client: 
     assert answer["filter_by"] == {"model": ["claude-opus-4-6"]}
 
 
+async def test_comma_lists_work_in_filters_and_names_may_hold_commas(
+    client: Client, connect: Connect, upstream: Upstream
+) -> None:
+    models = await ask(client, "get_spend", filter_by={"model": "claude-opus-4-6, claude-haiku-4-5"})
+    assert models["filter_by"] == {"model": ["claude-haiku-4-5", "claude-opus-4-6"]}
+    names = await ask(client, "get_spend", filter_by={"workspace_id": "Production,default"})
+    assert names["filter_by"] == {"workspace_id": [None, "wrkspc_demoProduction"]}
+    upstream.instead = renamed("Old, but gold")
+    async with connect() as fresh:
+        comma = await ask(fresh, "get_spend", filter_by={"workspace_id": "old, but gold"})
+    assert comma["filter_by"] == {"workspace_id": ["wrkspc_demoProduction"]}
+
+
+def renamed(name: str) -> Callable[[Request], Response | None]:
+    """The first workspace is called something else."""
+    api = DemoApi(lambda: NOW)
+
+    def instead(request: Request) -> Response | None:
+        if not request.path.endswith("workspaces"):
+            return None
+        response = api.respond(request)
+        response.body["data"][0]["name"] = name
+        return response
+
+    return instead
+
+
+async def test_a_workspace_called_default_is_not_mistaken_for_the_default_one(
+    client: Client, upstream: Upstream
+) -> None:
+    upstream.instead = renamed("Default")
+    said = await refusal(client, "get_spend", filter_by={"workspace_id": ["default"]})
+    assert "2 are called 'default'. Give an id: null, wrkspc_demoProduction." in said
+
+
+@pytest.mark.parametrize(
+    ("dimension", "label", "value"),
+    [
+        ("workspace_id", "Hackathon (archived)", "wrkspc_demoHackathon"),
+        ("workspace_id", "Default workspace", None),
+        ("cost_type", "Other (no cost type)", None),
+        ("token_type", "Not a token cost", None),
+        ("model", "Claude-Opus-4-6", "claude-opus-4-6"),
+    ],
+)
+async def test_what_an_answer_calls_a_value_is_understood_as_a_filter(
+    client: Client, dimension: str, label: str, value: str | None
+) -> None:
+    answer = await ask(client, "get_spend", period="2026-10", filter_by={dimension: [label]})
+    assert answer["filter_by"] == {dimension: [value]}
+
+
+async def test_a_value_that_upstream_has_used_is_known_from_then_on(client: Client, upstream: Upstream) -> None:
+    def newer(request: Request) -> Response | None:
+        response = DemoApi(lambda: NOW).respond(request)
+        for row in response.body["data"][0]["results"]:
+            row["inference_geo"] = "eu"
+        return response
+
+    assert "'eu' is not known" in await refusal(client, "get_spend", filter_by={"inference_geo": ["eu"]})
+    upstream.instead = newer
+    everything = await ask(client, "get_spend", period="yesterday", group_by=["inference_geo"])
+    answer = await ask(client, "get_spend", period="yesterday", filter_by={"inference_geo": ["eu"]})
+    assert answer["totals"] == everything["totals"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"period": "z" * 50_000},
+        {"group_by": ["z" * 50_000]},
+        {"filter_by": {"z" * 50_000: ["x"]}},
+        {"filter_by": {"workspace_id": ["z" * 50_000]}},
+        {"filter_by": {"description": ["z" * 50_000]}},
+        {"z" * 50_000: 1},
+    ],
+    ids=["period", "group_by", "dimension", "name", "description", "argument"],
+)
+async def test_a_refusal_is_short_whatever_was_given(client: Client, arguments: dict[str, Any]) -> None:
+    assert len(await refusal(client, "get_spend", **arguments)) < 1_500
+
+
+async def test_a_truth_value_is_no_number(client: Client) -> None:
+    assert "top must be a whole number" in await refusal(client, "get_spend", top=True)
+
+
 async def test_null_means_not_given(client: Client) -> None:
     nulls = dict.fromkeys(["period", "group_by", "filter_by", "granularity", "top"])
     assert (await ask(client, "get_spend", **nulls))["series"] == (await ask(client, "get_spend"))["series"]
 
 
 @pytest.mark.parametrize(
-    ("given", "start", "end"), [(2025, "2025-01-01", "2025-12-31"), ("Last Week", "2026-11-09", "2026-11-15")]
+    ("given", "start", "end"),
+    [
+        (2025, "2025-01-01", "2025-12-31"),
+        ("Last Week", "2026-11-09", "2026-11-15"),
+        ("last 3 months", "2026-08-01", "2026-10-31"),
+        ("last_2_weeks", "2026-11-02", "2026-11-15"),
+        ("mtd", "2026-11-01", "2026-11-22"),
+        ("2026-10-01 to 2026-10-15", "2026-10-01", "2026-10-15"),
+    ],
 )
 async def test_periods_are_read_as_people_write_them(client: Client, given: object, start: str, end: str) -> None:
     answer = await ask(client, "get_spend", period=given, granularity="total")

@@ -64,6 +64,23 @@ def test_call_gives_every_cent_of_any_admin_api_as_json(api: str) -> None:
     assert Fraction(answer["totals"]["cost"]) == sum(sum(days.values()) for days in expected.values())
 
 
+def test_call_gives_every_group_without_being_asked(api: str) -> None:
+    wanted = ("call", "get_spend", "period=2026-10", "group_by=workspace_id,description", "--json")
+    answer = json.loads(run(*wanted, env=connected_to(api)).stdout)
+    expected = oracle.dollars(api, "2026-10-01", "2026-10-31", ["workspace_id", "description"])
+    assert {tuple(series["group"].values()) for series in answer["series"]} == expected.keys()
+
+
+def test_call_does_not_mind_a_reader_who_leaves() -> None:
+    command = (
+        f"{sys.executable} -m usage_cost_mcp call get_spend period=2026 group_by=description --json --demo | head -c 9"
+    )
+    done = subprocess.run(  # the pipe is the point
+        ["/bin/sh", "-c", command], capture_output=True, encoding="utf-8", timeout=60, check=False, env=environment()
+    )
+    assert (done.stdout, done.stderr) == ('{"report"', "")
+
+
 def test_call_prints_tables_with_bars_for_a_person() -> None:
     done = run("call", "get_spend", "period=last_7_days", "--demo")
     assert done.returncode == 0
@@ -96,6 +113,10 @@ def test_call_fails_with_the_reason_on_stderr() -> None:
         (["call", "get_spend", "yesterday", "--demo"], "'yesterday' is not name=value"),
         (["call", "get_spend", "filter_by={model", "--demo"], "filter_by is not valid JSON"),
         (["call", "get_cost", "--demo"], "Unknown tool"),
+        (["call", "get_spend", "--demo", "--verbose"], "unrecognized arguments: --verbose"),
+        (["call", "get_spend", "--demo", "period=today", "period=yesterday"], "period is given twice"),
+        (["serve", "period=today"], "unrecognized arguments: period=today"),
+        (["repeat"], "invalid choice"),
     ],
 )
 def test_call_explains_a_slip_of_the_pen(words: list[str], said: str) -> None:

@@ -24,7 +24,7 @@ TODAY = NOW.date()
 """2026-11-22, a Sunday."""
 
 DAY = timedelta(days=1)
-DATES = st.dates(date(2000, 1, 1), date(2099, 12, 31))
+DATES = st.dates(date(2000, 1, 1), date(2090, 12, 31))
 
 
 def resolved(text: str, today: date = TODAY) -> str:
@@ -165,17 +165,27 @@ def test_a_period_that_ends_before_it_starts_is_refused(text: str) -> None:
     assert "before it starts" in refusal(text)
 
 
-def test_zero_days_are_refused() -> None:
-    assert "the shortest is last_1_days" in refusal("last 0 days")
-
-
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "_", "sometime", "last", "last_days", "last_x_days", "last_99999_days", "next_week", "tomorrow"),
+        *(
+            "",
+            " ",
+            "_",
+            "sometime",
+            "last",
+            "last_days",
+            "last_x_days",
+            "last_99999_days",
+            "last_0_days",
+            "last_-3_days",
+            "next_week",
+            "tomorrow",
+        ),
         *("26-10", "2026-1", "2026-13", "2026-00", "2026-Q0", "2026-Q5", "Q3", "0000", "20261005"),
         *("2026-02-30", "2027-02-29", "2026-10-5", "2026-10-05T00:00", "2026/10/05", "05.10.2026"),
         *("..", "2026-10-01..", "..2026-10-15", "2026-10-01...2026-10-15", "today..2026-10-15", "2026..2026..2026"),
+        *("0999", "2100", "1999-10-01"),
     ],
 )
 def test_nonsense_is_refused_with_the_accepted_spellings(text: str) -> None:

@@ -17,7 +17,6 @@ RESET = "anthropic-ratelimit-requests-reset"
         ({"retry-after": "7"}, 7),
         ({"retry-after": "0.25"}, 0.25),
         ({"retry-after": "0"}, 0),
-        ({"retry-after": "1e9"}, 1e9),
         ({"retry-after": "Sun, 22 Nov 2026 14:30:20 GMT"}, 20),
         ({"retry-after": "Sun, 22 Nov 2026 15:31:00 +0100"}, 60),
         ({"retry-after": "Sun, 22 Nov 2026 14:30:20 -0000"}, 20),
@@ -32,7 +31,9 @@ def test_upstream_says_how_long_to_wait(headers: Mapping[str, str], seconds: flo
     assert told_to_wait(headers, NOW) == seconds
 
 
-@pytest.mark.parametrize("value", ["", " ", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "soon", "1,5", "7 seconds"])
+@pytest.mark.parametrize(
+    "value", ["", " ", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "1e9", "soon", "1,5", "7 seconds"]
+)
 @pytest.mark.parametrize("name", ["retry-after-ms", "retry-after", RESET])
 def test_what_is_not_a_time_to_wait_is_passed_over(name: str, value: str) -> None:
     assert told_to_wait({name: value}, NOW) is None

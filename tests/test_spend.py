@@ -168,7 +168,7 @@ async def test_days_before_the_first_use_are_not_mistaken_for_frugal_ones(client
     assert "no_rows" in [note["code"] for note in nothing["notes"]]
     some = await ask(client, "get_spend", period="2024-10..2024-11")
     assert some["notes"][0] == {
-        "code": "data_begins",
+        "code": "first_row",
         "message": "The first row of the period is on 2024-11-01; earlier days have none.",
     }
 
@@ -177,7 +177,8 @@ async def test_a_filter_that_nothing_matches_is_zero_with_a_word_of_warning(clie
     answer = await ask(client, "get_spend", period="2026-10", filter_by={"model": ["claude-opus-46"]})
     assert answer["totals"]["cost"] == "0"
     (note,) = [note for note in answer["notes"] if note["code"] == "filter_matches_nothing"]
-    assert note["message"].endswith("has model claude-opus-46. Did you mean claude-opus-4-6?")
+    assert note["message"].endswith("has model claude-opus-46 (did you mean claude-opus-4-6?)")
+    assert note["message"] in answer["summary"]
 
 
 async def test_a_model_that_is_not_even_spelled_like_one_is_refused(client: Client) -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import oracle
 import pytest
-from conftest import Connect, Upstream, ask, refusal
+from conftest import Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
+
+from usage_cost_mcp.demo.http import Request
 
 pytestmark = pytest.mark.anyio
 
@@ -83,6 +85,20 @@ async def test_today_by_the_hour_ends_with_the_hour_under_way(client: Client) ->
     assert answer["partial_buckets"] == ["2026-11-22T14:00Z"]
     assert answer["bucket_totals"]["input_tokens"][-1] > 0
     assert answer["totals"] == (await ask(client, "get_token_usage", period="today"))["totals"]
+
+
+async def test_a_minute_that_begins_while_the_rows_are_read_has_its_place(
+    connect: Connect, clock: FrozenClock, upstream: Upstream
+) -> None:
+    def slow_names(request: Request) -> None:
+        if request.path.endswith("workspaces"):
+            clock.advance(40)
+
+    upstream.instead = slow_names
+    wanted = {"period": "today", "granularity": "minute", "filter_by": {"workspace_id": ["Production"]}}
+    async with connect() as client:
+        answer = await ask(client, "get_token_usage", **wanted)
+    assert answer["buckets"][-1] == "2026-11-22T14:31Z"
 
 
 async def test_a_sixth_dimension_is_refused_before_any_request(client: Client, upstream: Upstream) -> None:

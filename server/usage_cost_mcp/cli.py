@@ -36,6 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # The reader has gone, as in `| head`. What is left in the buffer has nowhere to go either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="usage-cost-mcp", description="Ask where your Claude API spend goes.")
     parser.add_argument("--version", action="version", version=version("usage-cost-mcp"))
     parser.set_defaults(run=_serve, demo=False)
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="command")
 
     serve = commands.add_parser("serve", help="MCP over stdio: what hosts start (the default)")
     serve.set_defaults(run=_serve)
@@ -101,10 +105,19 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    given = dict(_pairs(arguments.arguments))
+    given = _given(arguments.arguments)
     with _settings(demo=arguments.demo) as settings:
         unbounded = settings.model_copy(update={"max_answer_characters": None})
         return asyncio.run(_call_tool(unbounded, arguments.tool, given, as_json=arguments.json))
+
+
+def _given(words: Sequence[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in _pairs(words):
+        if name in given:
+            raise ConfigurationError(f"{name} is given twice.")
+        given[name] = value
+    return given
 
 
 def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
@@ -131,7 +144,7 @@ async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], *, as
         print(text, file=sys.stderr)
         return 1
     structured: dict[str, Any] = result.structured_content or {}
-    print(json.dumps(structured, ensure_ascii=False) if as_json else render(structured) or text)
+    print(json.dumps(structured, ensure_ascii=False) if as_json else render(structured) or text, flush=True)
     return 0
 
 

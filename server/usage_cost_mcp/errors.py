@@ -66,8 +66,25 @@ class ContractError(UpstreamError):
 
 
 def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:
-    """The refusal of a value, with the nearest accepted one and all of them."""
+    """The refusal of a value, with what is accepted, the nearest first where that is much."""
     choices = list(accepted)
     near = difflib.get_close_matches(given.lower(), choices, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return QuestionError(f"{what} {given!r} is not known.{hint} Accepted: {', '.join(choices)}.")
+    return QuestionError(f"{what} {clipped(given)} is not known.{hint} Accepted: {_listed(given, choices)}.")
+
+
+def _listed(given: str, choices: list[str]) -> str:
+    if len(choices) <= MOST_LISTED:
+        return ", ".join(choices)
+    nearest = difflib.get_close_matches(given, choices, n=MOST_LISTED // 2, cutoff=0)
+    return f"{', '.join(nearest)} and {len(choices) - len(nearest)} more"
+
+
+MOST_LISTED = 20
+"""How many accepted values an error lists."""
+
+
+def clipped(given: object, most: int = 60) -> str:
+    """What a caller gave, quoted, at a length that an error can hold."""
+    text = repr(given)
+    return text if len(text) <= most else f"{text[:most]}..."

@@ -5,17 +5,21 @@ day, both included; inside the program moments are half-open, midnight to midnig
 """
 
 import calendar
+import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal, get_args
 
-from .errors import QuestionError, unknown
+from .errors import QuestionError, clipped
 
 Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 """From the finest to the coarsest."""
+
+_MADE_OF_WEEKS: tuple[Granularity, ...] = ("week", "total")
+"""What weeks can be added up to: they do not fit into months."""
 
 PROVISIONAL_DAYS = 3
 """How many days before today may still be revised; undocumented, the habit of careful clients."""
@@ -31,8 +35,8 @@ MAX_DAYS: dict[Granularity, int] = {
 """The longest period that is answered, in days, by granularity."""
 
 PERIOD_WORDS = (
-    "today, yesterday, last_N_days, this_week, last_week, this_month (month_to_date), last_month, this_quarter, "
-    "last_quarter, this_year, last_year, 2026, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15"
+    "today, yesterday, last_N_days (or weeks, months: complete ones), this_week, last_week, this_month, last_month, "
+    "this_quarter, last_quarter, this_year, last_year, 2026, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15"
 )
 
 _DAY = timedelta(days=1)
@@ -74,40 +78,50 @@ def parse_period(text: str, today: date) -> Period:
     """
     start, end = _days_of(text, today)
     if start > end:
-        raise QuestionError(f"period {text!r} ends ({end}) before it starts ({start}).")
+        raise QuestionError(f"period {clipped(text)} ends ({end}) before it starts ({start}).")
     if start > today:
-        raise QuestionError(f"period {text!r} lies in the future: today is {today} (UTC).")
+        raise QuestionError(f"period {clipped(text)} lies in the future: today is {today} (UTC).")
     period = Period(start, min(end, today), end)
     if len(period) > MAX_DAYS["day"]:
-        raise QuestionError(f"period {text!r} has {len(period)} days; at most {MAX_DAYS['day']} are answered at once.")
+        most = MAX_DAYS["day"]
+        raise QuestionError(f"period {clipped(text)} has {len(period)} days; at most {most} are answered at once.")
     return period
 
 
 def _days_of(text: str, today: date) -> tuple[date, date]:
-    words = re.sub(r"[\s_-]+", "_", text.strip().lower())
+    words = re.sub(r"[\s_]+|-", "_", text.strip().lower())
     words = re.sub(r"^(previous|past)_", "last_", words)
     if words in _NAMED:
         return _NAMED[words](today)
-    if match := re.fullmatch(r"last_(\d{1,4})_days?", words):
-        if not (count := int(match[1])):
-            raise QuestionError("period last_0_days has no day; the shortest is last_1_days, or today.")
-        return today - count * _DAY, today - _DAY
-    first, dots, last = text.replace(" ", "").upper().partition("..")
+    if match := re.fullmatch(r"last_([1-9]\d{0,3})_(day|week|month|quarter|year)s?", words):
+        return _last(int(match[1]), _SPANS[match[2]], today)
+    first, dots, last = re.sub(r"\s+", "", re.sub(r"\s+to\s+", "..", text.strip())).upper().partition("..")
     try:
         return _span(first)[0], _span(last if dots else first)[1]
     except ValueError:
-        raise unknown("period", text, PERIOD_WORDS.split(", ")) from None
+        near = difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise QuestionError(f"period {clipped(text)} is not known.{hint} Accepted: {PERIOD_WORDS}.") from None
+
+
+def _last(count: int, span: Callable[[date], tuple[date, date]], today: date) -> tuple[date, date]:
+    """So many complete spans, the last one being the one before today's."""
+    end = span(today)[0] - _DAY
+    start = end
+    for _ in range(count):
+        start = span(start)[0] - _DAY
+    return start + _DAY, end
 
 
 def _span(text: str) -> tuple[date, date]:
     """The first and last day of 2026, 2026-Q3, 2026-10 or 2026-10-05."""
-    if re.fullmatch(r"\d{4}", text):
+    if re.fullmatch(r"20\d{2}", text):
         return date(int(text), 1, 1), date(int(text), 12, 31)
-    if match := re.fullmatch(r"(\d{4})-?Q([1-4])", text):
+    if match := re.fullmatch(r"(20\d{2})-?Q([1-4])", text):
         return _quarter(date(int(match[1]), 3 * int(match[2]), 1))
-    if match := re.fullmatch(r"(\d{4})-(\d{2})", text):
+    if match := re.fullmatch(r"(20\d{2})-(\d{2})", text):
         return _month(date(int(match[1]), int(match[2]), 1))
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+    if not re.fullmatch(r"20\d{2}-\d{2}-\d{2}", text):
         raise ValueError(text)
     return date.fromisoformat(text), date.fromisoformat(text)
 
@@ -138,20 +152,34 @@ def _before(span: Callable[[date], tuple[date, date]]) -> Callable[[date], tuple
     return lambda today: span(span(today)[0] - _DAY)
 
 
+_SPANS: dict[str, Callable[[date], tuple[date, date]]] = {
+    "day": lambda day: (day, day),
+    "week": _week,
+    "month": _month,
+    "quarter": _quarter,
+    "year": _year,
+}
+
 _NAMED: dict[str, Callable[[date], tuple[date, date]]] = {
-    "today": lambda today: (today, today),
-    "yesterday": lambda today: (today - _DAY, today - _DAY),
+    "today": _to_date(_SPANS["day"]),
+    "yesterday": _before(_SPANS["day"]),
     **{
-        name: make(span)
-        for word, span in {"week": _week, "month": _month, "quarter": _quarter, "year": _year}.items()
+        name: make(_SPANS[word])
+        for word in ("week", "month", "quarter", "year")
         for name, make in {
             f"this_{word}": _to_date,
             f"current_{word}": _to_date,
             f"{word}_to_date": _to_date,
+            f"{word[0]}td": _to_date,
             f"last_{word}": _before,
         }.items()
     },
 }
+
+
+def coarser(granularity: Granularity) -> tuple[Granularity, ...]:
+    """The granularity itself and those that its buckets add up to."""
+    return _MADE_OF_WEEKS if granularity == "week" else GRANULARITIES[GRANULARITIES.index(granularity) :]
 
 
 def midnight(day: date) -> datetime:

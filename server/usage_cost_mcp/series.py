@@ -42,11 +42,13 @@ class Table:
         return add_up(self.bucket_totals())
 
     def coarsened(self, granularity: Granularity) -> "Table":
-        """The same sums in larger buckets."""
-        starts = bucket_starts(self.period, granularity, self.starts[-1])
-        place = {start: n for n, start in enumerate(starts)}
+        """The same sums in larger buckets; see `periods.coarser` for which are made of whole ones."""
+        if granularity == self.granularity:
+            return self
         # A week may start before the period; so does the first bucket that it takes in.
         inside = [max(start, midnight(self.period.start)) for start in self.starts]
+        starts = bucket_starts(self.period, granularity, inside[-1])
+        place = {start: n for n, start in enumerate(starts)}
         target = [place[bucket_start(start, granularity, self.period)] for start in inside]
         return Table(
             self.period,
@@ -64,14 +66,14 @@ class Table:
         return gathered
 
     def partial(self, now: datetime) -> list[datetime]:
-        """The buckets that have not ended yet, counted to the end of the period as it was asked."""
-        asked = Period(self.period.start, self.period.asked_end, self.period.asked_end)
-        return [start for start in self.starts if bucket_end(start, self.granularity, asked) > now]
+        """The buckets that have not ended yet."""
+        return [start for start in self.starts if bucket_end(start, self.granularity, self.period) > now]
 
     def ranked(self, rank: Callable[[Sums], Number]) -> list[Key]:
         """The groups from the largest to the smallest; a large credit is as worth seeing as a large cost."""
-        sizes = {key: abs(rank(add_up(columns))) for key, columns in self.groups.items()}
-        return sorted(sizes, key=lambda key: (-sizes[key], tuple(value or "" for value in key)))
+        with exact():
+            sizes = {key: -abs(rank(add_up(columns))) for key, columns in self.groups.items()}
+        return sorted(sizes, key=lambda key: (sizes[key], [(value is not None, value or "") for value in key]))
 
 
 def aggregate(

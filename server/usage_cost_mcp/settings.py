@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast, get_args
@@ -96,7 +97,7 @@ def _admin_key(environ: Mapping[str, str]) -> tuple[SecretStr, str]:
 def _read_key(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not text"
         raise ConfigurationError(f"The file that {_KEY_FILE} names cannot be read: {reason}.") from None
 
@@ -121,11 +122,16 @@ def _base_url(environ: Mapping[str, str]) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if not host or parts.username or parts.query or parts.fragment or parts.path not in {"", "/"}:
+    more_than_a_host = "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}
+    if not host or not _HOST.fullmatch(host) or more_than_a_host:
         raise ConfigurationError(f"{_BASE_URL} must be an address such as {DEFAULT_BASE_URL}, without a path.")
     if not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
         raise ConfigurationError(f"{_BASE_URL} must use https; plain http is accepted for this machine alone.")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?|[0-9a-f:.]+")
+"""A host name, or an IPv6 address without its brackets."""
 
 
 def is_loopback(host: str) -> bool:
@@ -138,7 +144,7 @@ def is_loopback(host: str) -> bool:
 
 def _characters(environ: Mapping[str, str]) -> int:
     text = environ.get(_CHARACTERS, "").strip() or str(DEFAULT_ANSWER_CHARACTERS)
-    if not (text.isascii() and text.isdigit() and int(text) >= _FEWEST_CHARACTERS):
+    if not (re.fullmatch(r"[0-9]{1,9}", text) and int(text) >= _FEWEST_CHARACTERS):
         raise ConfigurationError(f"{_CHARACTERS} must be a whole number from {_FEWEST_CHARACTERS} up.")
     return int(text)
 

@@ -3,9 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import version
 
@@ -18,7 +16,7 @@ from usage_cost_mcp.settings import Settings
 from . import failures
 from .auth import AdminKeyAuth
 from .failures import Failure
-from .retry import ATTEMPTS, backoff
+from .retry import ATTEMPTS, backoff, read_date
 
 REQUEST_SECONDS = 30.0
 """The longest that one request may take; grouped months of large organizations are slow."""
@@ -93,8 +91,9 @@ class AdminApi:
         return failures.of_response(response, self._key_source, [name for name, _ in params], self._clock.now())
 
     def _compare_clocks(self, date: str) -> None:
-        with suppress(ValueError):
-            self.clock_skew = self._clock.now() - parsedate_to_datetime(date)
+        moment = read_date(date)
+        if moment is not None:
+            self.clock_skew = self._clock.now() - moment
 
     async def _send(self, path: str, params: Params, call: Call, headers: Mapping[str, str]) -> httpx.Response:
         async with self._places:

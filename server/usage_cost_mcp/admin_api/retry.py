@@ -1,6 +1,5 @@
 """When to try again, and how long to wait before it. Pure: no clock, no randomness of its own."""
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,6 +13,9 @@ _SERVER_ERRORS = 500
 
 _RATE_LIMIT_WAITS = (5.0, 15.0, 30.0)
 """Seconds to wait after a 429 that does not say how long; the limit is counted per minute."""
+
+_LONGEST_WAIT_BELIEVED = 24 * 3600.0
+"""Seconds; whoever asks for more has made a mistake."""
 
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 8.0
@@ -35,8 +37,8 @@ def told_to_wait(headers: Mapping[str, str], now: datetime) -> float | None:
     asked = [
         _finite(headers.get("retry-after-ms"), 1000),
         _finite(headers.get("retry-after"), 1),
-        _until(headers.get("retry-after"), parsedate_to_datetime, now),
-        _until(headers.get("anthropic-ratelimit-requests-reset"), datetime.fromisoformat, now),
+        _until(read_date(headers.get("retry-after", "")), now),
+        _until(read_date(headers.get("anthropic-ratelimit-requests-reset", ""), datetime.fromisoformat), now),
     ]
     return next((seconds for seconds in asked if seconds is not None), None)
 
@@ -46,17 +48,21 @@ def _finite(value: str | None, per_second: float) -> float | None:
         seconds = float(value or "") / per_second
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return seconds if 0 <= seconds <= _LONGEST_WAIT_BELIEVED else None
 
 
-def _until(value: str | None, parse: Callable[[str], datetime], now: datetime) -> float | None:
+def _until(moment: datetime | None, now: datetime) -> float | None:
+    seconds = -1 if moment is None else max(0.0, (moment - now).total_seconds())
+    return seconds if 0 <= seconds <= _LONGEST_WAIT_BELIEVED else None
+
+
+def read_date(value: str, parse: Callable[[str], datetime] = parsedate_to_datetime) -> datetime | None:
+    """A moment in UTC from a header, by default in the form of HTTP; None when it is not one."""
     try:
-        moment = parse(value or "")
-    except ValueError:
+        moment = parse(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
 
 
 def backoff(status: int | None, attempt: int, chance: float) -> float:

@@ -101,6 +101,10 @@ class Ledger:
             self._store.keep(view, rows)
         return fetched
 
+    def values(self, report: Report, dimension: str) -> set[str]:
+        """Every value of a dimension in the days that are held."""
+        return self._store.values(report, dimension)
+
     def size(self) -> tuple[int, int]:
         """The number of days held and of their rows."""
         return self._store.size()

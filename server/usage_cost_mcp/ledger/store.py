@@ -9,6 +9,7 @@ from cachetools import TLRUCache
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import Report, Width
 from usage_cost_mcp.rows import DayRows
+from usage_cost_mcp.series import values_of
 
 from .plan import lifetime
 
@@ -53,6 +54,14 @@ class DayStore:
         if _weight(rows) <= self._max_rows:
             self._days[view, rows.day] = rows
             self._views.add(view)
+
+    def values(self, report: Report, dimension: str) -> set[str]:
+        """Every value of a dimension in the days that are held."""
+        self._days.expire()
+        known = (
+            rows for (view, _), rows in self._days.items() if view.report is report and dimension in view.dimensions
+        )
+        return {value for value in values_of(known, dimension) if value is not None}
 
     def size(self) -> tuple[int, int]:
         """The number of days held (each view counts), and of their rows."""

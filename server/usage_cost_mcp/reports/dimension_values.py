@@ -161,10 +161,9 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
         raise unknown("dimension", dimension, ALL_DIMENSIONS)
     if top is not None and not 1 <= top <= MAX_VALUES:
         raise QuestionError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
-    now = desk.now()
-    days = parse_period(period, now.date())
-    cost = await _sizes(SPEND, dimension, days, now, desk, call) if dimension in SPEND.dimensions else None
-    tokens = await _sizes(USAGE, dimension, days, now, desk, call) if dimension in USAGE.dimensions else None
+    days = parse_period(period, desk.today())
+    cost = await _sizes(SPEND, dimension, days, desk, call) if dimension in SPEND.dimensions else None
+    tokens = await _sizes(USAGE, dimension, days, desk, call) if dimension in USAGE.dimensions else None
     return ValuesFinding(
         dimension=dimension,
         period=days,
@@ -173,14 +172,14 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
         tokens=tokens,
         top=top,
         requests=call.requests,
-        now=now,
+        now=desk.now(),
         demo=desk.demo,
     )
 
 
-async def _sizes(report: Report, dimension: str, period: Period, now: datetime, desk: Desk, call: Call) -> _Sizes:
+async def _sizes(report: Report, dimension: str, period: Period, desk: Desk, call: Call) -> _Sizes:
     held = await desk.ledger.days(report, report.view_for([dimension]), "1d", period, call)
-    table = aggregate(held.days, report, period, "total", now, [dimension])
+    table = aggregate(held.days, report, period, "total", desk.now(), [dimension])
     size = _SIZE[report.name]
     by_value = {key[0]: size(add_up(columns)) for key, columns in table.groups.items()}
     return _Sizes(held, by_value, size(table.totals()))

@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.dimensions import NAMED, NULL_WORDS, Filters
-from usage_cost_mcp.errors import AccessError, QuestionError, unknown
+from usage_cost_mcp.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
+from usage_cost_mcp.errors import AccessError, QuestionError, clipped, unknown
+from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.names import Directory, Names
 from usage_cost_mcp.rows import Key
+from usage_cost_mcp.series import values_of
 
-from .question import GivenFilters
+from .desk import Desk
+from .question import Question
 
 NULL_LABELS = {
     "workspace_id": "Default workspace",
@@ -76,7 +79,7 @@ async def look_up(directory: Directory, dimensions: Iterable[str], call: Call) -
     )
 
 
-async def resolve(directory: Directory, given: GivenFilters, call: Call) -> Filters:
+async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
     """Turn the values that a person gave into the values that rows hold.
 
     Raises:
@@ -84,39 +87,78 @@ async def resolve(directory: Directory, given: GivenFilters, call: Call) -> Filt
         AccessError: For a name when names cannot be looked up.
     """
     return {
-        dimension: frozenset([await _resolve_one(directory, dimension, value, call) for value in values])
-        for dimension, values in given.items()
+        dimension: frozenset(
+            [found for value in values for found in await _meant(dimension, value, question.report, desk, call)]
+        )
+        for dimension, values in question.filter_by.items()
     }
 
 
-async def _resolve_one(directory: Directory, dimension: str, value: str | None, call: Call) -> str | None:
-    if value is None or value.casefold() in {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()}:
+async def _meant(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> list[str | None]:
+    """What one given value stands for; several values when it is a comma list. Names may hold commas themselves."""
+    try:
+        return [await _resolve_one(dimension, given, report, desk, call)]
+    except QuestionError:
+        parts = [part.strip() for part in (given or "").split(",")]
+        if len(parts) == 1:
+            raise
+        return [await _resolve_one(dimension, part, report, desk, call) for part in parts if part]
+
+
+async def _resolve_one(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
+    if dimension in NAMED and given is not None and not given.startswith(_ID_PREFIXES[dimension]):
+        return await _by_name(dimension, given, desk.directory, call)
+    if given is None or given.casefold() == NULL_LABELS[dimension].casefold():
         return None
-    prefix = _ID_PREFIXES.get(dimension)
-    if prefix is None or value.startswith(prefix):
-        return value
-    if dimension not in NAMED:
-        raise QuestionError(f"filter_by {dimension} takes ids that start with {prefix}, not {value!r}.")
+    if dimension in KNOWN_VALUES:
+        return _one_of(dimension, given, [*KNOWN_VALUES[dimension], *sorted(desk.ledger.values(report, dimension))])
+    if dimension == "service_account_id" and not given.startswith(_ID_PREFIXES[dimension]):
+        raise QuestionError(f"filter_by {dimension} takes ids that start with svac_, not {clipped(given)}.")
+    if dimension == "model" and "," in given:
+        raise QuestionError(f"filter_by model: {clipped(given)} is not one model.")
+    return given
+
+
+def as_spelled(filters: Filters, held: Held) -> Filters:
+    """The filters with models and descriptions in the letters that the rows use, whatever their case."""
+    spelled: dict[str, frozenset[str | None]] = {}
+    for dimension, values in filters.items():
+        occurring = values_of(held.days, dimension) if dimension in {"model", "description"} else set[str | None]()
+        spelling = {value.casefold(): value for value in occurring if value}
+        spelled[dimension] = frozenset(value and spelling.get(value.casefold(), value) for value in values)
+    return spelled
+
+
+def _one_of(dimension: str, given: str, accepted: Sequence[str]) -> str:
+    """A value of a closed dimension: a documented one, or one that upstream has used since."""
+    if given not in accepted:
+        raise unknown(f"filter_by {dimension}", given, dict.fromkeys(accepted))
+    return given
+
+
+async def _by_name(dimension: str, given: str, directory: Directory, call: Call) -> str | None:
+    """The id behind a name, a label of ours or an id; None for the words that stand for the null."""
     names = await directory.names(dimension, call)
+    wanted = given.casefold()
+    null = wanted in {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()}
     if names is None:
+        if null:
+            return None
         raise AccessError(
-            f"The names of {dimension} values cannot be looked up at the moment, so {value!r} cannot be found. "
-            f"Give the id ({prefix}...)."
+            f"The names of {dimension} values cannot be looked up at the moment, so {clipped(given)} cannot be found. "
+            f"Give the id ({_ID_PREFIXES[dimension]}...)."
         )
-    return _by_name(dimension, value, names)
-
-
-def _by_name(dimension: str, value: str, names: Names) -> str:
-    if value in names:
-        return value
-    matches = [found for found, name in names.items() if name.text.casefold() == value.casefold()]
-    match matches:
-        case [only]:
-            return only
-        case []:
-            words = [NULL_WORDS[dimension]] if dimension in NULL_WORDS else []
-            raise unknown(f"filter_by {dimension}", value, [*words, *sorted({name.text for name in names.values()})])
-        case _:
-            raise QuestionError(
-                f"filter_by {dimension}: {len(matches)} are called {value!r}. Give an id: {', '.join(matches)}."
-            )
+    labels = Labels({dimension: names})
+    matches: list[str | None] = [None] if null else []
+    matches += [
+        found
+        for found, name in names.items()
+        if wanted in {found.casefold(), name.text.casefold(), labels.of(dimension, found).casefold()}
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        ids = ", ".join(found or "null" for found in matches)
+        raise QuestionError(f"filter_by {dimension}: {len(matches)} are called {clipped(given)}. Give an id: {ids}.")
+    words = [NULL_WORDS[dimension]] if dimension in NULL_WORDS else []
+    raise unknown(f"filter_by {dimension}", given, [*words, *sorted({name.text for name in names.values()})])

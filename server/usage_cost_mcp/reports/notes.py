@@ -43,7 +43,7 @@ def about_rows(held: Held, period: Period) -> Iterator[Note]:
         )
     elif used[0] > period.start:
         yield Note(
-            code="data_begins",
+            code="first_row",
             message=f"The first row of the period is on {used[0]}; earlier days have none.",
         )
     if held.unreported:
@@ -71,15 +71,24 @@ def about_filters(question: Question, filters: Filters, held: Held, labels: Labe
     """
     for dimension, values in filters.items():
         occurring = {value for value in values_of(held.days, dimension) if value is not None}
-        for value in sorted(values - occurring - {None}, key=str):
-            if dimension in {"model", "description"} and not str(value).lower().startswith("claude-"):
-                raise unknown(f"filter_by {dimension}", str(value), sorted(occurring))
-            near = difflib.get_close_matches(str(value), occurring, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            yield Note(
-                code="filter_matches_nothing",
-                message=f"No row of {question.period} has {dimension} {labels.of(dimension, value)}.{hint}",
-            )
+        absent = sorted(value for value in values - occurring if value is not None)
+        for value in absent:
+            if dimension in {"model", "description"} and not value.startswith("claude-"):
+                raise unknown(f"filter_by {dimension}", value, sorted(occurring))
+        if absent:
+            near = difflib.get_close_matches(absent[0], occurring, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            named = either([labels.of(dimension, value) for value in absent], dimension)
+            yield Note(code=NO_MATCH, message=f"no row of {question.period} has {named}{hint}")
+
+
+NO_MATCH = "filter_matches_nothing"
+
+
+def either(labels: Sequence[str], dimension: str, most: int = 3) -> str:
+    """Such as "model a or b", or how many they are when that would be long."""
+    named = " or ".join(labels) if len(labels) <= most else f"one of {len(labels)} values"
+    return f"{dimension} {named}"
 
 
 def _listed(days: Sequence[date], most: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 
 from usage_cost_mcp.dimensions import SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.errors import QuestionError, unknown
@@ -24,8 +24,8 @@ class Question:
     Attributes:
         filter_by: The values as given, names not yet resolved.
         view: The dimensions that the rows must have.
+        top: How many groups are shown; None for every one.
         by_default: Neither granularity nor top was chosen, so the answer may be brief.
-        now: The moment of asking (UTC).
     """
 
     report: Report
@@ -34,9 +34,8 @@ class Question:
     filter_by: GivenFilters
     view: tuple[str, ...]
     granularity: Granularity
-    top: int
+    top: int | None
     by_default: bool
-    now: datetime
 
     @property
     def width(self) -> Width:
@@ -49,20 +48,21 @@ _WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}
 
 def parse_question(
     report: Report,
-    now: datetime,
+    today: date,
     *,
     period: str = DEFAULT_PERIOD,
     group_by: Sequence[str] = (),
     filter_by: GivenFilters | None = None,
     granularity: str | None = None,
     top: int | None = None,
+    default_top: int | None = DEFAULT_TOP,
 ) -> Question:
     """Check a question.
 
     Raises:
         QuestionError: For anything that the report cannot answer; names what is accepted.
     """
-    days = parse_period(period, now.date())
+    days = parse_period(period, today)
     groups = parse_group_by(report, group_by)
     filters = filter_by or {}
     check_filter_by(report, filters)
@@ -73,9 +73,8 @@ def parse_question(
         filter_by=filters,
         view=report.view_for([*groups, *filters]),
         granularity=_granularity(report, days, granularity or DEFAULT_GRANULARITY),
-        top=_top(DEFAULT_TOP if top is None else top),
+        top=default_top if top is None else _checked_top(top),
         by_default=granularity is None and top is None,
-        now=now,
     )
 
 
@@ -99,7 +98,7 @@ def _granularity(report: Report, period: Period, given: str) -> Granularity:
     return granularity
 
 
-def _top(top: int) -> int:
+def _checked_top(top: int) -> int:
     if not 1 <= top <= MAX_TOP:
         raise QuestionError(f"top must be from 1 to {MAX_TOP}, not {top}.")
     return top

@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import Filters, Report
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.periods import GRANULARITIES, Granularity, bucket_name, provisional_since
+from usage_cost_mcp.periods import Granularity, bucket_name, coarser, provisional_since
 from usage_cost_mcp.rows import Key, Number, Sums
 from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate
 
 from . import notes
 from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
 from .desk import Desk
-from .labels import Labels, look_up, resolve
+from .labels import Labels, as_spelled, look_up, resolve
 from .question import Question
 
 
@@ -77,15 +78,21 @@ class Finding:
     labels: Labels
     notes: Sequence[Note]
     requests: int
+    now: datetime
     demo: bool
 
     @property
     def filtered_to(self) -> str:
         """What the numbers are restricted to, as a person says it; empty when they are not."""
         return "".join(
-            f", {dimension} {' or '.join(sorted(self.labels.of(dimension, value) for value in values))}"
+            f", {notes.either(sorted(self.labels.of(dimension, value) for value in values), dimension)}"
             for dimension, values in self.filters.items()
         )
+
+    @property
+    def warnings(self) -> str:
+        """What must not be missed even by who reads the summary alone."""
+        return "".join(f"; {note.message}" for note in self.notes if note.code == notes.NO_MATCH)
 
     @property
     def by_default(self) -> bool:
@@ -93,13 +100,21 @@ class Finding:
         return self.question.by_default
 
     def answers(self) -> Iterator[SeriesAnswer]:
-        """The answer as asked for, then ever briefer ones: in coarser buckets, at last with fewer groups."""
-        asked = self.question
-        for granularity in GRANULARITIES[GRANULARITIES.index(asked.granularity) :]:
-            yield self._answer(granularity, asked.top)
-        for top in (5, 2, 1):
-            if top < min(asked.top, len(self.table.groups)):
-                yield self._answer("total", top)
+        """The answer as asked for, then ever briefer ones: in coarser buckets, if need be with fewer groups."""
+        tables: dict[Granularity, Table] = {}
+        for top in self._tops():
+            for granularity in coarser(self.question.granularity):
+                if granularity not in tables:
+                    tables[granularity] = self.table.coarsened(granularity)
+                yield self._answer(tables[granularity], top)
+
+    def _tops(self) -> Iterator[int]:
+        top = len(self.table.groups) if self.question.top is None else self.question.top
+        yield top
+        top = min(top, len(self.table.groups))
+        while top > 1:
+            top //= 2
+            yield top
 
     def _lines(self, table: Table, top: int) -> list[Line]:
         """The largest groups, and the rest as one."""
@@ -112,14 +127,14 @@ class Finding:
             lines.append(Line(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", None, columns, len(rest)))
         return lines
 
-    def _answer(self, granularity: Granularity, top: int) -> SeriesAnswer:
-        asked = self.question
-        table = self.table if granularity == asked.granularity else self.table.coarsened(granularity)
+    def _answer(self, table: Table, top: int) -> SeriesAnswer:
+        asked, granularity = self.question, table.granularity
         lines = self._lines(table, top)
         totals = table.totals()
+        said = self.kind.headline(totals, lines) + self.warnings
         return SeriesAnswer(
             report=self.kind.name,
-            summary=f"{self.kind.title} {asked.period}{self.filtered_to}: {self.kind.headline(totals, lines)}.",
+            summary=f"{self.kind.title} {asked.period}{self.filtered_to}: {said}.",
             measures={measure.name: measure.unit for measure in self.shown},
             period=PeriodEcho(start=asked.period.start, end=asked.period.end),
             granularity=granularity,
@@ -129,8 +144,8 @@ class Finding:
             series=[self._series(line) for line in lines],
             bucket_totals=_values(self.shown, table.bucket_totals()),
             totals=_totals(self.kind.totals, totals),
-            partial_buckets=[bucket_name(start, granularity) for start in table.partial(asked.now)],
-            provisional_since=provisional_since(asked.period, asked.now.date()),
+            partial_buckets=[bucket_name(start, granularity) for start in table.partial(self.now)],
+            provisional_since=provisional_since(asked.period, self.now.date()),
             fetched_at=self.held.fetched_at,
             cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
             demo=self.demo,
@@ -154,17 +169,18 @@ class Finding:
     def _shortened(self, granularity: Granularity, top: int) -> Iterator[Note]:
         asked = self.question
         if granularity != asked.granularity:
+            shown = "as one total" if granularity == "total" else f"per {granularity}"
+            how = f"granularity={asked.granularity}, or for " if asked.by_default else ""
             yield Note(
                 code="coarsened",
-                message=f"Shown per {granularity} instead of per {asked.granularity} to stay short; totals are exact. "
-                f"For each {asked.granularity}, ask with granularity={asked.granularity}, a shorter period, a "
-                "filter_by or a smaller top.",
+                message=f"Shown {shown} instead of per {asked.granularity} to stay short; totals are exact. For each "
+                f"{asked.granularity}, ask with {how}a shorter period, a filter_by or a smaller top.",
             )
-        if top < asked.top:
+        if top < min(asked.top or len(self.table.groups), len(self.table.groups)):
             yield Note(
                 code="folded",
-                message=f"Only the {top} largest groups are shown to stay short; the rest is in Other, exactly. "
-                "For more groups, use filter_by or a shorter period.",
+                message=f"Only the largest {top} of {len(self.table.groups)} groups are shown to stay short; the rest "
+                "is in Other, exactly. For more groups, ask with filter_by or a shorter period.",
             )
 
 
@@ -183,17 +199,14 @@ async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure],
         QuestionError: For a filter value that cannot be meant.
         UpstreamError: When the rows cannot be had, whole.
     """
-    filters = await resolve(desk.directory, question.filter_by, call)
+    filters = await resolve(question, desk, call)
     held = await desk.ledger.days(question.report, question.view, question.width, question.period, call)
+    filters = as_spelled(filters, held)
     labels = await look_up(desk.directory, [*question.group_by, *question.filter_by], call)
+    # Only now: an hour that began while the rows were read has its place too.
+    now = desk.now()
     table = aggregate(
-        held.days,
-        question.report,
-        question.period,
-        question.granularity,
-        question.now,
-        question.group_by,
-        filters,
+        held.days, question.report, question.period, question.granularity, now, question.group_by, filters
     )
     return Finding(
         kind=kind,
@@ -210,5 +223,6 @@ async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure],
             *kind.leaves_out(held, filters),
         ],
         requests=call.requests,
+        now=now,
         demo=desk.demo,
     )

@@ -43,6 +43,12 @@ def _granularity(report: Report) -> Any:
     return _schema("string", f"Default {DEFAULT_GRANULARITY}.", enum=list(granularities(report)))
 
 
+def _no_truth_value(given: object) -> object:
+    if isinstance(given, bool):
+        raise ValueError("a truth value is no number")  # noqa: TRY004 - what pydantic wants of a validator
+    return given
+
+
 Text = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, int) else given)]
 
 Period = Annotated[
@@ -73,6 +79,7 @@ UsageGranularity = Annotated[str | None, _granularity(USAGE)]
 
 Top = Annotated[
     int | None,
+    BeforeValidator(_no_truth_value),
     _schema(
         "integer",
         f"How many groups before the rest becomes Other. Default {DEFAULT_TOP}.",
@@ -95,5 +102,6 @@ Dimension = Annotated[Text, _schema("string", "The dimension.", enum=list(ALL_DI
 
 ValuesTop = Annotated[
     int | None,
+    BeforeValidator(_no_truth_value),
     _schema("integer", "How many values; by default as many as stay short.", minimum=1, maximum=MAX_VALUES),
 ]

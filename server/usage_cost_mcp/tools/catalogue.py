@@ -12,7 +12,7 @@ from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_HIT_RATIO, CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
-from usage_cost_mcp.reports.question import DEFAULT_PERIOD, GivenFilters, parse_question
+from usage_cost_mcp.reports.question import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
 from usage_cost_mcp.reports.series_report import Finding, Measure, SeriesReport, find
 from usage_cost_mcp.reports.spend import COST, SPEND_REPORT
 from usage_cost_mcp.reports.status import StatusAnswer, find_status
@@ -125,15 +125,18 @@ async def _series(
     granularity: str | None,
     top: int | None,
 ) -> CallToolResult:
+    unbounded = ctx.request_context.lifespan_context.max_answer_characters is None
+
     def ask(desk: Desk, call: Call) -> Awaitable[Finding]:
         question = parse_question(
             kind.report,
-            desk.now(),
+            desk.today(),
             period=period,
             group_by=group_by,
             filter_by=filter_by,
             granularity=granularity,
             top=top,
+            default_top=None if unbounded else DEFAULT_TOP,
         )
         return find(kind, question, shown, desk, call)
 

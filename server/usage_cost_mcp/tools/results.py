@@ -1,7 +1,7 @@
 """From a finding to a result that fits: both halves complete, both within bounds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,16 +64,17 @@ async def tell(ctx: ToolContext, ask: Callable[[Desk, Call], Awaitable[Finding]]
             f"The answer took longer than {CALL_SECONDS:.0f} seconds. What has arrived is kept: ask again to go on "
             "from there, or ask for a shorter period."
         ) from None
-    return _fitting(finding.answers(), _bound(finding, service.max_answer_characters))
+    return _fitting(finding, service.max_answer_characters)
 
 
-def _bound(finding: Finding, most: int | None) -> int | None:
-    return min(most, BRIEF_CHARACTERS) if most is not None and finding.by_default else most
-
-
-def _fitting(answers: Iterable[Answer], bound: int | None) -> CallToolResult:
-    for answer in answers:
-        text = as_text(answer)
-        if bound is None or max(len(text), len(answer.model_dump_json())) <= bound:
-            return CallToolResult(content=[TextContent(text=text)], structured_content=answer.model_dump(mode="json"))
-    raise QuestionError(f"Even the briefest answer is longer than {bound} characters; name fewer values in filter_by.")
+def _fitting(finding: Finding, most: int | None) -> CallToolResult:
+    """The fullest answer that fits: into the brief bound where the length was left to us, else into the hard one."""
+    bounds = [most] if most is None or not finding.by_default else [min(most, BRIEF_CHARACTERS), most]
+    for bound in bounds:
+        for answer in finding.answers():
+            text = as_text(answer)
+            if bound is None or max(len(text), len(answer.model_dump_json())) <= bound:
+                return CallToolResult(
+                    content=[TextContent(text=text)], structured_content=answer.model_dump(mode="json")
+                )
+    raise QuestionError(f"Even the briefest answer is longer than {most} characters; name fewer values in filter_by.")
