@@ -94,6 +94,7 @@ async def test_a_minute_that_begins_while_the_rows_are_read_has_its_place(
         if request.path.endswith("workspaces"):
             clock.advance(40)
 
+    clock.advance(45)
     upstream.instead = slow_names
     wanted = {"period": "today", "granularity": "minute", "filter_by": {"workspace_id": ["Production"]}}
     async with connect() as client:

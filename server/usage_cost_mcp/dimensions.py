@@ -51,30 +51,18 @@ class Report:
         return view
 
 
-SPEND = Report(
-    name="spend",
-    dimensions=(
-        "workspace_id",
-        "model",
-        "cost_type",
-        "token_type",
-        "service_tier",
-        "context_window",
-        "inference_geo",
-        "description",
-    ),
-    base=(
-        "workspace_id",
-        "model",
-        "cost_type",
-        "token_type",
-        "service_tier",
-        "context_window",
-        "inference_geo",
-        "description",
-    ),
-    measures=("cost",),
+_COST_DIMENSIONS = (
+    "workspace_id",
+    "model",
+    "cost_type",
+    "token_type",
+    "service_tier",
+    "context_window",
+    "inference_geo",
+    "description",
 )
+
+SPEND = Report(name="spend", dimensions=_COST_DIMENSIONS, base=_COST_DIMENSIONS, measures=("cost",))
 
 USAGE = Report(
     name="usage",
