@@ -10,7 +10,7 @@ import usage_cost_mcp
 ROOT = Path(usage_cost_mcp.__file__).parent
 
 DOMAIN = {"errors", "money", "periods", "dimensions", "rows", "series"}
-FOUNDATION = DOMAIN | {"calls", "clock", "flights", "names"}
+FOUNDATION = DOMAIN | {"bounds", "calls", "clock", "flights", "names"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),

@@ -8,7 +8,8 @@ from typing import Any
 from mcp.server import MCPServer
 
 from .admin_api import AdminApi, ApiDirectory, ReportReader
-from .clock import Clock, SystemClock
+from .bounds import Bounds
+from .clock import Clock, CorrectedClock, SystemClock
 from .ledger import Ledger
 from .reports.desk import Desk
 from .settings import Settings
@@ -16,26 +17,29 @@ from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.results import Service
 
 NAME = "usage-cost-mcp"
+DEFAULT_BOUNDS = Bounds()
 
 
-def build_desk(settings: Settings, api: AdminApi, clock: Clock) -> Desk:
+def build_desk(settings: Settings, api: AdminApi, clock: CorrectedClock) -> Desk:
     """What the reports work with, on top of the Admin API."""
     return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
 
 
-def build_server(settings: Settings, clock: Clock | None = None) -> MCPServer[Service]:
+def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
     Args:
         settings: Where to ask, with which key, how long answers may be.
         clock: The source of time; the machine's own by default.
+        bounds: How far a call may go.
     """
-    clock = clock or SystemClock()
-    api = AdminApi(settings, clock)
+    corrected = CorrectedClock(clock or SystemClock())
+    api = AdminApi(settings, corrected, bounds)
     service = Service(
-        desk=build_desk(settings, api, clock),
+        desk=build_desk(settings, api, corrected),
         version=version(NAME),
         key_source=settings.key_source,
+        call_seconds=bounds.call_seconds,
         max_answer_characters=settings.max_answer_characters,
     )
 

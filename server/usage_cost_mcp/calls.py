@@ -3,9 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-CALL_SECONDS = 50.0
-"""The longest that a tool call may take; some hosts give up at 60."""
-
 Progress = Callable[[float, float], Awaitable[None]]
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+TOLERANCE = timedelta(minutes=1)
+"""How far our clock may be off before upstream's is believed instead."""
 
 
 class Clock(Protocol):
@@ -33,3 +36,29 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class CorrectedClock:
+    """A clock that follows upstream's when it is off by more than a minute: "today" is what the reports call so.
+
+    Attributes:
+        skew: How far our clock is ahead of upstream's, by the last response; None before the first.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.skew: timedelta | None = None
+
+    def heard(self, upstream: datetime) -> None:
+        """Compare with the moment at which upstream answered."""
+        self.skew = self._clock.now() - upstream
+
+    def now(self) -> datetime:
+        off = self.skew is not None and abs(self.skew) > TOLERANCE
+        return self._clock.now() - self.skew if self.skew is not None and off else self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)

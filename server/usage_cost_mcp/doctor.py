@@ -6,14 +6,13 @@ from datetime import timedelta
 
 from .admin_api import AdminApi
 from .app import build_desk
-from .calls import CALL_SECONDS, Call
-from .clock import SystemClock
+from .bounds import Bounds
+from .calls import Call
+from .clock import TOLERANCE, CorrectedClock, SystemClock
 from .dimensions import NAMED, SPEND, USAGE
 from .errors import UsageCostError
 from .periods import PROVISIONAL_DAYS, Period
 from .settings import Settings
-
-MAX_CLOCK_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +30,12 @@ class Check:
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
     """Every check, one after the other, each a request or two."""
-    clock = SystemClock()
-    api = AdminApi(settings, clock)
+    clock = CorrectedClock(SystemClock())
+    bounds = Bounds()
+    api = AdminApi(settings, clock, bounds)
     try:
         desk = build_desk(settings, api, clock)
-        call = Call(clock.monotonic() + CALL_SECONDS)
+        call = Call(clock.monotonic() + bounds.call_seconds)
         yield Check("Key", f"an Admin key, from {settings.key_source}")
         try:
             _, name = await desk.directory.organization(call)
@@ -43,7 +43,7 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
             yield Check("Organization", str(error), passed=False)
             return
         yield Check("Organization", f"{name}, at {settings.base_url}")
-        yield _clock_check(api.clock_skew)
+        yield _clock_check(clock.skew)
         today = desk.today()
         recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
         for report in (SPEND, USAGE):
@@ -65,7 +65,7 @@ def _clock_check(skew: timedelta | None) -> Check:
     if skew is None:
         return Check("Clock", "not compared; the answer carried no date")
     seconds = round(skew.total_seconds())
-    if abs(skew) <= MAX_CLOCK_SKEW:
+    if abs(skew) <= TOLERANCE:
         return Check("Clock", f"within {abs(seconds)} s of Anthropic's")
     return Check(
         "Clock",

@@ -4,10 +4,13 @@
     ├── ConfigurationError        the operator fixes the environment
     ├── QuestionError             the caller asks differently; nothing was sent
     └── UpstreamError             the Admin API did not give an answer that can be used
-        ├── AccessError           the key is not accepted, or may not read this
+        ├── AccessError           the key may not read this
+        │   └── KeyRefusedError   the key is not accepted at all
         ├── RateLimitedError      ask again later; says when
         ├── UnavailableError      ask again later
+        │   └── TooMuchError      too slow or too large in one piece; smaller ones may do
         └── ContractError         an answer that cannot be read, and is therefore never taken for a zero
+            └── BrokenWalkError   pages that do not belong together; a new walk may do
 
 Every message is a sentence or two of our own: what happened, what to do. Upstream text is never quoted.
 """
@@ -49,6 +52,10 @@ class AccessError(UpstreamError):
     """401 or 403: never answered from the cache."""
 
 
+class KeyRefusedError(AccessError):
+    """401: the key is wrong, or was revoked."""
+
+
 class RateLimitedError(UpstreamError):
     """429: `retry_at` is the moment (UTC) from which asking again makes sense, where it is known."""
 
@@ -61,8 +68,16 @@ class UnavailableError(UpstreamError):
     """A server error, a time-out or no connection."""
 
 
+class TooMuchError(UnavailableError):
+    """What was asked for is too slow or too large in one piece."""
+
+
 class ContractError(UpstreamError):
     """A success whose body is not what the documentation promises."""
+
+
+class BrokenWalkError(ContractError):
+    """The pages of one walk do not belong together: the data changed below it, or its token is no longer valid."""
 
 
 def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:

@@ -54,3 +54,13 @@ class Flights(Generic[K, T]):
         flight = Flight(work)
         self._by_key.update(dict.fromkeys(keys, flight))
         return flight
+
+
+async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results in order, or the first error, upon which the rest is dropped."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()

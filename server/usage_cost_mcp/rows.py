@@ -4,6 +4,7 @@ A row pairs a key (the values of the view's dimensions, null as None) with its s
 Money is in dollars, tokens and requests are integers.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -25,6 +26,7 @@ class DayRows:
         rows: Rows by the minute of the day at which their bucket starts; a day bucket starts at 0.
         fetched_at: When it was read from upstream.
         reported: False when upstream left the day out of its answer instead of sending an empty bucket.
+        revised: When it was read before with other rows although it was over, the moment of that reading.
     """
 
     day: date
@@ -32,7 +34,13 @@ class DayRows:
     rows: Mapping[int, Sequence[Row]]
     fetched_at: datetime
     reported: bool
+    revised: datetime | None = None
 
     def __len__(self) -> int:
         """The number of rows."""
         return sum(map(len, self.rows.values()))
+
+    def differs_from(self, earlier: "DayRows") -> bool:
+        """Whether the rows say something else, in whatever order they came."""
+        buckets = self.rows.keys() | earlier.rows.keys()
+        return any(Counter(self.rows.get(each, ())) != Counter(earlier.rows.get(each, ())) for each in buckets)

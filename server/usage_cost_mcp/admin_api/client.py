@@ -1,28 +1,26 @@
-"""One request to the Admin API: sent, bounded in time, sent again where that can help."""
+"""One request to the Admin API: sent, bounded in time and size, sent again where that can help."""
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 
 import httpx
 
+from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.clock import CorrectedClock
+from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.settings import Settings
 
 from . import failures
 from .auth import AdminKeyAuth
+from .body import read_body
 from .failures import Failure
-from .retry import ATTEMPTS, backoff, read_date
+from .retry import TOO_MANY_REQUESTS, backoff, read_date
+from .throttle import Throttle
 
-REQUEST_SECONDS = 30.0
-"""The longest that one request may take; grouped months of large organizations are slow."""
-
-CONNECT_SECONDS = 5.0
-REQUESTS_AT_ONCE = 4
 API_VERSION = "2023-06-01"
 
 Params = Sequence[tuple[str, str | int]]
@@ -34,23 +32,34 @@ class AdminApi:
     Proxies, netrc files and key logs named in the environment are not used, and no redirect is followed: the key
     would travel along.
 
-    Attributes:
-        clock_skew: How far our clock is ahead of upstream's, by the last response; None before the first.
+    Args:
+        settings: Where to ask, and with which key.
+        clock: Told what time upstream has.
+        bounds: How far a request may go.
+        chance: A random number from 0 to 1, so that callers who failed together do not come back together.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: CorrectedClock,
+        bounds: Bounds,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._key_source = settings.key_source
         self._clock = clock
-        self.clock_skew: timedelta | None = None
-        self._places = asyncio.Semaphore(REQUESTS_AT_ONCE)
+        self._bounds = bounds
+        self._chance = chance
+        self._throttle = Throttle(clock, bounds)
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             auth=AdminKeyAuth(settings.admin_key, settings.base_url),
             headers={
+                "accept-encoding": "gzip",
                 "anthropic-version": API_VERSION,
                 "user-agent": f"usage-cost-mcp/{version('usage-cost-mcp')}",
             },
-            timeout=httpx.Timeout(REQUEST_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(bounds.request_seconds, connect=bounds.connect_seconds),
             follow_redirects=False,
             trust_env=False,
         )
@@ -65,39 +74,57 @@ class AdminApi:
         Raises:
             AccessError: 401, 403.
             RateLimitedError: 429, when it lasts longer than the call may.
-            UnavailableError: A server error, a time-out or no connection, again and again.
+            TooMuchError: An answer that is too slow or too large.
+            UnavailableError: A server error or no connection, again and again.
             ContractError: Any other status.
         """
         attempt = 1
-        while isinstance(outcome := await self._attempt(path, params, call, headers or {}), Failure):
-            wait = outcome.wait
-            if wait is None:
-                wait = backoff(outcome.status, attempt, random.random())  # noqa: S311 - spreads load, hides nothing
-            too_late = self._clock.monotonic() + wait >= call.deadline
-            if too_late or attempt == ATTEMPTS or not outcome.retryable:
-                raise outcome.error
-            await self._clock.sleep(wait)
+        while True:
+            if self._too_late(self._throttle.pause_left, call):
+                raise failures.rate_limited(self._throttle.pause_left, self._clock.now())
+            outcome = await self._attempt(path, params, call, headers or {})
+            if isinstance(outcome, bytes):
+                self._throttle.succeeded()
+                return outcome
+            await self._make_ready_to_retry(outcome, attempt, call)
             attempt += 1
-        return outcome
+
+    async def _make_ready_to_retry(self, failure: Failure, attempt: int, call: Call) -> None:
+        """Wait as long as it takes, or raise the failure's error when another attempt does not help or fit."""
+        wait = backoff(failure.status, attempt, self._chance()) if failure.wait is None else failure.wait
+        if failure.status == TOO_MANY_REQUESTS and failure.retryable:
+            self._throttle.pause(wait)
+        hopeless = not failure.retryable or attempt == self._bounds.attempts or self._too_late(wait, call)
+        if hopeless or not self._throttle.take_retry():
+            raise failure.error
+        if failure.status != TOO_MANY_REQUESTS:
+            await self._clock.sleep(wait)
+
+    def _too_late(self, wait: float, call: Call) -> bool:
+        return self._clock.monotonic() + wait >= call.deadline
 
     async def _attempt(self, path: str, params: Params, call: Call, headers: Mapping[str, str]) -> bytes | Failure:
         try:
-            response = await self._send(path, params, call, headers)
+            response, body = await self._send(path, params, call, headers)
+        except UpstreamError as error:
+            return Failure(error, retryable=False)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             return failures.of_exception(error, self._http.base_url.netloc.decode())
-        self._compare_clocks(response.headers.get("date", ""))
+        if (moment := read_date(response.headers.get("date", ""))) is not None:
+            self._clock.heard(moment)
         if response.status_code == HTTPStatus.OK:
-            return response.content
-        return failures.of_response(response, self._key_source, [name for name, _ in params], self._clock.now())
+            return body
+        names = [name for name, _ in params]
+        return failures.of_response(response, body, self._key_source, names, self._clock.now())
 
-    def _compare_clocks(self, date: str) -> None:
-        moment = read_date(date)
-        if moment is not None:
-            self.clock_skew = self._clock.now() - moment
-
-    async def _send(self, path: str, params: Params, call: Call, headers: Mapping[str, str]) -> httpx.Response:
-        async with self._places:
+    async def _send(
+        self, path: str, params: Params, call: Call, headers: Mapping[str, str]
+    ) -> tuple[httpx.Response, bytes]:
+        async with self._throttle.place():
             call.requests += 1
             left = call.deadline - self._clock.monotonic()
-            async with asyncio.timeout(min(REQUEST_SECONDS, left)):
-                return await self._http.get(path, params=list(params), headers=dict(headers))
+            async with (
+                asyncio.timeout(min(self._bounds.request_seconds, left)),
+                self._http.stream("GET", path, params=list(params), headers=dict(headers)) as response,
+            ):
+                return response, await read_body(response, self._bounds.body_bytes)

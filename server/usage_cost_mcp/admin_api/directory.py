@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
-from usage_cost_mcp.errors import UpstreamError
+from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.flights import Flights
 from usage_cost_mcp.names import Name, Names
 
@@ -61,13 +61,18 @@ class ApiDirectory:
     async def names(self, dimension: str, call: Call) -> Names | None:
         """The names of all values of a dimension; None when the list cannot be read.
 
-        A failed look-up never fails an answer: the ids are still true.
+        A failed look-up never fails an answer: the ids are still true. Only a refused key does.
+
+        Raises:
+            KeyRefusedError: 401.
         """
         if (kept := self._kept.get(dimension)) is not None:
             return kept
         flight = self._flights.find(dimension) or self._flights.start([dimension], self._read(dimension, call))
         try:
             return await flight.landing()
+        except KeyRefusedError:
+            raise
         except UpstreamError:
             return None
 

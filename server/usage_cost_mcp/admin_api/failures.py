@@ -4,7 +4,7 @@ Upstream text is untrusted and never quoted; only the status, the request id and
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -14,16 +14,20 @@ from pydantic_core import from_json
 
 from usage_cost_mcp.errors import (
     AccessError,
+    BrokenWalkError,
     ContractError,
+    KeyRefusedError,
     RateLimitedError,
+    TooMuchError,
     UnavailableError,
     UpstreamError,
 )
 from usage_cost_mcp.settings import MAKE_A_KEY
 
-from .retry import may_retry, told_to_wait
+from .retry import backoff, may_retry, told_to_wait
 
 _SPEND_CAP = "enforced_spend_limit_reached"
+_PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,62 +51,64 @@ def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host:
     """A request that brought no response."""
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError():
-            said = f"No connection to {host}: check the network, the proxy rules and the name."
+            said = f"No connection to {host}: check the network, the name and the certificate."
+            return Failure(UnavailableError(said), retryable=True)
         case httpx.TimeoutException() | TimeoutError():
             said = f"{host} did not answer in time. Ask again in a moment, or for a shorter period."
+            return Failure(TooMuchError(said), retryable=False)
         case _:
-            said = f"The connection to {host} broke. Ask again in a moment."
-    return Failure(UnavailableError(said), retryable=True)
+            return Failure(UnavailableError(f"The connection to {host} broke. Ask again in a moment."), retryable=True)
 
 
-def of_response(response: httpx.Response, key_source: str, params: Iterable[str], now: datetime) -> Failure:
+def of_response(
+    response: httpx.Response, body: bytes, key_source: str, params: Sequence[str], now: datetime
+) -> Failure:
     """A response that is not the 200 that was hoped for."""
     status = response.status_code
+    capped = _details_code(body) == _SPEND_CAP
     wait = told_to_wait(response.headers, now)
-    return Failure(
-        _error(response, key_source, params, now, wait),
-        retryable=may_retry(status, response.headers) and _details_code(response) != _SPEND_CAP,
-        status=status,
-        wait=wait,
-    )
+    error = spend_capped(body) if capped else _error(response, body, key_source, params, now, wait)
+    retryable = may_retry(status, response.headers) and not capped and not isinstance(error, TooMuchError)
+    return Failure(error, retryable, status, wait)
 
 
 def _error(
-    response: httpx.Response, key_source: str, params: Iterable[str], now: datetime, wait: float | None
+    response: httpx.Response, body: bytes, key_source: str, params: Sequence[str], now: datetime, wait: float | None
 ) -> UpstreamError:
-    where = f"{response.url.path} answered {response.status_code}{_request_id(response)}"
-    match response.status_code:
+    request_id = _request_id(response)
+    path, status = response.url.path, response.status_code
+    where = f"{path} answered {status}{request_id}"
+    error: UpstreamError
+    match status:
         case HTTPStatus.UNAUTHORIZED:
-            return AccessError(
-                f"Anthropic does not accept the Admin key from {key_source} (401{_request_id(response)}): "
-                f"it is wrong or was revoked. {MAKE_A_KEY}; then restart this server."
+            error = KeyRefusedError(
+                f"Anthropic does not accept the Admin key from {key_source} (401{request_id}): it is wrong or was "
+                f"revoked. {MAKE_A_KEY}; then restart this server."
             )
         case HTTPStatus.FORBIDDEN:
-            return AccessError(
-                f"The key from {key_source} may not read {response.url.path} (403{_request_id(response)}). "
-                "It must be an Admin key of an organization, not of an individual account."
+            error = AccessError(
+                f"The key from {key_source} may not read {path} (403{request_id}). It must be an Admin key of an "
+                "organization, not of an individual account."
             )
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return _rate_limited(response, now, wait)
+            error = rate_limited(backoff(status, 1, 0) if wait is None else wait, now)
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE | HTTPStatus.GATEWAY_TIMEOUT:
+            error = TooMuchError(f"{where}: that was too much at once. Ask for a shorter period.")
+        case HTTPStatus.BAD_REQUEST | HTTPStatus.GONE if _PAGE in params:
+            error = BrokenWalkError(f"{where} in the middle of its pages. No number is given; ask again.")
         case HTTPStatus.BAD_REQUEST:
-            named = sorted({name for name in params if name.removesuffix("[]") in response.text})
+            named = sorted({name for name in params if name.removesuffix("[]").encode() in body})
             hint = f" It names {', '.join(named)}." if named else ""
-            return ContractError(f"{where}: it does not take the request as we send it.{hint} Please report this.")
-        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
-            return UnavailableError(f"{where}: Anthropic has trouble at the moment. Ask again in a few minutes.")
+            error = ContractError(f"{where}: it does not take the request as we send it.{hint} Please report this.")
+        case _ if may_retry(status, {}):
+            error = UnavailableError(f"{where}: Anthropic has trouble at the moment. Ask again in a few minutes.")
         case _:
-            return ContractError(f"{where}, which is not an answer we can use. No number is given.")
+            error = ContractError(f"{where}, which is not an answer we can use. No number is given.")
+    return error
 
 
-def _rate_limited(response: httpx.Response, now: datetime, wait: float | None) -> RateLimitedError:
-    if _details_code(response) == _SPEND_CAP:
-        day = re.search(r"\d{4}-\d{2}-\d{2}", response.text)
-        until = f" until {day[0]}" if day else ""
-        return RateLimitedError(
-            f"The organization has reached its monthly spend limit, and Anthropic refuses requests{until}. "
-            "An admin can raise the limit in the Claude Console."
-        )
-    seconds = 60.0 if wait is None else wait
+def rate_limited(seconds: float, now: datetime) -> RateLimitedError:
+    """Too many requests, for so many more seconds."""
     retry_at = now + timedelta(seconds=seconds)
     return RateLimitedError(
         f"Anthropic's limit on report requests is reached. Ask again in {max(1, round(seconds))} seconds "
@@ -111,14 +117,23 @@ def _rate_limited(response: httpx.Response, now: datetime, wait: float | None) -
     )
 
 
+def spend_capped(body: bytes) -> RateLimitedError:
+    """No requests at all until the next month, or until the limit is raised."""
+    day = re.search(rb"20\d{2}-\d{2}-\d{2}", body)
+    until = f" until {day[0].decode()}" if day else ""
+    return RateLimitedError(
+        f"The organization has reached its monthly spend limit, and Anthropic refuses requests{until}. "
+        "An admin can raise the limit in the Claude Console."
+    )
+
+
 def _request_id(response: httpx.Response) -> str:
     given = response.headers.get("request-id", "")
     return f", request-id {given}" if re.fullmatch(r"req_\w{1,64}", given, re.ASCII) else ""
 
 
-def _details_code(response: httpx.Response) -> object:
+def _details_code(body: bytes) -> object:
     try:
-        body = from_json(response.content)
-        return body["error"]["details"]["error_code"]
+        return from_json(body)["error"]["details"]["error_code"]
     except (ValueError, LookupError, TypeError):
         return None

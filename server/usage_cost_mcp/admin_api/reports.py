@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
-from usage_cost_mcp.errors import ContractError
+from usage_cost_mcp.errors import BrokenWalkError, ContractError
 from usage_cost_mcp.ledger import STEP, Window
 from usage_cost_mcp.rows import DayRows, Row
 
@@ -52,9 +52,19 @@ class ReportReader:
     ) -> list[DayRows]:
         """Every day that the window touches.
 
+        A walk whose pages turn out not to belong together is begun anew, once.
+
         Raises:
             UpstreamError: When any page fails; the pages before it are dropped.
         """
+        try:
+            return await self._walk(report, dimensions, width, window, call)
+        except BrokenWalkError:
+            return await self._walk(report, dimensions, width, window, call)
+
+    async def _walk(
+        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: Call
+    ) -> list[DayRows]:
         endpoint = _ENDPOINTS[report.name]
         groupings = _COST_GROUPINGS if report is SPEND else dimensions
         query: list[tuple[str, str | int]] = [
@@ -104,7 +114,7 @@ class _Buckets:
             raise ContractError(f"{self._path} sent a bucket outside the days asked for. No number is given.")
         minute = start.hour * 60 + start.minute
         if self._rows.setdefault(start.date(), {}).setdefault(minute, rows) != rows:
-            raise ContractError(f"{self._path} sent the same bucket twice, with different rows. No number is given.")
+            raise BrokenWalkError(f"{self._path} sent a bucket twice, with different rows. No number is given.")
 
     def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:
         return [

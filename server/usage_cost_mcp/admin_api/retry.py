@@ -4,9 +4,6 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-ATTEMPTS = 4
-"""How often one request is sent at most."""
-
 TOO_MANY_REQUESTS = 429
 _RETRIED = frozenset({408, 409, TOO_MANY_REQUESTS})
 _SERVER_ERRORS = 500

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from http import HTTPStatus
 from itertools import count
 
@@ -71,7 +72,7 @@ class DemoApi:
 
     def respond(self, request: Request) -> Response:
         """The answer to a GET, refusals included."""
-        headers = {"request-id": f"req_demo{next(self._ids):08}"}
+        headers = {"request-id": f"req_demo{next(self._ids):08}", "date": format_datetime(self._now(), usegmt=True)}
         try:
             _check_headers(request.headers)
             return Response(self._routes.get(request.path, _not_found)(request), headers=headers)

@@ -51,7 +51,7 @@ def serve_on_loopback(respond: Callable[[Request], Response]) -> Generator[str]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             response = respond(Request(url.path, parse_qsl(url.query, keep_blank_values=True), headers))
             body = json.dumps(response.body).encode()
-            self.send_response(response.status)
+            self.send_response_only(response.status)
             for name, value in {"content-type": "application/json", **response.headers}.items():
                 self.send_header(name, value)
             self.send_header("content-length", str(len(body)))

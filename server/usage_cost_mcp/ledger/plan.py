@@ -13,6 +13,9 @@ STEP: dict[Width, timedelta] = {"1d": timedelta(days=1), "1h": timedelta(hours=1
 DAYS_A_PAGE: dict[Width, int] = {"1d": 31, "1h": 7, "1m": 1}
 """How many whole days fit one page of the API: 31 days, 168 hours, 1440 minutes."""
 
+SHORTER_WINDOWS = (8, 2)
+"""The days of a window when a page is too slow or too large, one after the other."""
+
 _LIFETIMES = [
     (0, timedelta(seconds=60)),
     (3, timedelta(minutes=15)),
@@ -35,15 +38,15 @@ class Window:
         return [self.start.date() + timedelta(days=n) for n in range((last - self.start.date()).days + 1)]
 
 
-def plan_windows(missing: Iterable[date], width: Width, now: datetime) -> list[Window]:
-    """The fewest windows of one page that cover every missing day.
+def plan_windows(missing: Iterable[date], width: Width, now: datetime, longest: int | None = None) -> list[Window]:
+    """The fewest windows of one page, or of `longest` days, that cover every missing day.
 
     A window may run over days that are held: a day refreshed for nothing is cheaper than one more request. The
     window that holds today ends with the bucket under way, which the API counts only when asked for its whole.
     """
     windows: list[Window] = []
     bucket_under_way_ends = midnight(now.date()) + ((now - midnight(now.date())) // STEP[width] + 1) * STEP[width]
-    for first, last in _stretches(missing, DAYS_A_PAGE[width]):
+    for first, last in _stretches(missing, longest or DAYS_A_PAGE[width]):
         end = min(midnight(last) + timedelta(days=1), bucket_under_way_ends)
         windows.append(Window(midnight(first), end))
     return windows

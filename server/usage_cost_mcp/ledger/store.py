@@ -1,7 +1,8 @@
 """The days that are held, in memory, bounded by rows."""
 
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from cachetools import TLRUCache
@@ -12,6 +13,9 @@ from usage_cost_mcp.rows import DayRows
 from usage_cost_mcp.series import values_of
 
 from .plan import lifetime
+
+KEPT_WHEN_STALE = timedelta(days=7)
+"""How long a day that is no longer fresh is kept for the case that upstream cannot be asked."""
 
 
 class View(NamedTuple):
@@ -31,29 +35,47 @@ class View(NamedTuple):
 
 
 class DayStore:
-    """Days by view, each forgotten when it is no longer fresh, the least used first when there are too many rows."""
+    """Days by view, each forgotten when it is too old even for an outage, the least used first when there are too many.
+
+    A day is fresh for its lifetime and stale after that.
+    """
 
     def __init__(self, clock: Clock, max_rows: int) -> None:
+        self._clock = clock
         self._days: TLRUCache[tuple[View, date], DayRows] = TLRUCache(
             max_rows, ttu=_expiry, timer=lambda: clock.now().timestamp(), getsizeof=_weight
         )
         self._max_rows = max_rows
         self._views: set[View] = set()
 
-    def find(self, view: View, day: date) -> DayRows | None:
+    def find(self, view: View, day: date, *, stale_too: bool = False) -> DayRows | None:
         """The day as the view shows it, or as a finer view does, if it is held and fresh."""
+        now = self._clock.now()
         found = (self._days.get((held, day)) for held in self._able_to_answer(view))
-        return next((rows for rows in found if rows is not None), None)
+        usable = (rows for rows in found if rows is not None and (stale_too or now < _stale_at(rows)))
+        return next(usable, None)
 
     def _able_to_answer(self, view: View) -> Iterator[View]:
         yield view
         yield from (held for held in self._views if held != view and held.answers(view))
 
-    def keep(self, view: View, rows: DayRows) -> None:
-        """Hold a day; one that is larger than the whole store is left out."""
+    def keep(self, view: View, rows: DayRows) -> DayRows:
+        """Hold a day; one that is larger than the whole store is left out.
+
+        Returns:
+            The day, with a remark when it was over and says something else than when it was read before.
+        """
+        earlier = self._days.get((view, rows.day))
+        if earlier is not None and earlier.fetched_at.date() > rows.day and rows.differs_from(earlier):
+            rows = replace(rows, revised=earlier.fetched_at)
         if _weight(rows) <= self._max_rows:
             self._days[view, rows.day] = rows
             self._views.add(view)
+        return rows
+
+    def forget(self) -> None:
+        """Hold nothing any more."""
+        self._days.clear()
 
     def values(self, report: Report, dimension: str) -> set[str]:
         """Every value of a dimension in the days that are held."""
@@ -66,12 +88,16 @@ class DayStore:
     def size(self) -> tuple[int, int]:
         """The number of days held (each view counts), and of their rows."""
         self._days.expire()
-        held = [self._days[key] for key in self._days]
+        held = list(self._days.values())
         return len(held), sum(map(len, held))
 
 
-def _expiry(key: tuple[View, date], rows: DayRows, _now: float) -> float:
-    return (rows.fetched_at + lifetime(key[1], rows.fetched_at)).timestamp()
+def _stale_at(rows: DayRows) -> datetime:
+    return rows.fetched_at + lifetime(rows.day, rows.fetched_at)
+
+
+def _expiry(_key: tuple[View, date], rows: DayRows, _now: float) -> float:
+    return (_stale_at(rows) + KEPT_WHEN_STALE).timestamp()
 
 
 def _weight(rows: DayRows) -> int:

@@ -134,6 +134,7 @@ class ValuesFinding:
             demo=self.demo,
             notes=[
                 *notes.about_period(self.period, "total"),
+                *(note for each in held for note in notes.about_age(each, self.now)),
                 *notes.about_rows(held[-1], self.period),
                 *notes.about_labels(self.labels),
                 *_omitted(len(values), count),

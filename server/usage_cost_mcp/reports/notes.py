@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from datetime import date
+from datetime import date, datetime
 
 from usage_cost_mcp.dimensions import Filters
 from usage_cost_mcp.errors import unknown
@@ -51,6 +51,25 @@ def about_rows(held: Held, period: Period) -> Iterator[Note]:
             code="days_not_reported",
             message=f"Anthropic's answer left out {_listed(held.unreported)}; counted as zero.",
         )
+
+
+def about_age(held: Held, now: datetime) -> Iterator[Note]:
+    """Days that are older than they should be, and days that Anthropic has changed since they were read before."""
+    if held.because:
+        minutes = (now - held.fetched_at).total_seconds() / 60
+        age = f"{minutes / 60:.0f} hours" if minutes > _TWO_HOURS else f"{minutes:.0f} minutes"
+        yield Note(
+            code=STALE,
+            message="Anthropic cannot be asked at the moment; these numbers are as of "
+            f"{held.fetched_at:%Y-%m-%d %H:%M} UTC, {age} ago. {held.because}",
+        )
+    revised = [day.day for day in held.days if day.revised]
+    if revised:
+        yield Note(code="revised", message=f"Anthropic has revised {_listed(revised)} since they were read before.")
+
+
+STALE = "stale"
+_TWO_HOURS = 120
 
 
 def about_labels(labels: Labels) -> Iterator[Note]:

@@ -92,7 +92,9 @@ class Finding:
     @property
     def warnings(self) -> str:
         """What must not be missed even by who reads the summary alone."""
-        return "".join(f"; {note.message}" for note in self.notes if note.code == notes.NO_MATCH)
+        return "".join(
+            f"; {note.message.rstrip('.')}" for note in self.notes if note.code in {notes.NO_MATCH, notes.STALE}
+        )
 
     @property
     def by_default(self) -> bool:
@@ -217,6 +219,7 @@ async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure],
         table=table,
         labels=labels,
         notes=[
+            *notes.about_age(held, now),
             *notes.about_rows(held, question.period),
             *notes.about_filters(question, filters, held, labels),
             *notes.about_labels(labels),

@@ -9,6 +9,7 @@ from usage_cost_mcp.dimensions import SPEND, USAGE
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.periods import PROVISIONAL_DAYS, Period
 
+from . import notes
 from .answer import CacheUse, Part, Provenance
 from .desk import Desk
 
@@ -110,7 +111,7 @@ async def find_status(version: str, key_source: str, desk: Desk, call: Call) -> 
             fetched_at=min(spend.fetched_at, usage.fetched_at),
             cache=CacheUse(status=together([spend.status, usage.status]), upstream_requests=call.requests),
             demo=desk.demo,
-            notes=[],
+            notes=[note for each in (spend, usage) for note in notes.about_age(each, desk.now())],
         )
     )
 

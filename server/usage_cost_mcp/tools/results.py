@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from usage_cost_mcp.calls import CALL_SECONDS, Call
-from usage_cost_mcp.errors import QuestionError, UnavailableError
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
 from usage_cost_mcp.reports.desk import Desk
 
 from .text import Answer, as_text
@@ -23,12 +23,14 @@ class Service:
     """What the tools work with.
 
     Attributes:
+        call_seconds: The longest that a call may take.
         max_answer_characters: The bound of either half of an answer; None for no bound at all.
     """
 
     desk: Desk
     version: str
     key_source: str
+    call_seconds: float
     max_answer_characters: int | None
 
 
@@ -46,25 +48,38 @@ class Finding(Protocol):
 
 
 ToolContext = Context[Service, Any]
+Ask = Callable[[Desk, Call], Awaitable[Finding]]
 
 
-async def tell(ctx: ToolContext, ask: Callable[[Desk, Call], Awaitable[Finding]]) -> CallToolResult:
+async def tell(ctx: ToolContext, ask: Ask) -> CallToolResult:
     """Ask, within the time that a call has, and put the answer into both halves of a result.
 
     Raises:
         UsageCostError: Whatever kept the question from being answered.
     """
     service = ctx.request_context.lifespan_context
-    call = Call(service.desk.clock.monotonic() + CALL_SECONDS, ctx.report_progress)
+    call = Call(service.desk.clock.monotonic() + service.call_seconds, ctx.report_progress)
     try:
-        async with asyncio.timeout(CALL_SECONDS):
-            finding = await ask(service.desk, call)
+        async with asyncio.timeout(service.call_seconds):
+            finding = await _asked(service.desk, call, ask)
     except TimeoutError:
         raise UnavailableError(
-            f"The answer took longer than {CALL_SECONDS:.0f} seconds. What has arrived is kept: ask again to go on "
-            "from there, or ask for a shorter period."
+            f"The answer took longer than {service.call_seconds:.0f} seconds. What has arrived is kept: ask again to "
+            "go on from there, or ask for a shorter period."
         ) from None
     return _fitting(finding, service.max_answer_characters)
+
+
+async def _asked(desk: Desk, call: Call, ask: Ask) -> Finding:
+    """Ask, and ask again when the day turned out to be another: at midnight, or when upstream corrected our clock."""
+    today = desk.today()
+    try:
+        finding = await ask(desk, call)
+    except UpstreamError:
+        if desk.today() == today:
+            raise
+        return await ask(desk, call)
+    return finding if desk.today() == today else await ask(desk, call)
 
 
 def _fitting(finding: Finding, most: int | None) -> CallToolResult:

@@ -1,0 +1,59 @@
+"""Keeps our load on the Admin API small, whatever happens: few requests at once, one wait per rate limit, few retries.
+
+Why a reserve of retries: when everything fails, retrying everything would multiply our requests just when upstream
+can bear them least. Each retry takes one from the reserve, each success gives half of one back.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.flights import Flights
+
+_GIVEN_BACK = 0.5
+_PAUSE = "pause"
+_A_MOMENT = 0.001
+"""Seconds that are not worth waiting for."""
+
+
+class Throttle:
+    """Says when a request may go out."""
+
+    def __init__(self, clock: Clock, bounds: Bounds) -> None:
+        self._clock = clock
+        self._places = asyncio.Semaphore(bounds.requests_at_once)
+        self._most = self._reserve = float(bounds.retries_in_reserve)
+        self._paused_until = 0.0
+        self._pauses: Flights[str, None] = Flights()
+
+    @property
+    def pause_left(self) -> float:
+        """The seconds for which nothing may be sent."""
+        left = self._paused_until - self._clock.monotonic()
+        return left if left > _A_MOMENT else 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Send nothing for a while: the rate limit is the organization's, so it holds for every asker."""
+        self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+
+    @asynccontextmanager
+    async def place(self) -> AsyncGenerator[None]:
+        """A place among the requests under way. All who wait for a pause to end wait for one and the same."""
+        async with self._places:
+            while left := self.pause_left:
+                pause = self._pauses.find(_PAUSE) or self._pauses.start([_PAUSE], self._clock.sleep(left))
+                await pause.landing()
+            yield
+
+    def take_retry(self) -> bool:
+        """Whether the reserve allows one more retry, which it then counts."""
+        if self._reserve < 1:
+            return False
+        self._reserve -= 1
+        return True
+
+    def succeeded(self) -> None:
+        """Give back a part of a retry."""
+        self._reserve = min(self._most, self._reserve + _GIVEN_BACK)
