@@ -23,12 +23,18 @@ async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
 
 async def main() -> None:
     """Ask, compute, print."""
+    if "--demo" not in sys.argv and not any(name.startswith("ANTHROPIC_ADMIN_API_KEY") for name in os.environ):
+        sys.exit("Set ANTHROPIC_ADMIN_API_KEY, or add --demo.")
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "usage_cost_mcp", "serve", *sys.argv[1:]], env=dict(os.environ)
     )
     async with Client(server) as client:
         spend = await ask(client, "get_spend", period="last_month", group_by=["model"], granularity="total")
-        tokens = await ask(client, "get_token_usage", period="last_month", group_by=["model"], granularity="total")
+        # Priority Tier tokens have no cost in the report, so they are left out of the division below.
+        billed = {"service_tier": ["standard", "batch"]}
+        tokens = await ask(
+            client, "get_token_usage", period="last_month", group_by=["model"], filter_by=billed, granularity="total"
+        )
         caching = await ask(client, "cache_hit_ratio", period="last_month", granularity="total")
 
     print(spend["summary"])

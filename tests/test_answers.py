@@ -1,15 +1,18 @@
 """Answers fit: brief by default, bounded always, whole from the shell; what was shortened says so."""
 
 import json
+import re
 from fractions import Fraction
 from typing import Any
 
 import pytest
 from conftest import Connect, Upstream, ask, refusal, text_of
+from markdown_it import MarkdownIt
 from mcp import Client
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.tools.text import escaped
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +98,21 @@ async def test_a_question_longer_than_any_answer_is_refused(client: Client) -> N
 async def test_a_week_is_named_by_its_monday_and_a_cut_one_says_so(client: Client) -> None:
     answer = await ask(client, "get_spend", period="2026-10", granularity="week")
     assert answer["buckets"] == ["2026-09-28", "2026-10-05", "2026-10-12", "2026-10-19", "2026-10-26"]
-    assert "first_bucket_cut" in [note["code"] for note in answer["notes"]]
+    assert {"first_bucket_cut", "last_bucket_cut"} <= {note["code"] for note in answer["notes"]}
+    whole = await ask(client, "get_spend", period="2026-10-05..2026-10-18", granularity="week")
+    assert not {"first_bucket_cut", "last_bucket_cut"} & {note["code"] for note in whole["notes"]}
+
+
+@pytest.mark.parametrize("period", ["2026-10-01..2026-10-07", "2026-10"])
+async def test_the_text_half_holds_every_group_of_every_bucket(client: Client, period: str) -> None:
+    wanted = {"period": period, "group_by": ["workspace_id"], "granularity": "day", "measures": ["output_tokens"]}
+    result = await client.call_tool("get_token_usage", wanted)
+    answer = result.structured_content
+    assert answer is not None
+    for series in answer["series"]:
+        assert series["label"] in text_of(result)
+        for count in series["values"]["output_tokens"]:
+            assert f"|{count:,}|" in text_of(result)
 
 
 async def test_months_and_weeks_under_way_are_partial(client: Client) -> None:
@@ -126,5 +143,31 @@ async def test_names_that_look_like_markup_stay_plain(client: Client, upstream: 
     result = await client.call_tool("get_spend", {"period": "2026-10", "group_by": ["workspace_id"]})
     text = text_of(result)
     assert "![x](" not in text
-    assert "\\!\\[x\\](http://e.example)\\|\\<b\\>\\# big" in text
+    assert "\\!\\[x\\](http:\\//e.example)\\|\\<b\\>\\# big" in text
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "![x](https://e.example/x.png)",
+        "[click](javascript:alert)",
+        "<https://e.example>",
+        "https://e.example/?q=1",
+        "WWW.e.example",
+        "# heading",
+        "``` fence",
+        "~~~ fence",
+        "a | b",
+        "**bold** `code`",
+        "<img src=x>",
+        "\\| twice escaped",
+    ],
+)
+def test_a_name_is_never_markup(name: str) -> None:
+    """Rendered by the reference parser with GitHub's extensions, it is the name again and nothing else."""
+    parser = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    tokens = parser.parseInline(escaped(name))[0].children or []
+    assert {token.type for token in tokens} <= {"text", "text_special", "escape"}
+    assert "".join(token.content for token in tokens) == name
+    assert not re.search(r"://|www\.|^#|\|(?<!\\\|)", escaped(name), re.IGNORECASE)

@@ -112,7 +112,7 @@ def test_call_fails_with_the_reason_on_stderr() -> None:
     [
         (["call", "get_spend", "yesterday", "--demo"], "'yesterday' is not name=value"),
         (["call", "get_spend", "filter_by={model", "--demo"], "filter_by is not valid JSON"),
-        (["call", "get_cost", "--demo"], "Unknown tool"),
+        (["call", "get_cost", "--demo"], "tool 'get_cost' is not known. Did you mean get_status?"),
         (["call", "get_spend", "--demo", "--verbose"], "unrecognized arguments: --verbose"),
         (["call", "get_spend", "--demo", "period=today", "period=yesterday"], "period is given twice"),
         (["serve", "period=today"], "unrecognized arguments: period=today"),
@@ -195,7 +195,6 @@ def test_doctor_passes_every_check_on_the_demo_organization() -> None:
         "ok   Spend report",
         "ok   Usage report",
         "ok   Names",
-        "ok   Cache",
     ]
 
 
@@ -213,6 +212,24 @@ def test_demo_answers_five_questions_and_says_how_to_go_on() -> None:
     assert "█" in done.stdout
     assert "claude_desktop_config.json" in done.stdout
     assert "ANTHROPIC_ADMIN_API_KEY" in done.stdout
+
+
+def test_demo_does_not_mind_a_reader_who_leaves() -> None:
+    done = subprocess.run(  # the pipe is the point
+        ["/bin/sh", "-c", f"{sys.executable} -m usage_cost_mcp demo | head -n 1"],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+        env=environment(),
+    )
+    assert (done.stdout, done.stderr) == ("1. What did we spend last month, by model?\n", "")
+
+
+def test_demo_refuses_a_malformed_setting_before_it_starts() -> None:
+    done = run("demo", env=environment(USAGE_COST_MCP_LOG_LEVEL="loud"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "USAGE_COST_MCP_LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL.\n"
 
 
 def test_version_and_help_need_no_settings() -> None:

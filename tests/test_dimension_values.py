@@ -26,7 +26,9 @@ async def test_workspaces_and_keys_without_use_are_listed_last_and_marked(client
     ]
     keys = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
     assert [value["used"] for value in keys["values"]] == [True] * 8 + [False] * 2
-    assert keys["summary"].startswith("api_key_id 2026-10-01 to 2026-10-31 (31 days, UTC): 8 in use, 2 without use;")
+    assert keys["summary"].endswith(
+        ": 7 in use besides Console (no API key), 2 without use; largest: nightly-enrichment."
+    )
 
 
 @pytest.mark.parametrize(

@@ -177,8 +177,23 @@ async def test_a_filter_that_nothing_matches_is_zero_with_a_word_of_warning(clie
     answer = await ask(client, "get_spend", period="2026-10", filter_by={"model": ["claude-opus-46"]})
     assert answer["totals"]["cost"] == "0"
     (note,) = [note for note in answer["notes"] if note["code"] == "filter_matches_nothing"]
-    assert note["message"].endswith("has model claude-opus-46 (did you mean claude-opus-4-6?)")
+    assert note["message"] == (
+        "Nothing is recorded under model claude-opus-46 in this period (did you mean claude-opus-4-6?)."
+    )
     assert note["message"] in answer["summary"]
+
+
+async def test_a_real_workspace_without_use_is_zero_and_gets_no_other_suggested(client: Client) -> None:
+    answer = await ask(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["Sandbox"]})
+    assert answer["summary"].endswith(
+        "workspace_id Sandbox: $0.00. Nothing is recorded under workspace_id Sandbox in this period."
+    )
+
+
+async def test_a_model_may_be_spelled_with_a_dot(client: Client) -> None:
+    answer = await ask(client, "get_spend", period="2026-10", filter_by={"model": ["Claude-Opus-4.6"]})
+    assert answer["filter_by"] == {"model": ["claude-opus-4-6"]}
+    assert answer["totals"]["cost"] != "0"
 
 
 async def test_a_model_that_is_not_even_spelled_like_one_is_refused(client: Client) -> None:

@@ -54,6 +54,26 @@ async def test_only_the_chosen_measures_have_values_but_totals_always_have_all(c
     assert chosen["totals"] == default["totals"]
 
 
+@pytest.mark.parametrize("measure", ["output_tokens", "web_search_requests", "cache_read_input_tokens"])
+async def test_groups_are_ranked_by_the_measure_that_was_asked_for(client: Client, measure: str) -> None:
+    answer = await ask(client, "get_token_usage", **MONTH, group_by=["api_key_id"], measures=[measure])
+    sizes = [series["totals"][measure] for series in answer["series"]]
+    assert sizes == sorted(sizes, reverse=True)
+    share = round(100 * sizes[0] / answer["totals"][measure])
+    largest = f"largest: {answer['series'][0]['label']} ({share}% of {measure.replace('_', ' ')})."
+    assert answer["summary"].endswith(largest)
+
+
+async def test_priority_tier_tokens_come_with_a_warning_not_to_divide_by_them(client: Client) -> None:
+    def codes(answer: dict[str, Any]) -> list[str]:
+        return [note["code"] for note in answer["notes"]]
+
+    assert "priority_tier_included" in codes(await ask(client, "get_token_usage", **MONTH))
+    for without in ({"service_tier": ["batch"]}, {"workspace_id": ["Support"]}):
+        answer = await ask(client, "get_token_usage", **MONTH, filter_by=without)
+        assert "priority_tier_included" not in codes(answer)
+
+
 async def test_console_use_has_a_name_of_its_own(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "get_token_usage", **MONTH, filter_by={"api_key_id": ["console"]})
     expected = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", ["api_key_id"])[(None,)]

@@ -20,9 +20,14 @@ NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
 
 
-def build_desk(settings: Settings, api: AdminApi, clock: CorrectedClock) -> Desk:
-    """What the reports work with, on top of the Admin API."""
-    return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
+@asynccontextmanager
+async def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds = DEFAULT_BOUNDS) -> AsyncGenerator[Desk]:
+    """What the reports work with, connected to the Admin API for as long as the block lasts."""
+    api = AdminApi(settings, clock, bounds)
+    try:
+        yield Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
+    finally:
+        await api.aclose()
 
 
 def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> MCPServer[Service]:
@@ -33,27 +38,23 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         clock: The source of time; the machine's own by default.
         bounds: How far a call may go.
     """
-    corrected = CorrectedClock(clock or SystemClock())
-    api = AdminApi(settings, corrected, bounds)
-    service = Service(
-        desk=build_desk(settings, api, corrected),
-        version=version(NAME),
-        key_source=settings.key_source,
-        call_seconds=bounds.call_seconds,
-        max_answer_characters=settings.max_answer_characters,
-    )
+    ours = version(NAME)
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Any]) -> AsyncGenerator[Service]:
-        try:
-            yield service
-        finally:
-            await api.aclose()
+        async with open_desk(settings, CorrectedClock(clock or SystemClock()), bounds) as desk:
+            yield Service(
+                desk=desk,
+                version=ours,
+                key_source=settings.key_source,
+                call_seconds=bounds.call_seconds,
+                max_answer_characters=settings.max_answer_characters,
+            )
 
     return MCPServer(
         NAME,
         title="Claude usage and cost",
-        version=service.version,
+        version=ours,
         instructions=INSTRUCTIONS,
         tools=all_tools(),
         lifespan=lifespan,

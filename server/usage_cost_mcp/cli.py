@@ -8,17 +8,22 @@ import asyncio
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, unknown
 from .settings import Settings
+
+DEMO_HELP = "on the embedded demo organization; no key, no network"
 
 CALL_HELP = """\
 values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{"model": ["claude-opus-4-6"]}'
+arguments of get_spend, get_token_usage, cache_hit_ratio: period, group_by, filter_by, granularity, top
+arguments of list_dimension_values: dimension, period, top
 example: usage-cost-mcp call get_spend period=last_month group_by=model
 """
 
@@ -56,7 +61,8 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="usage-cost-mcp", description="Ask where your Claude API spend goes.")
     parser.add_argument("--version", action="version", version=version("usage-cost-mcp"))
-    parser.set_defaults(run=_serve, demo=False)
+    parser.add_argument("--demo", action="store_true", help=DEMO_HELP)
+    parser.set_defaults(run=_serve)
     commands = parser.add_subparsers(title="commands", metavar="command")
 
     serve = commands.add_parser("serve", help="MCP over stdio: what hosts start (the default)")
@@ -75,10 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     call.set_defaults(run=_call)
     doctor = commands.add_parser("doctor", help="check key, connection, permissions, clock and data")
     doctor.set_defaults(run=_doctor)
-    for command in (serve, call, doctor):
-        command.add_argument(
-            "--demo", action="store_true", help="on the embedded demo organization; no key, no network"
-        )
+    for command in (serve, demo, call, doctor):
+        command.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help=DEMO_HELP)
     return parser
 
 
@@ -100,6 +104,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     with _settings(demo=arguments.demo) as settings:
         from .app import build_server
 
+        # The transport waits for input in a thread that no KeyboardInterrupt reaches; Ctrl-C ends the process itself.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         build_server(settings).run("stdio")
     return 0
 
@@ -138,7 +144,11 @@ async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], *, as
     from .terminal import render
 
     async with Client(build_server(settings)) as client:
-        result = await client.call_tool(tool, given)
+        tools = [each.name for each in (await client.list_tools()).tools]
+        result = await client.call_tool(tool, given) if tool in tools else None
+    if result is None:
+        print(unknown("tool", tool, tools), file=sys.stderr)
+        return 1
     text = "\n".join(block.text for block in result.content if block.type == "text")
     if result.is_error:
         print(text, file=sys.stderr)

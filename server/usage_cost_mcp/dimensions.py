@@ -119,9 +119,10 @@ def parse_group_by(report: Report, dimensions: Sequence[str]) -> tuple[str, ...]
     Raises:
         QuestionError: For a dimension that the report does not have.
     """
-    for dimension in dimensions:
+    named = [dimension.lower() for dimension in dimensions]
+    for dimension in named:
         require_dimension(report, dimension, "group_by")
-    return tuple(dict.fromkeys(dimensions))
+    return tuple(dict.fromkeys(named))
 
 
 def check_filter_by(report: Report, wanted: Mapping[str, Sequence[str | None]]) -> None:

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from .admin_api import AdminApi
-from .app import build_desk
-from .bounds import Bounds
+from .app import DEFAULT_BOUNDS, open_desk
 from .calls import Call
 from .clock import TOLERANCE, CorrectedClock, SystemClock
-from .dimensions import NAMED, SPEND, USAGE
+from .dimensions import NAMED, SPEND, USAGE, Report
 from .errors import UsageCostError
 from .periods import PROVISIONAL_DAYS, Period
+from .reports.desk import Desk
 from .settings import Settings
 
 
@@ -31,34 +30,31 @@ class Check:
 async def checks(settings: Settings) -> AsyncIterator[Check]:
     """Every check, one after the other, each a request or two."""
     clock = CorrectedClock(SystemClock())
-    bounds = Bounds()
-    api = AdminApi(settings, clock, bounds)
-    try:
-        desk = build_desk(settings, api, clock)
-        call = Call(clock.monotonic() + bounds.call_seconds)
-        yield Check("Key", f"an Admin key, from {settings.key_source}")
+    async with open_desk(settings, clock) as desk:
+        call = Call(clock.monotonic() + DEFAULT_BOUNDS.call_seconds)
+        yield Check("Key", f"looks like an Admin key, from {settings.key_source}")
         try:
             _, name = await desk.directory.organization(call)
         except UsageCostError as error:
-            yield Check("Organization", str(error), passed=False)
+            yield Check("Organization", f"{error} The other checks need it and were left out.", passed=False)
             return
         yield Check("Organization", f"{name}, at {settings.base_url}")
         yield _clock_check(clock.skew)
-        today = desk.today()
-        recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
         for report in (SPEND, USAGE):
-            try:
-                held = await desk.ledger.days(report, report.base, "1d", recent, call)
-            except UsageCostError as error:
-                yield Check(f"{report.name.title()} report", str(error), passed=False)
-            else:
-                newest = max((str(day.day) for day in held.days if len(day)), default=f"before {recent.start}")
-                yield Check(f"{report.name.title()} report", f"newest data {newest} (UTC)")
-        refused = [dimension for dimension in NAMED if await desk.directory.names(dimension, call) is None]
-        yield _names_check(refused)
-        yield Check("Cache", "in this process's memory")
-    finally:
-        await api.aclose()
+            yield await _report_check(report, desk, call)
+        yield _names_check([each for each in NAMED if await desk.directory.names(each, call) is None])
+
+
+async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
+    what = f"{report.name.title()} report"
+    today = desk.today()
+    recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
+    try:
+        held = await desk.ledger.days(report, report.base, "1d", recent, call)
+    except UsageCostError as error:
+        return Check(what, str(error), passed=False)
+    newest = max((str(day.day) for day in held.days if len(day)), default=f"before {recent.start}")
+    return Check(what, f"newest data {newest} (UTC)")
 
 
 def _clock_check(skew: timedelta | None) -> Check:
@@ -66,10 +62,10 @@ def _clock_check(skew: timedelta | None) -> Check:
         return Check("Clock", "not compared; the answer carried no date")
     seconds = round(skew.total_seconds())
     if abs(skew) <= TOLERANCE:
-        return Check("Clock", f"within {abs(seconds)} s of Anthropic's")
+        return Check("Clock", f"within {abs(seconds)} s of the API's")
     return Check(
         "Clock",
-        f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} Anthropic's: set it",
+        f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the API's: set it",
         passed=False,
     )
 

@@ -18,7 +18,6 @@ Every message is a sentence or two of our own: what happened, what to do. Upstre
 import copy
 import difflib
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Self
 
 
@@ -57,11 +56,7 @@ class KeyRefusedError(AccessError):
 
 
 class RateLimitedError(UpstreamError):
-    """429: `retry_at` is the moment (UTC) from which asking again makes sense, where it is known."""
-
-    def __init__(self, message: str, retry_at: datetime | None = None) -> None:
-        super().__init__(message)
-        self.retry_at = retry_at
+    """429: says when asking again makes sense."""
 
 
 class UnavailableError(UpstreamError):
@@ -83,7 +78,8 @@ class BrokenWalkError(ContractError):
 def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:
     """The refusal of a value, with what is accepted, the nearest first where that is much."""
     choices = list(accepted)
-    near = difflib.get_close_matches(given.lower(), choices, n=1)
+    near = [each for each in choices if given and given.lower() in each.lower()]
+    near = near or difflib.get_close_matches(given.lower(), choices, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     return QuestionError(f"{what} {clipped(given)} is not known.{hint} Accepted: {_listed(given, choices)}.")
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from .reports.answer import SeriesAnswer, Value
 from .reports.dimension_values import ValuesAnswer
-from .tools.text import closing, series_tables, values_table
+from .tools.tables import MOST_COLUMNS, buckets_with_totals, cross_table, groups_with_totals, values_table
+from .tools.text import closing
 
 BAR_WIDTH = 32
 _SPARKS = "▁▂▃▄▅▆▇█"
@@ -25,16 +26,23 @@ def render(structured: Mapping[str, Any]) -> str | None:
 
 
 def _series(answer: SeriesAnswer) -> list[str]:
-    first_measure = next(iter(answer.measures))
-    tables: list[str] = []
-    for rows in series_tables(answer):
-        if rows[0][0] == answer.granularity:
-            tables.append(aligned(rows, ["", *bars(answer.bucket_totals[first_measure])]))
-        elif len(answer.buckets) > 1:
-            tables.append(aligned(rows, ["", *(sparkline(each.values[first_measure]) for each in answer.series)]))
-        else:
-            tables.append(aligned(rows))
-    return tables
+    """Few buckets side by side; else the groups with a line of their course, and the buckets with bars."""
+    first, unit = next(iter(answer.measures.items()))
+    courses = ["", *(sparkline(each.values[first]) for each in answer.series)]
+    if not answer.group_by:
+        return [_with_bars(answer, first, unit)]
+    if len(answer.buckets) == 1:
+        return [aligned(groups_with_totals(answer))]
+    if len(answer.measures) == 1 and len(answer.buckets) <= MOST_COLUMNS:
+        return [aligned(cross_table(answer, first), courses)]
+    return [aligned(groups_with_totals(answer), courses), _with_bars(answer, first, unit)]
+
+
+def _with_bars(answer: SeriesAnswer, measure: str, unit: str) -> str:
+    if len(answer.buckets) == 1:
+        return aligned(buckets_with_totals(answer))
+    values = answer.bucket_totals[measure]
+    return aligned(buckets_with_totals(answer), ["", *bars(values, 1.0 if unit.startswith("ratio") else None)])
 
 
 def aligned(rows: Sequence[Sequence[str]], margin: Sequence[str] = ()) -> str:
@@ -53,9 +61,9 @@ def aligned(rows: Sequence[Sequence[str]], margin: Sequence[str] = ()) -> str:
     return "\n".join([drawn[0], "  " + "-" * (len(lines[0])), *drawn[1:]])
 
 
-def bars(values: Sequence[Value]) -> list[str]:
-    """A bar per value, as long as its share of the largest; none for what is not positive."""
-    return [_bar(8 * BAR_WIDTH * size // 1000) for size in _scaled(values, 1000)]
+def bars(values: Sequence[Value], longest: float | None = None) -> list[str]:
+    """A bar per value, as long as its share of the longest, by default the largest; none for what is not positive."""
+    return [_bar(8 * BAR_WIDTH * size // 1000) for size in _scaled(values, 1000, longest)]
 
 
 def _bar(eighths: int) -> str:
@@ -68,8 +76,8 @@ def sparkline(values: Sequence[Value]) -> str:
     return "".join(_SPARKS[size] for size in _scaled(values, len(_SPARKS) - 1))
 
 
-def _scaled(values: Sequence[Value], most: int) -> list[int]:
+def _scaled(values: Sequence[Value], most: int, longest: float | None = None) -> list[int]:
     """Sizes from 0 to `most`, for drawing only."""
     numbers = [max(0.0, float(value or 0)) for value in values]
-    largest = max(numbers)
+    largest = longest or max(numbers)
     return [round(most * number / largest) if largest else 0 for number in numbers]

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from mcp import Client, StdioServerParameters
 
+from .settings import Settings
 from .terminal import render
 
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -57,19 +58,26 @@ To check it: ANTHROPIC_ADMIN_API_KEY=... {program} doctor"""
 
 
 async def run_tour() -> None:
-    """Start the demo server, ask, print."""
+    """Start the demo server, ask, print.
+
+    Raises:
+        ConfigurationError: When a setting is malformed.
+    """
+    Settings.for_demo(os.environ, "http://127.0.0.1")
     server = StdioServerParameters(
         command=sys.executable, args=["-m", "usage_cost_mcp", "serve", "--demo"], env=dict(os.environ)
     )
+    answers: list[dict[str, Any]] = []
     _say("Starting the demo server ...")
     async with Client(server) as client:
-        for number, (question, tool, arguments) in enumerate(QUESTIONS, 1):
+        for number, (_, tool, arguments) in enumerate(QUESTIONS, 1):
             _say(f"Asking {number} of {len(QUESTIONS)} ...")
-            result = await client.call_tool(tool, arguments)
-            _say("")
-            print(f"{number}. {question}\n   {_as_call(tool, arguments)}\n")
-            print(f"{render(result.structured_content or {})}\n")
-    print(closing(Path(sys.argv[0])))
+            answers.append((await client.call_tool(tool, arguments)).structured_content or {})
+    _say("")
+    program = Path(sys.argv[0])
+    for number, ((question, tool, arguments), answer) in enumerate(zip(QUESTIONS, answers, strict=True), 1):
+        print(f"{number}. {question}\n   {program} call {_as_words(tool, arguments)} --demo\n\n{render(answer)}\n")
+    print(closing(program), flush=True)
 
 
 def _say(progress: str) -> None:
@@ -78,10 +86,9 @@ def _say(progress: str) -> None:
         print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
 
 
-def _as_call(tool: str, arguments: Mapping[str, Any]) -> str:
-    """The same question as a command."""
-    words = [f"{name}={_as_word(value)}" for name, value in arguments.items()]
-    return " ".join(["usage-cost-mcp call --demo", tool, *words])
+def _as_words(tool: str, arguments: Mapping[str, Any]) -> str:
+    """The same question as words of a command."""
+    return " ".join([tool, *(f"{name}={_as_word(value)}" for name, value in arguments.items())])
 
 
 def _as_word(value: object) -> str:

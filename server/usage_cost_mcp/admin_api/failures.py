@@ -112,8 +112,7 @@ def rate_limited(seconds: float, now: datetime) -> RateLimitedError:
     retry_at = now + timedelta(seconds=seconds)
     return RateLimitedError(
         f"Anthropic's limit on report requests is reached. Ask again in {max(1, round(seconds))} seconds "
-        f"(at {retry_at:%H:%M:%S} UTC).",
-        retry_at,
+        f"(at {retry_at:%H:%M:%S} UTC)."
     )
 
 

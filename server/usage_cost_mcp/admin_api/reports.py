@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
-from usage_cost_mcp.errors import BrokenWalkError, ContractError
+from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
 from usage_cost_mcp.ledger import STEP, Window
 from usage_cost_mcp.rows import DayRows, Row
 
@@ -83,6 +83,8 @@ class ReportReader:
         buckets = _Buckets(window, width, endpoint.path)
         fetched_at = self._clock.now()
         async for each in walk(page, lambda page: _next(page, endpoint.path), endpoint.path):
+            if self._clock.now().date() != fetched_at.date():
+                raise UpstreamError("Another day began while the report was read, or our clock was wrong. Ask again.")
             for bucket in each.data:
                 buckets.add(bucket, endpoint.rows(bucket.results, dimensions))
         return buckets.days(tuple(dimensions), fetched_at)

@@ -29,6 +29,13 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves is no news."""
+
+
 _POLL_SECONDS = 0.02
 """How long leaving the block may take."""
 
@@ -61,8 +68,7 @@ def serve_on_loopback(respond: Callable[[Request], Response]) -> Generator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
             """Say nothing: stderr is for the person at the keyboard."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     serving = threading.Thread(target=server.serve_forever, args=[_POLL_SECONDS], name="demo-admin-api", daemon=True)
     serving.start()
     try:

@@ -34,6 +34,7 @@ CACHE_REPORT = SeriesReport(
     name="cache_hit_ratio",
     title="Cache hit ratio",
     report=USAGE,
+    shown=[CACHE_HIT_RATIO],
     totals=[
         CACHE_HIT_RATIO,
         *(measure for name, measure in MEASURES.items() if name.endswith("input_tokens")),

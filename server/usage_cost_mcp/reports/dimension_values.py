@@ -118,12 +118,14 @@ class ValuesFinding:
         )
 
     def _answer(self, values: Sequence[DimensionValue], count: int) -> ValuesAnswer:
-        used = sum(value.used for value in values)
-        without_use = f", {len(values) - used} without use" if used < len(values) else ""
-        first = f"; largest: {values[0].label}" if used else ""
+        named = sum(value.used and value.value is not None for value in values)
+        nameless = "".join(f" besides {value.label}" for value in values if value.used and value.value is None)
+        idle = sum(not value.used for value in values)
+        without_use = f", {idle} without use" if idle else ""
+        first = f"; largest: {values[0].label}" if values and values[0].used else ""
         held = [sizes.held for sizes in self._sizes]
         return ValuesAnswer(
-            summary=f"{self.dimension} {self.period}: {used} in use{without_use}{first}.",
+            summary=f"{self.dimension} {self.period}: {named} in use{nameless}{without_use}{first}.",
             dimension=self.dimension,
             period=PeriodEcho(start=self.period.start, end=self.period.end),
             values=values[:count],
@@ -133,7 +135,7 @@ class ValuesFinding:
             cache=CacheUse(status=together(each.status for each in held), upstream_requests=self.requests),
             demo=self.demo,
             notes=[
-                *notes.about_period(self.period, "total"),
+                *notes.about_period(self.period, "total", self.now),
                 *(note for each in held for note in notes.about_age(each, self.now)),
                 *notes.about_rows(held[-1], self.period),
                 *notes.about_labels(self.labels),

@@ -3,10 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
-from usage_cost_mcp.errors import AccessError, QuestionError, clipped, unknown
+from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.names import Directory, Names
 from usage_cost_mcp.rows import Key
@@ -38,7 +39,7 @@ _ID_PREFIXES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Labels:
     """What the values of the dimensions are called.
 
@@ -59,8 +60,12 @@ class Labels:
             return value
         name = names[value]
         text = f"{name.text} (archived)" if name.archived else name.text
-        same = Counter(each.text for each in names.values())[name.text]
-        return f"{text} ({value})" if same > 1 else text
+        return f"{text} ({value})" if self._namesakes[dimension][name.text] > 1 else text
+
+    @cached_property
+    def _namesakes(self) -> dict[str, Counter[str]]:
+        """How many things have a name."""
+        return {dimension: Counter(name.text for name in names.values()) for dimension, names in self.names.items()}
 
     def of_group(self, dimensions: Sequence[str], key: Key) -> str:
         """The label of a group; "Total" for the one group of an answer without a grouping."""
@@ -84,7 +89,7 @@ async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
 
     Raises:
         QuestionError: For a name that nothing has, or that several things have.
-        AccessError: For a name when names cannot be looked up.
+        UnavailableError: For a name when names cannot be looked up.
     """
     return {
         dimension: frozenset(
@@ -120,13 +125,17 @@ async def _resolve_one(dimension: str, given: str | None, report: Report, desk: 
 
 
 def as_spelled(filters: Filters, held: Held) -> Filters:
-    """The filters with models and descriptions in the letters that the rows use, whatever their case."""
+    """The filters with models and descriptions in the letters that the rows use: case, dots and dashes are forgiven."""
     spelled: dict[str, frozenset[str | None]] = {}
     for dimension, values in filters.items():
         occurring = values_of(held.days, dimension) if dimension in {"model", "description"} else set[str | None]()
-        spelling = {value.casefold(): value for value in occurring if value}
-        spelled[dimension] = frozenset(value and spelling.get(value.casefold(), value) for value in values)
+        spelling = {_letters(value): value for value in occurring if value}
+        spelled[dimension] = frozenset(value and spelling.get(_letters(value), value) for value in values)
     return spelled
+
+
+def _letters(value: str) -> str:
+    return value.casefold().replace(".", "-")
 
 
 def _one_of(dimension: str, given: str, accepted: Sequence[str]) -> str:
@@ -144,7 +153,7 @@ async def _by_name(dimension: str, given: str, directory: Directory, call: Call)
     if names is None:
         if null:
             return None
-        raise AccessError(
+        raise UnavailableError(
             f"The names of {dimension} values cannot be looked up at the moment, so {clipped(given)} cannot be found. "
             f"Give the id ({_ID_PREFIXES[dimension]}...)."
         )

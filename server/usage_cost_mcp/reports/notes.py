@@ -1,23 +1,22 @@
-"""What should be known before the numbers are used. Each note is here once, and given only where it applies."""
+"""What should be known before the numbers are used: the notes that any answer may need, each only where it applies."""
 
 import difflib
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
-from usage_cost_mcp.dimensions import Filters
+from usage_cost_mcp.dimensions import NAMED, Filters
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.periods import Granularity, Period, bucket_start, midnight
+from usage_cost_mcp.periods import Granularity, Period, bucket_end, bucket_start, midnight
 from usage_cost_mcp.series import values_of
 
 from .answer import Note
 from .labels import Labels
-from .question import Question
 
 _NAMED_AS = {"workspace_id": "workspaces", "api_key_id": "API keys", "account_id": "accounts"}
 
 
-def about_period(period: Period, granularity: Granularity) -> Iterator[Note]:
+def about_period(period: Period, granularity: Granularity, now: datetime) -> Iterator[Note]:
     """A future that was cut off, and buckets that reach beyond the period."""
     if period.asked_end > period.end:
         yield Note(
@@ -29,6 +28,12 @@ def about_period(period: Period, granularity: Granularity) -> Iterator[Note]:
         yield Note(
             code="first_bucket_cut",
             message=f"The first {granularity} holds only its days from {period.start} on.",
+        )
+    last_end = bucket_end(bucket_start(midnight(period.end), granularity, period), granularity, period)
+    if midnight(period.end) + timedelta(days=1) < last_end <= now:
+        yield Note(
+            code="last_bucket_cut",
+            message=f"The last {granularity} holds only its days up to {period.end}.",
         )
 
 
@@ -82,7 +87,7 @@ def about_labels(labels: Labels) -> Iterator[Note]:
         )
 
 
-def about_filters(question: Question, filters: Filters, held: Held, labels: Labels) -> Iterator[Note]:
+def about_filters(filters: Filters, held: Held, labels: Labels) -> Iterator[Note]:
     """Values that nothing matches: a true zero, but maybe a slip of the pen.
 
     Raises:
@@ -95,10 +100,10 @@ def about_filters(question: Question, filters: Filters, held: Held, labels: Labe
             if dimension in {"model", "description"} and not value.startswith("claude-"):
                 raise unknown(f"filter_by {dimension}", value, sorted(occurring))
         if absent:
-            near = difflib.get_close_matches(absent[0], occurring, n=1)
+            near = [] if dimension in NAMED else difflib.get_close_matches(absent[0], occurring, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             named = either([labels.of(dimension, value) for value in absent], dimension)
-            yield Note(code=NO_MATCH, message=f"no row of {question.period} has {named}{hint}")
+            yield Note(code=NO_MATCH, message=f"Nothing is recorded under {named} in this period{hint}.")
 
 
 NO_MATCH = "filter_matches_nothing"

@@ -85,6 +85,7 @@ def granularities(report: Report) -> tuple[Granularity, ...]:
 
 def _granularity(report: Report, period: Period, given: str) -> Granularity:
     accepted = granularities(report)
+    given = given.strip().lower()
     if given in GRANULARITIES and given not in accepted:
         raise QuestionError(f"granularity {given}: spend exists per UTC day only. Accepted: {', '.join(accepted)}.")
     if given not in accepted:

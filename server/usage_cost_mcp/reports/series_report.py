@@ -50,6 +50,7 @@ class SeriesReport:
         name: As in the answer's `report`.
         title: What the summary begins with.
         report: The upstream report that it reads.
+        shown: The measures that have a value per bucket.
         totals: The measures of the totals.
         rank: What makes a group large.
         headline: What a person would say first, after the period.
@@ -59,6 +60,7 @@ class SeriesReport:
     name: str
     title: str
     report: Report
+    shown: Sequence[Measure]
     totals: Sequence[Measure]
     rank: Callable[[Sums], Number]
     headline: Callable[[Sums, Sequence[Line]], str]
@@ -71,7 +73,6 @@ class Finding:
 
     kind: SeriesReport
     question: Question
-    shown: Sequence[Measure]
     filters: Filters
     held: Held
     table: Table
@@ -92,9 +93,8 @@ class Finding:
     @property
     def warnings(self) -> str:
         """What must not be missed even by who reads the summary alone."""
-        return "".join(
-            f"; {note.message.rstrip('.')}" for note in self.notes if note.code in {notes.NO_MATCH, notes.STALE}
-        )
+        grave = [note.message for note in self.notes if note.code in {notes.NO_MATCH, notes.STALE}]
+        return "".join(f" {message}" for message in grave)
 
     @property
     def by_default(self) -> bool:
@@ -133,18 +133,18 @@ class Finding:
         asked, granularity = self.question, table.granularity
         lines = self._lines(table, top)
         totals = table.totals()
-        said = self.kind.headline(totals, lines) + self.warnings
+        said = self.kind.headline(totals, lines)
         return SeriesAnswer(
             report=self.kind.name,
-            summary=f"{self.kind.title} {asked.period}{self.filtered_to}: {said}.",
-            measures={measure.name: measure.unit for measure in self.shown},
+            summary=f"{self.kind.title} {asked.period}{self.filtered_to}: {said}.{self.warnings}",
+            measures={measure.name: measure.unit for measure in self.kind.shown},
             period=PeriodEcho(start=asked.period.start, end=asked.period.end),
             granularity=granularity,
             group_by=asked.group_by,
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
             buckets=[bucket_name(start, granularity) for start in table.starts],
             series=[self._series(line) for line in lines],
-            bucket_totals=_values(self.shown, table.bucket_totals()),
+            bucket_totals=_values(self.kind.shown, table.bucket_totals()),
             totals=_totals(self.kind.totals, totals),
             partial_buckets=[bucket_name(start, granularity) for start in table.partial(self.now)],
             provisional_since=provisional_since(asked.period, self.now.date()),
@@ -152,7 +152,7 @@ class Finding:
             cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
             demo=self.demo,
             notes=[
-                *notes.about_period(asked.period, granularity),
+                *notes.about_period(asked.period, granularity, self.now),
                 *self.notes,
                 *self._shortened(granularity, top),
             ],
@@ -163,7 +163,7 @@ class Finding:
         return Series(
             label=line.label,
             group=group,
-            values=_values(self.shown, line.columns),
+            values=_values(self.kind.shown, line.columns),
             totals=_totals(self.kind.totals, line.sums),
             other_groups=line.others,
         )
@@ -194,7 +194,7 @@ def _totals(measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
     return {measure.name: measure.of(sums) for measure in measures}
 
 
-async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure], desk: Desk, call: Call) -> Finding:
+async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -> Finding:
     """Answer a question, at full length.
 
     Raises:
@@ -213,7 +213,6 @@ async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure],
     return Finding(
         kind=kind,
         question=question,
-        shown=shown,
         filters=filters,
         held=held,
         table=table,
@@ -221,7 +220,7 @@ async def find(kind: SeriesReport, question: Question, shown: Sequence[Measure],
         notes=[
             *notes.about_age(held, now),
             *notes.about_rows(held, question.period),
-            *notes.about_filters(question, filters, held, labels),
+            *notes.about_filters(filters, held, labels),
             *notes.about_labels(labels),
             *kind.leaves_out(held, filters),
         ],

@@ -42,6 +42,7 @@ SPEND_REPORT = SeriesReport(
     name="spend",
     title="Spend",
     report=SPEND,
+    shown=[COST],
     totals=[COST],
     rank=lambda sums: sums[0],
     headline=_headline,

@@ -1,11 +1,14 @@
 """How many tokens did we use: the usage report, by any of its dimensions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from usage_cost_mcp.dimensions import USAGE
+from usage_cost_mcp.dimensions import USAGE, Filters
 from usage_cost_mcp.errors import unknown
-from usage_cost_mcp.rows import Number, Sums
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.rows import Sums
+from usage_cost_mcp.series import matching
 
+from .answer import Note
 from .series_report import Line, Measure, SeriesReport
 
 ALL = "all"
@@ -61,26 +64,51 @@ def parse_measures(names: Sequence[str]) -> list[Measure]:
     for name in names:
         if name not in MEASURES:
             raise unknown("measures", name, [*MEASURES, ALL])
-    return [MEASURES[name] for name in dict.fromkeys(names or DEFAULT_MEASURES)]
+    return [MEASURES[name] for name in dict.fromkeys(names)]
 
 
-def _headline(totals: Sums, lines: Sequence[Line]) -> str:
-    said = f"{input_tokens(totals):,} input, {totals[_OUTPUT]:,} output"
-    if not lines or not lines[0].key or not all_tokens(totals):
-        return said
-    share = round(100 * all_tokens(lines[0].sums) / all_tokens(totals))
-    return f"{said}; largest: {lines[0].label} ({share}% of all tokens)"
+def token_report(names: Sequence[str]) -> SeriesReport:
+    """The report that shows some measures per bucket; its groups are ranked by the first of them.
+
+    Without names it shows input and output, and ranks by all tokens.
+
+    Raises:
+        QuestionError: For a name that is not a measure.
+    """
+    chosen = parse_measures(names)
+    shown = chosen or [MEASURES[name] for name in DEFAULT_MEASURES]
+    leading = chosen[0] if chosen else Measure("tokens", "tokens", all_tokens)
+
+    def size(sums: Sums) -> int:
+        return int(leading.of(sums) or 0)
+
+    def headline(totals: Sums, lines: Sequence[Line]) -> str:
+        said = ", ".join(f"{measure.of(totals):,} {measure.name.replace('_', ' ')}" for measure in shown)
+        if not lines or not lines[0].key or not size(totals):
+            return said
+        share = round(100 * size(lines[0].sums) / size(totals))
+        return f"{said}; largest: {lines[0].label} ({share}% of {leading.name.replace('_', ' ')})"
+
+    return SeriesReport(
+        name="token_usage",
+        title="Tokens",
+        report=USAGE,
+        shown=shown,
+        totals=list(MEASURES.values()),
+        rank=size,
+        headline=headline,
+        leaves_out=_leaves_out,
+    )
 
 
-def _rank(sums: Sums) -> Number:
-    return all_tokens(sums) or sums[-1]
+def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
+    days = [day for day in held.days if "service_tier" in day.dimensions]
+    wanted = _PRIORITY & filters.get("service_tier", _PRIORITY)
+    if any(map(any, matching(days, {**filters, "service_tier": wanted}))):
+        yield Note(
+            code="priority_tier_included",
+            message="Includes Priority Tier tokens, whose cost is in no report: do not divide cost by these counts.",
+        )
 
 
-TOKEN_REPORT = SeriesReport(
-    name="token_usage",
-    title="Tokens",
-    report=USAGE,
-    totals=list(MEASURES.values()),
-    rank=_rank,
-    headline=_headline,
-)
+_PRIORITY = frozenset[str | None]({"priority", "priority_on_demand"})

@@ -36,7 +36,11 @@ def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
 
 def _group_by(report: Report) -> Any:
     items = {"type": "string", "enum": list(report.dimensions)}
-    return _schema("array", "Dimensions; at most five for tokens." if report is USAGE else "Dimensions.", items=items)
+    return _schema(
+        "array",
+        "Dimensions; at most five, those of filter_by included." if report is USAGE else "Dimensions.",
+        items=items,
+    )
 
 
 def _granularity(report: Report) -> Any:
@@ -63,15 +67,21 @@ Period = Annotated[
 SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND)]
 UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE)]
 
-Filters = Annotated[
+
+def _filter_by(words: str) -> Any:
+    lists = {"type": "array", "items": {"type": "string"}}
+    return _schema("object", f"Dimension to values, as in group_by. {words}", additionalProperties=lists)
+
+
+SpendFilters = Annotated[
     Mapping[str, Sequence[str | None]] | None,
     BeforeValidator(_mapped),
-    _schema(
-        "object",
-        "Dimension to values, as in group_by. Workspaces, API keys and accounts by id or name; "
-        '"default" is the default workspace, "console" use without a key.',
-        additionalProperties={"type": "array", "items": {"type": "string"}},
-    ),
+    _filter_by('Workspaces by id or name; "default" is the default one.'),
+]
+UsageFilters = Annotated[
+    Mapping[str, Sequence[str | None]] | None,
+    BeforeValidator(_mapped),
+    _filter_by('Workspaces, keys, accounts by id or name; "default" workspace, "console" use without a key.'),
 ]
 
 SpendGranularity = Annotated[str | None, _granularity(SPEND)]

@@ -9,14 +9,14 @@ from mcp.types import CallToolResult
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.reports.answer import SeriesAnswer
-from usage_cost_mcp.reports.cache_efficiency import CACHE_HIT_RATIO, CACHE_REPORT
+from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
 from usage_cost_mcp.reports.question import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
-from usage_cost_mcp.reports.series_report import Finding, Measure, SeriesReport, find
-from usage_cost_mcp.reports.spend import COST, SPEND_REPORT
+from usage_cost_mcp.reports.series_report import Finding, SeriesReport, find
+from usage_cost_mcp.reports.spend import SPEND_REPORT
 from usage_cost_mcp.reports.status import StatusAnswer, find_status
-from usage_cost_mcp.reports.token_usage import TOKEN_REPORT, parse_measures
+from usage_cost_mcp.reports.token_usage import token_report
 
 from . import arguments as args
 from .registration import READ_ONLY, StrictTool
@@ -50,7 +50,7 @@ async def get_spend(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
     group_by: args.SpendDimensions = (),
-    filter_by: args.Filters = None,
+    filter_by: args.SpendFilters = None,
     granularity: args.SpendGranularity = None,
     top: args.Top = None,
 ) -> Series:
@@ -58,14 +58,14 @@ async def get_spend(
 
     From Anthropic's cost report: no Priority Tier, no seats, no cost per API key or per request.
     """
-    return await _series(ctx, SPEND_REPORT, [COST], period, group_by, filter_by, granularity=granularity, top=top)
+    return await _series(ctx, SPEND_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
 
 
 async def get_token_usage(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
     group_by: args.UsageDimensions = (),
-    filter_by: args.Filters = None,
+    filter_by: args.UsageFilters = None,
     granularity: args.UsageGranularity = None,
     top: args.Top = None,
     measures: args.Measures = (),
@@ -74,15 +74,15 @@ async def get_token_usage(
 
     From Anthropic's usage report, which has API keys and accounts but no money, no code execution and no request count.
     """
-    shown = parse_measures(measures)
-    return await _series(ctx, TOKEN_REPORT, shown, period, group_by, filter_by, granularity=granularity, top=top)
+    kind = token_report(measures)
+    return await _series(ctx, kind, period, group_by, filter_by, granularity=granularity, top=top)
 
 
 async def cache_hit_ratio(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
     group_by: args.UsageDimensions = (),
-    filter_by: args.Filters = None,
+    filter_by: args.UsageFilters = None,
     granularity: args.UsageGranularity = None,
     top: args.Top = None,
 ) -> Series:
@@ -90,9 +90,7 @@ async def cache_hit_ratio(
 
     Cache reads / (uncached + reads + both cache writes), always from summed counts; null where there was no input.
     """
-    return await _series(
-        ctx, CACHE_REPORT, [CACHE_HIT_RATIO], period, group_by, filter_by, granularity=granularity, top=top
-    )
+    return await _series(ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
 
 
 async def list_dimension_values(
@@ -117,7 +115,6 @@ async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer
 async def _series(
     ctx: ToolContext,
     kind: SeriesReport,
-    shown: Sequence[Measure],
     period: str,
     group_by: Sequence[str],
     filter_by: GivenFilters | None,
@@ -138,7 +135,7 @@ async def _series(
             top=top,
             default_top=None if unbounded else DEFAULT_TOP,
         )
-        return find(kind, question, shown, desk, call)
+        return find(kind, question, desk, call)
 
     return await tell(ctx, ask)
 

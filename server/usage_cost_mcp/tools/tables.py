@@ -1,0 +1,91 @@
+"""Answers as rows of text: what the Markdown half and the terminal have in common. The first row is the head."""
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+
+from usage_cost_mcp.money import readable
+from usage_cost_mcp.reports.answer import SeriesAnswer, Value
+from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+
+MOST_COLUMNS = 12
+"""How many buckets stand side by side; more become rows."""
+
+Table = Sequence[Sequence[str]]
+
+
+def cross_table(answer: SeriesAnswer, measure: str) -> Table:
+    """Every group in every bucket: groups down and buckets across where these are few, else the other way round."""
+    unit = answer.measures[measure]
+    groups = [(series.label, series.values[measure], series.totals[measure]) for series in answer.series]
+    lines = [*groups, ("Total", answer.bucket_totals[measure], answer.totals[measure])]
+    wide = [
+        [" / ".join(answer.group_by), *map(_short, answer.buckets), "Total"],
+        *([label, *(readable_value(v, unit) for v in (*values, total))] for label, values, total in lines),
+    ]
+    if len(answer.buckets) <= MOST_COLUMNS:
+        return wide
+    head, *tall = [list(column) for column in zip(*wide, strict=True)]
+    return [[answer.granularity, *head[1:]], *tall]
+
+
+def groups_with_totals(answer: SeriesAnswer) -> Table:
+    """Each group with its total of every measure shown."""
+    return [
+        [" / ".join(answer.group_by), *answer.measures],
+        *([series.label, *_totals(answer, series.totals)] for series in answer.series),
+        ["Total", *_totals(answer, answer.totals)],
+    ]
+
+
+def buckets_with_totals(answer: SeriesAnswer) -> Table:
+    """Each bucket with its total of every measure shown; of a single bucket the total says all."""
+    columns = [[readable_value(v, unit) for v in answer.bucket_totals[name]] for name, unit in answer.measures.items()]
+    return [
+        [answer.granularity, *answer.measures],
+        *([bucket, *cells] for bucket, *cells in zip(answer.buckets, *columns, strict=True) if len(answer.buckets) > 1),
+        ["Total", *_totals(answer, answer.totals)],
+    ]
+
+
+def _totals(answer: SeriesAnswer, totals: dict[str, Value]) -> list[str]:
+    return [readable_value(totals[name], unit) for name, unit in answer.measures.items()]
+
+
+def _short(bucket: str) -> str:
+    """The year is in the headline; a table of days is narrower without it."""
+    return bucket[5:] if re.fullmatch(r"\d{4}-\d{2}-\d{2}", bucket) else bucket
+
+
+def values_table(answer: ValuesAnswer) -> Table:
+    """Each value with its id, and its share of whatever the reports have of it."""
+    columns = [
+        (name, share, unit)
+        for name, share, unit in (("cost", "cost_share", "USD"), ("tokens", "token_share", "tokens"))
+        if any(getattr(each, name) is not None for each in answer.values)
+    ]
+    with_ids = any(each.value not in {None, each.label} for each in answer.values)
+    return [
+        [answer.dimension, *(["id"] if with_ids else []), *(h for name, _, _ in columns for h in (name, "share"))],
+        *(
+            [
+                each.label if each.used else f"{each.label} (not used)",
+                *([each.value or ""] if with_ids else []),
+                *(
+                    readable_value(getattr(each, field), unit_of)
+                    for name, share, unit in columns
+                    for field, unit_of in ((name, unit), (share, "ratio"))
+                ),
+            ]
+            for each in answer.values
+        ),
+    ]
+
+
+def readable_value(value: Value, unit: str) -> str:
+    """A value as a person reads it: $1,234.56, 1,234, 56.7%, or - where there is none."""
+    if value is None:
+        return "-"
+    if unit == "USD":
+        return readable(Decimal(value))
+    return f"{value:.1%}" if unit.startswith("ratio") else f"{value:,}"

@@ -1,0 +1,178 @@
+"""Every fault of the table, for every tool that reaches upstream, cold and warm; for one tool over every transport.
+
+After each: the number is exact, honestly stale, or absent; the requests are within their bound; the next call works.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import NOW, FrozenClock, ask, text_of
+from fault_cases import CASES, Case
+from fault_server import FaultServer, fault_server
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult
+
+from usage_cost_mcp.app import build_server
+from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.demo import DemoApi, serve_on_loopback
+from usage_cost_mcp.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+PATIENT = Bounds(body_bytes=2**20, retries_in_reserve=1000)
+IMPATIENT = replace(PATIENT, request_seconds=0.4)
+"""For what hangs: a moment stands for half a minute."""
+
+TOOLS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "get_spend": ({"period": "yesterday", "group_by": ["model"]}, {"spend"}),
+    "get_token_usage": ({"period": "yesterday", "group_by": ["service_tier"]}, {"usage"}),
+    "cache_hit_ratio": ({"period": "yesterday"}, {"usage"}),
+    "list_dimension_values": ({"period": "yesterday", "dimension": "model"}, {"spend", "usage"}),
+    "get_status": ({}, {"spend", "usage"}),
+}
+"""The question asked of each tool, and the reports that it reads."""
+
+NUMBERS = ("series", "bucket_totals", "totals", "values", "newest_data")
+
+tally = Counter[str]()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def report(request: pytest.FixtureRequest) -> Generator[None]:
+    """A line about the run, at its end."""
+    started = time.monotonic()
+    yield
+    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
+    reporter.write_line(
+        f"\nfaults: {len(CASES)} cases, {tally['cells']} cells, {tally['checks']} checks, "
+        f"{time.monotonic() - started:.0f} s"
+    )
+
+
+@pytest.fixture
+def clock() -> FrozenClock:
+    return FrozenClock()
+
+
+@pytest.fixture
+def faulty(clock: FrozenClock) -> Generator[FaultServer]:
+    with fault_server(DemoApi(clock.now).respond) as server:
+        yield server
+
+
+def check(claim: object, *context: object) -> None:
+    tally["checks"] += 1
+    assert claim, context
+
+
+def numbers(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: answer[name] for name in NUMBERS if name in answer}
+
+
+@asynccontextmanager
+async def connected(server: FaultServer, clock: FrozenClock, case: Case) -> AsyncGenerator[Client]:
+    bounds = IMPATIENT if case.hangs else PATIENT
+    async with Client(build_server(Settings.for_demo({}, server.url), clock, bounds)) as client:
+        yield client
+
+
+WHOLE: dict[tuple[str, datetime], dict[str, Any]] = {}
+
+
+async def whole(tool: str, clock: FrozenClock) -> dict[str, Any]:
+    """What a server that never saw a fault answers at this moment."""
+    if (tool, clock.moment) not in WHOLE:
+        with serve_on_loopback(DemoApi(clock.now).respond) as url:
+            async with Client(build_server(Settings.for_demo({}, url), clock)) as client:
+                WHOLE[tool, clock.moment] = numbers(await ask(client, tool, **TOOLS[tool][0]))
+    return WHOLE[tool, clock.moment]
+
+
+def applies(case: Case, tool: str) -> bool:
+    return case.only is None or case.only in TOOLS[tool][1]
+
+
+CELLS = [(case, tool) for case in CASES for tool in TOOLS if applies(case, tool)]
+PATHS = {None: ("cost_report", "messages"), "spend": ("cost_report",), "usage": ("messages",)}
+
+
+@pytest.mark.parametrize("state", ["cold", "warm"])
+@pytest.mark.parametrize(("case", "tool"), CELLS, ids=str)
+async def test_a_fault_never_makes_an_answer_smaller(
+    case: Case, tool: str, state: str, faulty: FaultServer, clock: FrozenClock
+) -> None:
+    arguments, warm = TOOLS[tool][0], state == "warm"
+    async with connected(faulty, clock, case) as client:
+        held = await ask(client, tool, **arguments) if warm else {}
+        clock.advance(20 * 60 * warm)  # what is held is no longer fresh
+        expected = await whole(tool, clock)
+
+        faulty.fail(case.faults, forever=case.forever, faulty=PATHS[case.only])
+        started = clock.moment
+        result = await client.call_tool(tool, arguments)
+
+        check((clock.moment - started).total_seconds() <= PATIENT.call_seconds, "waited too long")
+        asked = Counter(request.path for request in faulty.requests if request.path.endswith(faulty.faulty))
+        check(all(count <= case.most_requests for count in asked.values()), asked)
+        if case.outcome == "exact":
+            check(numbers(result.structured_content or {}) == expected, text_of(result))
+        elif case.outcome == "outage" and warm:
+            check(numbers(result.structured_content or {}) == numbers(held), text_of(result))
+            check_stale(result, case)
+        else:
+            check(result.is_error and result.structured_content is None, text_of(result))
+            check(case.said in text_of(result), text_of(result))
+            check("oops" not in text_of(result), text_of(result))
+
+        faulty.heal()
+        clock.advance(20 * 60)  # past every pause
+        check(numbers(await ask(client, tool, **arguments)) == await whole(tool, clock), "the next call")
+    tally["cells"] += 1
+
+
+def check_stale(result: CallToolResult, case: Case) -> None:
+    """Old numbers say how old they are and why, in both halves, and first of all in the summary."""
+    answer: dict[str, Any] = result.structured_content or {}
+    (note, *_) = [note["message"] for note in answer["notes"] if note["code"] == "stale"]
+    check("as of 2026-11-22 14:30 UTC, 20 minutes ago" in note, note)
+    check(case.said in note, note)
+    check(note in text_of(result).replace("\\", ""), text_of(result))
+    check(answer["cache"]["status"] == "stale")
+
+
+@pytest.fixture(scope="module")
+def over_stdio() -> Generator[tuple[FaultServer, StdioServerParameters]]:
+    """A process of its own, with the short bounds of this module, for all cases in turn."""
+    with fault_server(DemoApi(lambda: NOW).respond) as server:
+        here = Path(__file__).parent
+        yield server, StdioServerParameters(command=sys.executable, args=[str(here / "serve_briefly.py"), server.url])
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_every_fault_over_stdio_in_one_process(
+    over_stdio: tuple[FaultServer, StdioServerParameters], mode: str
+) -> None:
+    server, started = over_stdio
+    # The clock of that process stands still, so the pause that outlasts a call outlasts all others: it comes last.
+    cases = sorted((case for case in CASES if applies(case, "get_spend")), key=lambda case: case.number == "A2.3")
+    async with Client(started, mode=mode) as client:
+        for day, case in enumerate(cases, 1):
+            question = {"period": f"2026-0{day // 28 + 1}-{day % 28 + 1:02}", "group_by": ["model"]}
+            server.fail(case.faults, forever=case.forever)
+            result = await client.call_tool("get_spend", question)
+            check(bool(result.is_error) == (case.outcome != "exact"), case, text_of(result))
+            server.heal()
+            healthy = {} if case is cases[-1] else await ask(client, "get_spend", **question)
+            if case.outcome == "exact":
+                check(numbers(result.structured_content or {}) == numbers(healthy), case)
+            else:
+                check(case.said in text_of(result), case, text_of(result))
+            tally["cells"] += 1

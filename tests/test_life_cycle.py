@@ -1,0 +1,94 @@
+"""The process goes when it should, within two seconds, with the right exit status, and leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+
+import pytest
+from conftest import FrozenClock
+from fault_cases import sends
+from fault_server import Act, FaultServer, fault_server
+from test_cli import HANDSHAKE, connected_to, environment, message
+
+from usage_cost_mcp.demo import DemoApi
+
+SERVE = [sys.executable, "-m", "usage_cost_mcp", "serve", "--demo"]
+QUESTION = message(2, "tools/call", name="get_spend", arguments={"period": "yesterday"})
+
+
+@pytest.fixture
+def hanging() -> Generator[FaultServer]:
+    """An upstream that takes a question and never answers it."""
+    with fault_server(DemoApi(FrozenClock().now).respond) as server:
+        server.fail([sends(Act.HANG)], forever=True)
+        yield server
+
+
+def started(env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """A server that has shaken hands."""
+    pipe = subprocess.PIPE
+    words = SERVE if env is None else SERVE[:-1]
+    server = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=env or environment())
+    assert server.stdin is not None
+    assert server.stdout is not None
+    server.stdin.write(HANDSHAKE)
+    server.stdin.flush()
+    assert '"id":1' in server.stdout.readline()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, -signal.SIGINT)], ids=["TERM", "INT"]
+)
+def test_the_first_signal_ends_the_server(number: signal.Signals, status: int) -> None:
+    with started() as server:
+        server.send_signal(number)
+        assert server.wait(timeout=2) == status
+        assert server.stderr is not None
+        assert "Traceback" not in server.stderr.read()
+
+
+def test_the_end_of_input_ends_the_server_in_the_middle_of_a_call(hanging: FaultServer) -> None:
+    with started(connected_to(hanging.url)) as server:
+        assert server.stdin is not None
+        server.stdin.write(QUESTION)
+        server.stdin.flush()
+        _until(lambda: bool(hanging.requests))
+        server.stdin.close()
+        assert server.wait(timeout=2) == 0
+
+
+def test_a_server_whose_parent_is_killed_goes_too() -> None:
+    parent = (
+        "import subprocess, sys, time\n"
+        f"server = subprocess.Popen({SERVE!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
+        "server.stdin.write(sys.argv[1].encode()); server.stdin.flush(); server.stdout.readline()\n"
+        "print(server.pid, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", parent, HANDSHAKE], stdout=subprocess.PIPE, encoding="utf-8", env=environment()
+    ) as host:
+        assert host.stdout is not None
+        orphan = int(host.stdout.readline())
+        host.kill()
+    _until(lambda: not _alive(orphan))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:  # noqa: PTH123 - gone at any moment
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+
+
+def _until(done: Callable[[], bool], seconds: float = 2) -> None:
+    """Wait for something that another process does, for two seconds at most."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
