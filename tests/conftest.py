@@ -1,6 +1,7 @@
 """What the tests share: a clock that stands still, the demo API behind a counter, real MCP clients in both eras."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,13 +9,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from canary import KEY, judged, keeps_silent
+from hypothesis import HealthCheck, settings
 from mcp import Client
 from mcp.types import CallToolResult
+from pydantic import SecretStr
 
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.settings import Settings
+
+# Some properties share a server between examples, and start each example anew.
+_PROPERTIES: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("repeatable", max_examples=300, derandomize=True, database=None, **_PROPERTIES)
+settings.register_profile("nightly", max_examples=10_000, **_PROPERTIES)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 """When every test takes place, unless it says otherwise."""
@@ -23,6 +33,21 @@ NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test may print the key, nor log it at any level."""
+    return judged((yield))
+
+
+class Listener(Client):
+    """A client in whose hearing the key must not be said."""
+
+    async def call_tool(self, *args: Any, **options: Any) -> Any:
+        result = await super().call_tool(*args, **options)
+        assert keeps_silent(result.model_dump_json())
+        return result
 
 
 @dataclass
@@ -84,8 +109,8 @@ Connect = Callable[..., Any]
 def connect(upstream: Upstream, clock: FrozenClock) -> Connect:
     @asynccontextmanager
     async def connected(mode: str = "auto", **changes: Any) -> AsyncGenerator[Client]:
-        settings = Settings.for_demo({}, upstream.url).model_copy(update=changes)
-        async with Client(build_server(settings, clock), mode=mode) as client:
+        settings = Settings.for_demo({}, upstream.url).model_copy(update={"admin_key": SecretStr(KEY), **changes})
+        async with Listener(build_server(settings, clock), mode=mode) as client:
             yield client
 
     return connected

@@ -11,13 +11,13 @@ from typing import Any
 
 import oracle
 import pytest
+from canary import KEY, keeps_silent
 from conftest import ask
 from mcp import Client, StdioServerParameters
 
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 QUARTER = ("period=2026-08-01..2026-10-29", "group_by=model")
-KEY = "sk-ant-admin01-not-a-real-key"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 def run(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "usage_cost_mcp", *words],
         input=stdin,
         capture_output=True,
@@ -45,6 +45,8 @@ def run(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> s
         check=False,
         env=env or environment(),
     )
+    assert keeps_silent(done.stdout, done.stderr)
+    return done
 
 
 def connected_to(url: str) -> dict[str, str]:

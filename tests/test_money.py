@@ -47,10 +47,14 @@ def test_anything_but_a_plain_decimal_number_is_refused(amount: str) -> None:
         dollars_from_cents(amount)
 
 
-def test_a_refusal_quotes_no_more_than_the_beginning() -> None:
+@pytest.mark.parametrize("amount", ["1e3", "\x1b[31m", "9" * 100_000])
+def test_a_refusal_is_short_and_says_what_it_means_for_the_total(amount: str) -> None:
     with pytest.raises(ContractError) as refusal:
-        dollars_from_cents("9" * 100_000)
-    assert len(str(refusal.value)) < 200
+        dollars_from_cents(amount)
+    said = str(refusal.value)
+    assert said.startswith("The cost report holds an amount that is not a plain decimal number")
+    assert said.endswith(". No total is given, because it would be wrong.")
+    assert len(said) < 200
 
 
 @given(AMOUNTS)
@@ -69,6 +73,13 @@ def test_a_sum_is_exact_in_any_order(orders: tuple[list[str], list[str]]) -> Non
 def test_a_lost_digit_is_an_exception() -> None:
     with exact(), pytest.raises(Inexact):
         plain(Decimal(1) / 3)
+
+
+def test_a_hundred_digits_are_kept_and_one_more_is_an_exception() -> None:
+    with exact():
+        assert Decimal("1" * 99) * 10 + 1 == Decimal("1" * 100)
+        with pytest.raises(Inexact):
+            plain(Decimal("1" * 100) * 10 + 1)
 
 
 @given(AMOUNTS.map(dollars_from_cents))

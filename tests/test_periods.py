@@ -15,6 +15,7 @@ from usage_cost_mcp.periods import (
     bucket_name,
     bucket_start,
     bucket_starts,
+    coarser,
     midnight,
     parse_period,
     provisional_since,
@@ -46,6 +47,10 @@ def refusal(text: str) -> str:
         ("last_1_days", "2026-11-21..2026-11-21"),
         ("last_7_days", "2026-11-15..2026-11-21"),
         ("last_30_days", "2026-10-23..2026-11-21"),
+        ("last_2_weeks", "2026-11-02..2026-11-15"),
+        ("last_3_months", "2026-08-01..2026-10-31"),
+        ("last_2_quarters", "2026-04-01..2026-09-30"),
+        ("last_2_years", "2024-01-01..2025-12-31"),
         ("this_week", "2026-11-16..2026-11-22"),
         ("last_week", "2026-11-09..2026-11-15"),
         ("this_month", "2026-11-01..2026-11-22"),
@@ -88,6 +93,7 @@ def test_words_become_days(text: str, days: str) -> None:
         ("2026-q3", "2026-Q3"),
         ("2026 Q3", "2026-Q3"),
         ("2026-10-01 .. 2026-10-15", "2026-10-01..2026-10-15"),
+        ("2026-10-01  to\t2026-10-15", "2026-10-01..2026-10-15"),
     ],
 )
 def test_other_spellings_are_forgiven(text: str, meant: str) -> None:
@@ -134,7 +140,7 @@ def test_this_ends_today_and_last_ends_right_before_it(today: date, word: str) -
 
 @pytest.mark.parametrize("text", ["2026-11-23", "2026-12", "2027-Q1", "2027", "2026-11-23..2026-11-30"])
 def test_the_future_is_refused(text: str) -> None:
-    assert "lies in the future: today is 2026-11-22" in refusal(text)
+    assert refusal(text) == f"period '{text}' lies in the future: today is 2026-11-22 (UTC)."
 
 
 @pytest.mark.parametrize(
@@ -151,18 +157,29 @@ def test_a_period_that_is_over_ends_as_asked() -> None:
     assert period.end == period.asked_end
 
 
-@pytest.mark.parametrize("text", ["last_1831_days", "last_9999_days", "2021-11-01..2026-11-22", "2020..2026"])
-def test_more_days_than_can_be_answered_are_refused(text: str) -> None:
-    assert "at most 1830 are answered at once" in refusal(text)
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [("last_1831_days", 1831), ("last_9999_days", 9999), ("2021-11-01..2026-11-22", 1848), ("2020..2026", 2518)],
+)
+def test_more_days_than_can_be_answered_are_refused(text: str, days: int) -> None:
+    assert refusal(text) == f"period '{text}' has {days} days; at most 1830 are answered at once."
 
 
 def test_only_days_that_have_begun_count_towards_the_longest_period() -> None:
     assert resolved("2022..2035") == "2022-01-01..2026-11-22"
 
 
-@pytest.mark.parametrize("text", ["2026-10-15..2026-10-01", "2026-10..2026-09", "2026..2025", "2027..2026"])
-def test_a_period_that_ends_before_it_starts_is_refused(text: str) -> None:
-    assert "before it starts" in refusal(text)
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("2026-10-15..2026-10-01", "2026-10-15", "2026-10-01"),
+        ("2026-10..2026-09", "2026-10-01", "2026-09-30"),
+        ("2026..2025", "2026-01-01", "2025-12-31"),
+        ("2027..2026", "2027-01-01", "2026-12-31"),
+    ],
+)
+def test_a_period_that_ends_before_it_starts_is_refused(text: str, start: str, end: str) -> None:
+    assert refusal(text) == f"period '{text}' ends ({end}) before it starts ({start})."
 
 
 @pytest.mark.parametrize(
@@ -192,8 +209,18 @@ def test_nonsense_is_refused_with_the_accepted_spellings(text: str) -> None:
     assert refusal(text).endswith(f"Accepted: {PERIOD_WORDS}.")
 
 
-def test_a_near_miss_is_told_what_was_probably_meant() -> None:
-    assert "Did you mean last_month?" in refusal("last_moth")
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("last_moth", " Did you mean last_month?"),
+        ("Yester", " Did you mean yesterday?"),
+        ("next_month", ""),
+        ("last_xyz", ""),
+        ("sometime", ""),
+    ],
+)
+def test_a_near_miss_is_told_what_was_probably_meant(text: str, hint: str) -> None:
+    assert refusal(text) == f"period '{text}' is not known.{hint} Accepted: {PERIOD_WORDS}."
 
 
 @pytest.mark.parametrize(
@@ -268,6 +295,32 @@ def test_each_moment_is_in_exactly_one_bucket(cut: tuple[Period, Granularity], d
     starts = bucket_starts(period, granularity, midnight(period.end + DAY))
     holding = [start for start in starts if start <= moment < bucket_end(start, granularity, period)]
     assert holding == [bucket_start(moment, granularity, period)]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "made_of_it"),
+    [
+        ("minute", ("minute", "hour", "day", "week", "month", "total")),
+        ("hour", ("hour", "day", "week", "month", "total")),
+        ("day", ("day", "week", "month", "total")),
+        ("week", ("week", "total")),
+        ("month", ("month", "total")),
+        ("total", ("total",)),
+    ],
+)
+def test_weeks_do_not_add_up_to_months(granularity: Granularity, made_of_it: tuple[Granularity, ...]) -> None:
+    assert coarser(granularity) == made_of_it
+
+
+@given(cuts(), st.data())
+def test_a_bucket_lies_within_one_bucket_of_what_it_adds_up_to(
+    cut: tuple[Period, Granularity], data: st.DataObject
+) -> None:
+    period, granularity = cut
+    start = bucket_start(data.draw(moments_in(period)), granularity, period)
+    last = bucket_end(start, granularity, period) - timedelta(microseconds=1)
+    for larger in coarser(granularity):
+        assert bucket_start(start, larger, period) == bucket_start(last, larger, period)
 
 
 @given(cuts(), st.data())

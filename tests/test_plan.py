@@ -45,6 +45,22 @@ def test_a_window_fits_a_page_and_begins_and_ends_with_a_missing_day(
         assert {window.days[0], window.days[-1]} <= missing
 
 
+@pytest.mark.parametrize(("width", "days"), DAYS_A_PAGE.items())
+def test_a_full_page_is_one_window_and_a_day_more_makes_it_two(width: Width, days: int) -> None:
+    missing = [TODAY - age * DAY for age in range(days + 1)]
+    assert [len(plan_windows(missing[:count], width, NOW)) for count in (days, days + 1)] == [1, 2]
+
+
+@given(MISSING, WIDTHS, st.integers(1, 40))
+def test_windows_are_as_short_as_they_are_asked_to_be_and_no_more_than_that_takes(
+    missing: set[date], width: Width, longest: int
+) -> None:
+    windows = plan_windows(missing, width, NOW, longest)
+    assert missing <= {day for window in windows for day in window.days}
+    assert all(len(window.days) <= longest for window in windows)
+    assert len(windows) == fewest(sorted(missing), longest)
+
+
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
 def test_no_day_is_fetched_twice(missing: set[date], width: Width, now: datetime) -> None:
     days = [day for window in plan_windows(missing, width, now) for day in window.days]
@@ -104,6 +120,13 @@ def test_a_day_that_is_over_is_fetched_to_its_midnight(width: Width) -> None:
 )
 def test_the_older_a_day_the_longer_it_is_kept(days_ago: int, kept: timedelta) -> None:
     assert lifetime(TODAY - days_ago * DAY, NOW) == kept
+
+
+@given(st.dates(TODAY - 60 * DAY, TODAY), st.integers(1, 5 * 1440))
+def test_a_window_touches_every_day_that_it_holds_a_minute_of(first: date, minutes: int) -> None:
+    window = Window(midnight(first), midnight(first) + timedelta(minutes=minutes))
+    held = {(window.start + timedelta(minutes=n)).date() for n in range(minutes)}
+    assert window.days == sorted(held)
 
 
 def test_what_was_read_before_midnight_is_still_the_day_under_way() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters, Report
 from usage_cost_mcp.periods import Granularity, Period, bucket_name, parse_period
 from usage_cost_mcp.rows import DayRows, Row, Sums
-from usage_cost_mcp.series import Table, add_columns, add_up, aggregate, matching, values_of
+from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate, matching, values_of
 
 TODAY = NOW.date()
 DIMENSIONS = ("workspace_id", "model", "service_tier")
@@ -196,6 +196,22 @@ def test_without_a_row_there_is_one_series_of_zeros_or_no_group_at_all() -> None
     assert nothing.table().groups == {(): zeros}
     assert nothing.table(group_by=["model"]).groups == {}
     assert nothing.table(group_by=["model"]).bucket_totals() == zeros
+
+
+@pytest.mark.parametrize("columns", [[(1, 2), (1,)], [(1,), (1, 2)]])
+def test_sums_of_different_measures_are_not_added(columns: Columns) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        add_up(columns)
+
+
+@pytest.mark.parametrize("buckets", [1, 3])
+def test_series_of_different_lengths_are_not_added(buckets: int) -> None:
+    columns: Columns = [(1,)] * buckets
+    with pytest.raises(ValueError, match="zip"):
+        add_columns([columns], [(0,)] * 2)
+    table = spent(("a", 1)).table("hour")
+    with pytest.raises(ValueError, match="zip"):
+        replace(table, groups={("a",): columns}).coarsened("day")
 
 
 def test_the_values_of_a_dimension_include_null() -> None:

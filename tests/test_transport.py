@@ -182,6 +182,31 @@ async def test_a_revised_day_is_said_to_be_revised(connect: Connect, upstream: U
     assert note["message"] == "Anthropic has revised 2026-11-20 since they were read before."
 
 
+async def test_hours_that_upstream_leaves_out_are_noted(client: Client, upstream: Upstream) -> None:
+    def without_an_hour(request: Request) -> Response:
+        response = upstream.respond(request)
+        response.body["data"].pop(5)
+        return response
+
+    upstream.instead = without_an_hour
+    answer = await ask(client, "get_token_usage", period="2026-11-11", granularity="hour")
+    assert answer["bucket_totals"]["input_tokens"][5] == 0
+    assert "days_not_reported" in [note["code"] for note in answer["notes"]]
+
+
+async def test_the_newest_reading_serves_in_an_outage_whichever_view_made_it(
+    connect: Connect, upstream: Upstream, clock: FrozenClock
+) -> None:
+    async with connect() as client:
+        await ask(client, "get_token_usage", period="2026-11-21", group_by=["api_key_id"])
+        clock.advance(20 * 60)
+        await ask(client, "get_token_usage", period="2026-11-21", group_by=["api_key_id", "model"])
+        clock.advance(20 * 60)
+        upstream.instead = lambda _: DOWN
+        answer = await ask(client, "get_token_usage", period="2026-11-21", group_by=["api_key_id"])
+    assert (answer["cache"]["status"], answer["fetched_at"]) == ("stale", "2026-11-22T14:50:00Z")
+
+
 async def test_days_too_old_even_for_an_outage_are_not_shown(
     connect: Connect, upstream: Upstream, clock: FrozenClock
 ) -> None:

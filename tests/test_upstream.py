@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from canary import KEY
 from conftest import Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
 
@@ -234,7 +235,7 @@ async def test_a_day_that_upstream_leaves_out_is_zero_with_a_note(
     answer = await ask(client, "get_spend", period="2026-11-10..2026-11-14")
     assert answer["bucket_totals"]["cost"][1] == "0"
     (note,) = [note for note in answer["notes"] if note["code"] == "days_not_reported"]
-    assert note["message"] == "Anthropic's answer left out 2026-11-11; counted as zero."
+    assert note["message"] == "Anthropic's answer left out 2026-11-11, wholly or in part; counted as zero."
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -293,7 +294,7 @@ async def test_what_is_sent_is_what_the_documentation_asks_for(client: Client, u
     assert request.path == "/v1/organizations/usage_report/messages"
     assert request.headers["anthropic-version"] == "2023-06-01"
     assert request.headers["user-agent"].startswith("usage-cost-mcp/")
-    assert request.headers["x-api-key"] == "sk-ant-admin01-demo"
+    assert request.headers["x-api-key"] == KEY
     assert list(request.query) == [
         ("starting_at", "2026-10-05T00:00:00Z"),
         ("ending_at", "2026-10-06T00:00:00Z"),

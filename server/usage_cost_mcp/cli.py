@@ -13,9 +13,10 @@ import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import ConfigurationError, unknown
+from .redact import redacted
 from .settings import Settings
 
 DEMO_HELP = "on the embedded demo organization; no key, no network"
@@ -58,8 +59,14 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse, without repeating a key that was given in error."""
+        super().error(redacted(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="usage-cost-mcp", description="Ask where your Claude API spend goes.")
+    parser = _Parser(prog="usage-cost-mcp", description="Ask where your Claude API spend goes.")
     parser.add_argument("--version", action="version", version=version("usage-cost-mcp"))
     parser.add_argument("--demo", action="store_true", help=DEMO_HELP)
     parser.set_defaults(run=_serve)

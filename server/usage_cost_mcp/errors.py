@@ -20,13 +20,15 @@ import difflib
 from collections.abc import Iterable
 from typing import Self
 
+from .redact import redacted
+
 
 class UsageCostError(Exception):
     """The root of all errors that a caller may read."""
 
     def __str__(self) -> str:
-        """The message, followed by what was added on the way up."""
-        return " ".join([super().__str__(), *getattr(self, "__notes__", [])])
+        """The message, followed by what was added on the way up; without a key, should one have been given in error."""
+        return redacted(" ".join([super().__str__(), *getattr(self, "__notes__", [])]))
 
     def with_note(self, note: str) -> Self:
         """A copy that says more; the original may be on its way to other askers."""

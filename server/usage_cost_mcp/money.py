@@ -53,7 +53,7 @@ def readable(dollars: Decimal | int) -> str:
     sign = "-" if dollars < 0 else ""
     if dollars and not rounded:
         return f"{sign}<$0.01"
-    return f"{sign}${abs(rounded):,.2f}"
+    return f"{sign}${rounded.copy_abs():,.2f}"
 
 
 _EXACT_ENOUGH = Context(prec=100)

@@ -93,11 +93,13 @@ def _days_of(text: str, today: date) -> tuple[date, date]:
     words = re.sub(r"^(previous|past)_", "last_", words)
     if words in _NAMED:
         return _NAMED[words](today)
-    if match := re.fullmatch(r"last_([1-9]\d{0,3})_(day|week|month|quarter|year)s?", words):
-        return _last(int(match[1]), _SPANS[match[2]], today)
-    first, dots, last = re.sub(r"\s+", "", re.sub(r"\s+to\s+", "..", text.strip())).upper().partition("..")
+    first, dots, last = re.sub(r"\s+", "", re.sub(r"\s+to\s+", "..", text.strip().lower())).upper().partition("..")
     try:
+        if match := re.fullmatch(r"last_([1-9]\d{0,3})_(day|week|month|quarter|year)s?", words):
+            return _last(int(match[1]), _SPANS[match[2]], today)
         return _span(first)[0], _span(last if dots else first)[1]
+    except OverflowError:
+        raise QuestionError(f"period {clipped(text)} begins before there were calendars.") from None
     except ValueError:
         near = difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)
         hint = f" Did you mean {near[0]}?" if near else ""

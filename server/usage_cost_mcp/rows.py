@@ -25,7 +25,7 @@ class DayRows:
         dimensions: What each key holds, in order.
         rows: Rows by the minute of the day at which their bucket starts; a day bucket starts at 0.
         fetched_at: When it was read from upstream.
-        reported: False when upstream left the day out of its answer instead of sending an empty bucket.
+        reported: False when upstream left the day out of its answer, or a bucket of it, instead of sending it empty.
         revised: When it was read before with other rows although it was over, the moment of that reading.
     """
 

@@ -32,7 +32,7 @@ class AdminKeyAuth(httpx.Auth):
         """
         url = request.url
         home = (url.scheme, url.host, url.port) == (self._origin.scheme, self._origin.host, self._origin.port)
-        safe = url.scheme == "https" or is_loopback(url.host)
+        safe = (url.scheme == "https" or is_loopback(url.host)) and not url.userinfo
         if not (request.method == "GET" and home and safe and url.path in PATHS):
             raise PermissionError(f"The Admin key is not sent with {request.method} {url.host}{url.path}")
         request.headers["x-api-key"] = self._key.get_secret_value()

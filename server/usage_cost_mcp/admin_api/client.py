@@ -1,11 +1,14 @@
 """One request to the Admin API: sent, bounded in time and size, sent again where that can help."""
 
 import asyncio
+import logging
 import random
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 
+import certifi
 import httpx
 
 from usage_cost_mcp.bounds import Bounds
@@ -22,6 +25,10 @@ from .retry import TOO_MANY_REQUESTS, backoff, read_date
 from .throttle import Throttle
 
 API_VERSION = "2023-06-01"
+
+for _library in ("httpx", "httpcore"):
+    # Their finer levels print addresses and headers, and upstream decides what stands in those.
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 Params = Sequence[tuple[str, str | int]]
 
@@ -62,6 +69,7 @@ class AdminApi:
             timeout=httpx.Timeout(bounds.request_seconds, connect=bounds.connect_seconds),
             follow_redirects=False,
             trust_env=False,
+            verify=_tls(),
         )
 
     async def aclose(self) -> None:
@@ -128,3 +136,10 @@ class AdminApi:
                 self._http.stream("GET", path, params=list(params), headers=dict(headers)) as response,
             ):
                 return response, await read_body(response, self._bounds.body_bytes)
+
+
+def _tls() -> ssl.SSLContext:
+    """Certificates and names are checked. The default context would write a key log where the environment says so."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certifi.where())
+    return context

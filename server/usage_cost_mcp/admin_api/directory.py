@@ -32,15 +32,15 @@ class _List:
 
 
 def _workspace(workspace: Workspace) -> Name:
-    return Name(sanitised(workspace.name) or workspace.id, archived=workspace.archived_at is not None)
+    return Name(sanitised(workspace.name) or sanitised(workspace.id), archived=workspace.archived_at is not None)
 
 
 def _api_key(key: ApiKey) -> Name:
-    return Name(sanitised(key.name) or key.id, archived=key.status in {"archived", "expired"})
+    return Name(sanitised(key.name) or sanitised(key.id), archived=key.status in {"archived", "expired"})
 
 
 def _user(user: User) -> Name:
-    return Name(sanitised(user.name or user.email or "") or user.id)
+    return Name(sanitised(user.name or user.email or "") or sanitised(user.id))
 
 
 _LISTS = {

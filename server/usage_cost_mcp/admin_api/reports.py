@@ -1,8 +1,9 @@
 """The two reports, read window by window into the rows of whole days."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -12,6 +13,7 @@ from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
 from usage_cost_mcp.ledger import STEP, Window
+from usage_cost_mcp.periods import midnight
 from usage_cost_mcp.rows import DayRows, Row
 
 from .client import AdminApi
@@ -91,6 +93,8 @@ class ReportReader:
 
 
 def _next(page: ReportPage[Any], path: str) -> str | None:
+    if page.next_page and not page.has_more:
+        raise ContractError(f"{path} says that there is no more, and how to get it. No number is given.")
     return following(page.next_page, path, has_more=page.has_more)
 
 
@@ -108,18 +112,23 @@ class _Buckets:
         self._rows: dict[date, dict[int, list[Row]]] = {}
 
     def add(self, bucket: Bucket[Any], rows: list[Row]) -> None:
-        start = bucket.starting_at.astimezone(self._window.start.tzinfo)
-        aligned = (start - self._window.start) % self._step
-        if aligned or bucket.ending_at - start != self._step:
+        length = bucket.ending_at - bucket.starting_at
+        if (bucket.starting_at - self._window.start) % self._step or length != self._step:
             raise ContractError(f"{self._path} sent a bucket of another width than asked for. No number is given.")
-        if not self._window.start <= start < self._window.end:
+        if not self._window.start <= bucket.starting_at < self._window.end:
             raise ContractError(f"{self._path} sent a bucket outside the days asked for. No number is given.")
+        start = bucket.starting_at.astimezone(UTC)
         minute = start.hour * 60 + start.minute
-        if self._rows.setdefault(start.date(), {}).setdefault(minute, rows) != rows:
+        if Counter(self._rows.setdefault(start.date(), {}).setdefault(minute, rows)) != Counter(rows):
             raise BrokenWalkError(f"{self._path} sent a bucket twice, with different rows. No number is given.")
 
     def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:
         return [
-            DayRows(day, dimensions, self._rows.get(day, {}), fetched_at, reported=day in self._rows)
+            DayRows(day, dimensions, rows, fetched_at, reported=len(rows) == self._buckets_of(day))
             for day in self._window.days
+            for rows in [self._rows.get(day, {})]
         ]
+
+    def _buckets_of(self, day: date) -> int:
+        """How many buckets of the day the window asks for."""
+        return (min(self._window.end, midnight(day) + timedelta(days=1)) - midnight(day)) // self._step

@@ -3,14 +3,33 @@
 import unicodedata
 from functools import lru_cache
 
+from usage_cost_mcp.redact import redacted
+
 MAX_CHARACTERS = 200
 
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp"})
-"""Control, format (bidi, zero width), private use, surrogate, line and paragraph separators."""
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""Control, format (bidi, zero width), unassigned, private use, surrogate, line and paragraph separators."""
+
+_INVISIBLE = frozenset(
+    map(
+        chr,
+        [
+            *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+            *range(0x180B, 0x1810),
+            *range(0xFE00, 0xFE10),
+            *range(0xE0100, 0xE01F0),
+        ],
+    )
+)
+"""What other categories hold of characters that show nothing: joiners, fillers, blanks, variation selectors."""
 
 
 @lru_cache(maxsize=16_384)
 def sanitised(text: str) -> str:
-    """The text without characters that a person cannot see, at most 200 long; a fixed point of itself."""
-    visible = "".join(character for character in text if unicodedata.category(character) not in _UNSAFE_CATEGORIES)
-    return visible.strip()[:MAX_CHARACTERS].strip()
+    """The text without keys and what a person cannot see, at most 200 characters long; a fixed point of itself."""
+    visible = "".join(
+        character
+        for character in text
+        if unicodedata.category(character) not in _UNSAFE_CATEGORIES and character not in _INVISIBLE
+    )
+    return redacted(visible).strip()[:MAX_CHARACTERS].strip()

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeVar, cast
@@ -72,17 +71,17 @@ class UsageResult:
 
 @dataclass(slots=True)
 class CostResult:
-    """One row of the cost report; `amount` is in cents."""
+    """One row of the cost report; `amount` is in cents. Older answers do not have `inference_geo`."""
 
     amount: StrictStr
     currency: StrictStr
     workspace_id: Value
     description: Value
-    model: Value = None
-    cost_type: Value = None
-    token_type: Value = None
-    service_tier: Value = None
-    context_window: Value = None
+    model: Value
+    cost_type: Value
+    token_type: Value
+    service_tier: Value
+    context_window: Value
     inference_geo: Value = None
 
 
@@ -127,7 +126,7 @@ class Workspace:
 
     id: StrictStr
     name: StrictStr
-    archived_at: datetime | None = None
+    archived_at: StrictStr | None = None
 
 
 @dataclass(slots=True)
@@ -181,7 +180,7 @@ def _validated(adapter: TypeAdapter[T], body: bytes) -> T:
         if not _HALF_A_CHARACTER.search(body):
             raise
         try:
-            mended = json.dumps(json.loads(body), ensure_ascii=False)
+            mended = json.dumps(json.loads(body.decode()), ensure_ascii=False)
         except (ValueError, RecursionError):
             mended = ""
         return adapter.validate_json(mended.encode(errors="replace"))

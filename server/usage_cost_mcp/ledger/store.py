@@ -49,11 +49,11 @@ class DayStore:
         self._views: set[View] = set()
 
     def find(self, view: View, day: date, *, stale_too: bool = False) -> DayRows | None:
-        """The day as the view shows it, or as a finer view does, if it is held and fresh."""
+        """The day as the view shows it, or as a finer view does, as it was read last, if it is held and fresh."""
         now = self._clock.now()
         found = (self._days.get((held, day)) for held in self._able_to_answer(view))
         usable = (rows for rows in found if rows is not None and (stale_too or now < _stale_at(rows)))
-        return next(usable, None)
+        return max(usable, key=lambda rows: rows.fetched_at, default=None)
 
     def _able_to_answer(self, view: View) -> Iterator[View]:
         yield view
@@ -68,6 +68,7 @@ class DayStore:
         earlier = self._days.get((view, rows.day))
         if earlier is not None and earlier.fetched_at.date() > rows.day and rows.differs_from(earlier):
             rows = replace(rows, revised=earlier.fetched_at)
+        self._days.pop((view, rows.day), None)
         if _weight(rows) <= self._max_rows:
             self._days[view, rows.day] = rows
             self._views.add(view)

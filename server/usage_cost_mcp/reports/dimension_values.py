@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
 from pydantic import Field
 
@@ -61,7 +62,7 @@ class _Sizes:
         return self.by_value.get(value, 0)
 
     def share(self, value: str | None) -> float | None:
-        return round(float(self.of(value)) / float(self.total), 4) if self.total else None
+        return round(float(Fraction(self.of(value)) / Fraction(self.total)), 4) if self.total else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def about_rows(held: Held, period: Period) -> Iterator[Note]:
     if held.unreported:
         yield Note(
             code="days_not_reported",
-            message=f"Anthropic's answer left out {_listed(held.unreported)}; counted as zero.",
+            message=f"Anthropic's answer left out {_listed(held.unreported)}, wholly or in part; counted as zero.",
         )
 
 

@@ -15,6 +15,7 @@ from mcp.types import ToolAnnotations
 from pydantic import ValidationError
 
 from usage_cost_mcp.errors import UsageCostError
+from usage_cost_mcp.redact import redacted
 
 READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)
 
@@ -57,7 +58,7 @@ class StrictTool(Tool):
         accepted = list(self.parameters.get("properties", {}))
         wrong = [_sentence(each["type"], [str(part) for part in each["loc"]], accepted) for each in error.errors()]
         listed = f"Accepted arguments: {', '.join(accepted)}." if accepted else "It takes no arguments."
-        return " ".join([*dict.fromkeys(wrong[:3]), f"{self.name} was not run. {listed}"])
+        return redacted(" ".join([*dict.fromkeys(wrong[:3]), f"{self.name} was not run. {listed}"]))
 
 
 def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:

@@ -1,0 +1,312 @@
+"""Each bucket of a report is put at its place once, or there is no number at all. Read over real HTTP."""
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import NOW, FrozenClock, Upstream
+
+from usage_cost_mcp.admin_api import AdminApi, ReportReader
+from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.clock import CorrectedClock
+from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
+from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
+from usage_cost_mcp.ledger import STEP, Window
+from usage_cost_mcp.rows import DayRows, Row
+from usage_cost_mcp.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/v1/organizations/usage_report/messages"
+WINDOW = Window(datetime(2026, 11, 10, tzinfo=UTC), datetime(2026, 11, 13, tzinfo=UTC))
+DAYS = [date(2026, 11, 10), date(2026, 11, 11), date(2026, 11, 12)]
+
+Json = dict[str, Any]
+Fetch = Callable[..., Awaitable[list[DayRows]]]
+
+
+@pytest.fixture
+async def fetch(upstream: Upstream, clock: FrozenClock) -> AsyncGenerator[Fetch]:
+    """Read a report; by default the usage by model."""
+    corrected = CorrectedClock(clock)
+    api = AdminApi(Settings.for_demo({}, upstream.url), corrected, Bounds())
+    reader = ReportReader(api, corrected)
+
+    async def read(
+        width: Width = "1d",
+        window: Window = WINDOW,
+        report: Report = USAGE,
+        dimensions: Sequence[str] = ("model",),
+        deadline: float = 50,
+    ) -> list[DayRows]:
+        return await reader.fetch(report, dimensions, width, window, Call(deadline=clock.monotonic() + deadline))
+
+    yield read
+    await api.aclose()
+
+
+def bucket(start: str, width: Width = "1d", **tokens: int) -> Json:
+    """A bucket that starts at a moment of November 2026, "11T05:00", with the tokens of each model."""
+    moment = datetime.fromisoformat(f"2026-11-{start}").replace(tzinfo=UTC)
+    return {
+        "starting_at": moment.isoformat(),
+        "ending_at": (moment + STEP[width]).isoformat(),
+        "results": [
+            {
+                "uncached_input_tokens": count,
+                "cache_read_input_tokens": 0,
+                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+                "output_tokens": 0,
+                "server_tool_use": {"web_search_requests": 0},
+                "model": model,
+                "speed": None,
+            }
+            for model, count in tokens.items()
+        ],
+    }
+
+
+def rows(**tokens: int) -> list[Row]:
+    return [((model,), (count, 0, 0, 0, 0, 0)) for model, count in tokens.items()]
+
+
+def answering(*pages: Sequence[Json]) -> Callable[[Request], Response]:
+    """The pages one after the other, each called by its number."""
+
+    def respond(request: Request) -> Response:
+        number = int(dict(request.query).get("page", 0))
+        more = number + 1 < len(pages)
+        return Response({"data": pages[number], "has_more": more, "next_page": str(number + 1) if more else None})
+
+    return respond
+
+
+@pytest.mark.parametrize(
+    ("width", "start", "minute"),
+    [
+        ("1d", "11", 0),
+        ("1h", "11T00:00", 0),
+        ("1h", "11T05:00", 300),
+        ("1h", "11T23:00", 1380),
+        ("1m", "11T00:00", 0),
+        ("1m", "11T14:31", 871),
+        ("1m", "11T23:59", 1439),
+    ],
+)
+async def test_a_bucket_lands_on_its_day_and_minute(
+    fetch: Fetch, upstream: Upstream, width: Width, start: str, minute: int
+) -> None:
+    upstream.instead = answering([bucket(start, width, a=1, b=2)])
+    days = await fetch(width)
+    assert [(day.day, day.rows) for day in days] == [(DAYS[0], {}), (DAYS[1], {minute: rows(a=1, b=2)}), (DAYS[2], {})]
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """A machine whose own zone is 13 hours ahead."""
+    with monkeypatch.context() as environment:
+        environment.setenv("TZ", "FAR-13")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+async def test_a_moment_told_in_another_zone_is_the_same_moment(fetch: Fetch, upstream: Upstream) -> None:
+    elsewhere = {"starting_at": "2026-11-11T02:00:00+02:00", "ending_at": "2026-11-11T19:00:00-05:00"}
+    upstream.instead = answering([bucket("11", a=1) | elsewhere])
+    assert [day.rows for day in await fetch()] == [{}, {0: rows(a=1)}, {}]
+
+
+async def test_buckets_of_all_pages_come_together_whatever_their_order(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.instead = answering(
+        [bucket("12T01:00", "1h", a=4), bucket("10T00:00", "1h", a=1)],
+        [],
+        [bucket("10T23:00", "1h", b=2), bucket("12T00:00", "1h", a=3)],
+    )
+    days = await fetch("1h")
+    assert [day.rows for day in days] == [{0: rows(a=1), 1380: rows(b=2)}, {}, {60: rows(a=4), 0: rows(a=3)}]
+    assert [dict(request.query).get("page") for request in upstream.requests] == [None, "1", "2"]
+
+
+async def test_a_day_is_reported_when_upstream_sent_it_even_if_empty(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.instead = answering([bucket("10", a=1), bucket("12")])
+    days = await fetch()
+    assert [(day.day, day.reported, len(day)) for day in days] == [
+        (DAYS[0], True, 1),
+        (DAYS[1], False, 0),
+        (DAYS[2], True, 0),
+    ]
+
+
+async def test_a_day_is_as_old_as_the_beginning_of_its_walk(
+    fetch: Fetch, upstream: Upstream, clock: FrozenClock
+) -> None:
+    respond = answering([bucket("10", a=1)], [bucket("11", a=1)])
+
+    def slowly(request: Request) -> Response:
+        clock.advance(5)
+        return respond(request)
+
+    upstream.instead = slowly
+    days = await fetch(dimensions=["model", "speed"])
+    assert {(day.fetched_at, day.dimensions, day.revised) for day in days} == {(NOW, ("model", "speed"), None)}
+    assert clock.now() == NOW + timedelta(seconds=10)
+
+
+@pytest.mark.parametrize(("hours", "fits"), [(4.5, True), (5, False)])
+async def test_a_walk_that_another_day_begins_during_is_refused(
+    fetch: Fetch, upstream: Upstream, clock: FrozenClock, hours: float, *, fits: bool
+) -> None:
+    respond = answering([bucket("10", a=1)], [bucket("11", a=1)])
+
+    def slowly(request: Request) -> Response:
+        clock.moment = NOW + timedelta(hours=hours) * len(upstream.requests)
+        return respond(request)
+
+    upstream.instead = slowly
+    if fits:
+        assert {day.fetched_at for day in await fetch(deadline=86400)} == {NOW}
+    else:
+        with pytest.raises(UpstreamError, match="Another day began while the report was read"):
+            await fetch(deadline=86400)
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+async def test_a_bucket_that_comes_twice_and_says_the_same_counts_once(
+    fetch: Fetch, upstream: Upstream, pages: int
+) -> None:
+    twice = [bucket("11", a=1, b=2), bucket("11", a=1, b=2)]
+    upstream.instead = answering(*([twice] if pages == 1 else [twice[:1], twice[1:]]))
+    assert [day.rows for day in await fetch()] == [{}, {0: rows(a=1, b=2)}, {}]
+    assert len(upstream.requests) == pages
+
+
+@pytest.mark.parametrize("second", [{"a": 2}, {"b": 1}, {"a": 1, "b": 1}, {}], ids=str)
+async def test_a_bucket_that_comes_twice_and_differs_is_refused_after_a_second_walk(
+    fetch: Fetch, upstream: Upstream, second: dict[str, int]
+) -> None:
+    upstream.instead = answering([bucket("11", a=1)], [bucket("11", "1d", **second)])
+    with pytest.raises(BrokenWalkError) as refused:
+        await fetch()
+    assert str(refused.value) == f"{PATH} sent a bucket twice, with different rows. No number is given."
+    assert len(upstream.requests) == 4
+
+
+async def test_a_second_walk_that_fits_together_is_the_answer_and_nothing_of_the_first(
+    fetch: Fetch, upstream: Upstream, clock: FrozenClock
+) -> None:
+    walks = [
+        answering([bucket("10", a=7)], [bucket("11", a=1)], [bucket("11", a=2)]),
+        answering([bucket("11", a=2)], [bucket("12", a=3)]),
+    ]
+
+    def respond(request: Request) -> Response:
+        clock.advance(1)
+        return walks[len(upstream.requests) > 3](request)
+
+    upstream.instead = respond
+    days = await fetch("1d", WINDOW, USAGE, ["model", "speed"])
+    assert [[sums[0] for _, sums in day.rows.get(0, [])] for day in days] == [[], [2], [3]]
+    assert [day.reported for day in days] == [False, True, True]
+    assert {(day.fetched_at, day.dimensions) for day in days} == {(NOW + timedelta(seconds=3), ("model", "speed"))}
+
+
+@pytest.mark.parametrize(
+    ("width", "start", "end"),
+    [
+        ("1d", "11T00:30", "12T00:30"),
+        ("1d", "11T00:00", "13T00:00"),
+        ("1d", "11T00:00", "11T01:00"),
+        ("1d", "11T00:00", "11T00:00"),
+        ("1d", "11T00:00", "10T00:00"),
+        ("1h", "11T00:30", "11T01:30"),
+        ("1h", "11T00:00", "11T00:01"),
+        ("1h", "11T05:00:00.000001", "11T06:00:00.000001"),
+        ("1m", "11T05:00:30", "11T05:01:30"),
+        ("1m", "11T05:00", "11T06:00"),
+        ("1d", "01T12:00", "02T12:00"),
+    ],
+)
+async def test_a_bucket_of_another_width_is_refused(
+    fetch: Fetch, upstream: Upstream, width: Width, start: str, end: str
+) -> None:
+    upstream.instead = answering([bucket(start, a=1) | {"ending_at": f"2026-11-{end}Z"}])
+    with pytest.raises(ContractError) as refused:
+        await fetch(width)
+    assert str(refused.value) == f"{PATH} sent a bucket of another width than asked for. No number is given."
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("width", "start"),
+    [("1d", "09"), ("1d", "13"), ("1d", "30"), ("1h", "09T23:00"), ("1h", "13T00:00"), ("1m", "09T23:59")],
+)
+async def test_a_bucket_outside_the_window_is_refused_even_when_empty(
+    fetch: Fetch, upstream: Upstream, width: Width, start: str
+) -> None:
+    upstream.instead = answering([bucket("11", width, a=1), bucket(start, width)])
+    with pytest.raises(ContractError) as refused:
+        await fetch(width)
+    assert str(refused.value) == f"{PATH} sent a bucket outside the days asked for. No number is given."
+
+
+async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_none_after(
+    fetch: Fetch, upstream: Upstream
+) -> None:
+    window = Window(datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 22, 15, tzinfo=UTC))
+    upstream.instead = answering([bucket("22T14:00", "1h", a=1)])
+    assert [(day.day, day.rows) for day in await fetch("1h", window)] == [(NOW.date(), {840: rows(a=1)})]
+    upstream.instead = answering([bucket("22T15:00", "1h", a=1)])
+    with pytest.raises(ContractError, match="outside the days asked for"):
+        await fetch("1h", window)
+
+
+@pytest.mark.parametrize(
+    ("report", "width", "dimensions", "path", "asked", "beta"),
+    [
+        (USAGE, "1d", ["model"], PATH, ["1d", "31", "model"], None),
+        (USAGE, "1h", [], PATH, ["1h", "168"], None),
+        (USAGE, "1m", ["speed", "model"], PATH, ["1m", "1440", "speed", "model"], "fast-mode-2026-02-01"),
+        (SPEND, "1d", ["model"], "/v1/organizations/cost_report", ["1d", "31", "workspace_id", "description"], None),
+    ],
+)
+async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
+    fetch: Fetch,
+    upstream: Upstream,
+    report: Report,
+    width: Width,
+    dimensions: list[str],
+    path: str,
+    asked: list[str],
+    beta: str | None,
+) -> None:
+    upstream.instead = answering([], [])
+    await fetch(width, Window(WINDOW.start, NOW), report, dimensions)
+    span = [("starting_at", "2026-11-10T00:00:00Z"), ("ending_at", "2026-11-22T14:30:00Z")]
+    names = ["bucket_width", "limit", *["group_by[]"] * (len(asked) - 2)]
+    query = [*span, *zip(names, asked, strict=True)]
+    assert [list(request.query) for request in upstream.requests] == [query, [*query, ("page", "1")]]
+    assert {(request.path, request.headers.get("anthropic-beta")) for request in upstream.requests} == {(path, beta)}
+
+
+async def test_more_pages_without_a_way_to_get_them_are_refused(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.instead = lambda _: Response({"data": [bucket("11", a=1)], "has_more": True, "next_page": None})
+    with pytest.raises(ContractError, match=f"^{PATH} says that there is more"):
+        await fetch()
+
+
+async def test_pages_that_go_round_in_circles_are_refused(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.instead = lambda _: Response({"data": [], "has_more": True, "next_page": "1"})
+    with pytest.raises(ContractError, match=f"^{PATH} sends the same page again"):
+        await fetch()
+
+
+async def test_a_page_that_cannot_be_read_is_refused(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.instead = lambda _: Response({"data": [{}], "has_more": False})
+    with pytest.raises(ContractError, match=f"^{PATH} answered with something that cannot be read: data.0.starting_at"):
+        await fetch()
