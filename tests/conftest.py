@@ -41,6 +41,15 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return judged((yield))
 
 
+REPORTS: list[str] = []
+"""Lines about the run that are printed at its end."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in REPORTS:
+        terminalreporter.write_line(line)
+
+
 class Listener(Client):
     """A client in whose hearing the key must not be said."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW, FrozenClock, ask, text_of
+from conftest import NOW, REPORTS, FrozenClock, ask, text_of
 from fault_cases import CASES, Case
 from fault_server import FaultServer, fault_server
 from mcp import Client, StdioServerParameters
@@ -46,15 +46,12 @@ tally = Counter[str]()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def report(request: pytest.FixtureRequest) -> Generator[None]:
+def report() -> Generator[None]:
     """A line about the run, at its end."""
     started = time.monotonic()
     yield
-    reporter: Any = request.config.pluginmanager.get_plugin("terminalreporter")
-    reporter.write_line(
-        f"\nfaults: {len(CASES)} cases, {tally['cells']} cells, {tally['checks']} checks, "
-        f"{time.monotonic() - started:.0f} s"
-    )
+    seconds = time.monotonic() - started
+    REPORTS.append(f"faults: {len(CASES)} cases, {tally['cells']} cells, {tally['checks']} checks, {seconds:.0f} s")
 
 
 @pytest.fixture

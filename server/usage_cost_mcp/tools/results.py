@@ -64,7 +64,7 @@ async def tell(ctx: ToolContext, ask: Ask) -> CallToolResult:
             finding = await _asked(service.desk, call, ask)
     except TimeoutError:
         raise UnavailableError(
-            f"The answer took longer than {service.call_seconds:.0f} seconds. What has arrived is kept: ask again to "
+            f"The answer took longer than {service.call_seconds:g} seconds. What has arrived is kept: ask again to "
             "go on from there, or ask for a shorter period."
         ) from None
     return _fitting(finding, service.max_answer_characters)
