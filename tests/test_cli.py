@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -101,6 +101,13 @@ def test_call_takes_objects_as_json_and_lists_with_commas() -> None:
     done = run("call", "get_spend", "--demo", *wanted, "--json")
     answer = json.loads(done.stdout)
     assert (answer["group_by"], answer["filter_by"]) == (["workspace_id", "model"], {"model": ["claude-opus-4-6"]})
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue", "nonsense"])
+def test_days_are_utc_whatever_the_machine_thinks(zone: str) -> None:
+    done = run("call", "get_spend", "period=today", "--demo", "--json", env=environment(TZ=zone))
+    before_or_after_midnight = {f"{datetime.now(UTC) - timedelta(minutes=ago):%Y-%m-%d}" for ago in (0, 1)}
+    assert json.loads(done.stdout)["period"]["start"] in before_or_after_midnight
 
 
 def test_call_fails_with_the_reason_on_stderr() -> None:

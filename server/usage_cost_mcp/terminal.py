@@ -10,6 +10,8 @@ from .tools.tables import MOST_COLUMNS, buckets_with_totals, cross_table, groups
 from .tools.text import closing
 
 BAR_WIDTH = 32
+_A_COURSE = 4
+"""The fewest buckets that a sparkline says something about."""
 _SPARKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -28,7 +30,7 @@ def render(structured: Mapping[str, Any]) -> str | None:
 def _series(answer: SeriesAnswer) -> list[str]:
     """Few buckets side by side; else the groups with a line of their course, and the buckets with bars."""
     first, unit = next(iter(answer.measures.items()))
-    courses = ["", *(sparkline(each.values[first]) for each in answer.series)]
+    courses = ["", *(sparkline(each.values[first]) for each in answer.series if len(answer.buckets) >= _A_COURSE)]
     if not answer.group_by:
         return [_with_bars(answer, first, unit)]
     if len(answer.buckets) == 1:
