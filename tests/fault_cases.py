@@ -80,12 +80,12 @@ def raw(text: str) -> Fault:
 def drips(response: Response) -> Iterator[Piece]:
     """A byte now and then, for ever."""
     yield healthy(response)[:-40]
-    yield from [piece for _ in range(200) for piece in (0.05, b" ")]
+    yield from [piece for _ in range(60) for piece in (0.2, b" ")]
 
 
 def drips_headers(_: Response) -> Iterator[Piece]:
     yield b"HTTP/1.1 200 OK\r\n"
-    yield from [piece for n in range(200) for piece in (0.05, f"x-{n}: y\r\n".encode())]
+    yield from [piece for n in range(60) for piece in (0.2, f"x-{n}: y\r\n".encode())]
 
 
 def cut(response: Response) -> Iterator[Piece]:

@@ -3,10 +3,10 @@
 import sys
 
 from conftest import FrozenClock
-from test_faults import IMPATIENT
+from test_faults import SOMEWHAT_PATIENT
 
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.settings import Settings
 
 if __name__ == "__main__":
-    build_server(Settings.for_demo({}, sys.argv[1]), FrozenClock(), IMPATIENT).run("stdio")
+    build_server(Settings.for_demo({}, sys.argv[1]), FrozenClock(), SOMEWHAT_PATIENT).run("stdio")

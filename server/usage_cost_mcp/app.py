@@ -56,7 +56,7 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         title="Claude usage and cost",
         version=ours,
         instructions=INSTRUCTIONS,
-        tools=all_tools(),
+        tools=list(all_tools()),
         lifespan=lifespan,
         log_level=settings.log_level,
     )

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
 from typing import Annotated
 
 from mcp.server.mcpserver.tools import Tool
@@ -149,8 +150,9 @@ _TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
 }
 
 
-def all_tools() -> list[Tool]:
-    """Every tool of the server, in the order in which they are listed."""
+@cache
+def all_tools() -> Sequence[Tool]:
+    """Every tool of the server, in the order in which they are listed; without state, so servers may share them."""
     return [
         StrictTool.from_function(function, title=title, description=_description(function), annotations=READ_ONLY)
         for function, title in _TITLES.items()
