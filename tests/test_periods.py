@@ -344,3 +344,7 @@ def test_only_buckets_that_have_begun_exist(cut: tuple[Period, Granularity], dat
 )
 def test_the_last_three_days_are_provisional(text: str, since: str) -> None:
     assert str(provisional_since(parse_period(text, TODAY), TODAY)) == since
+
+
+def test_more_years_than_there_ever_were_are_refused() -> None:
+    assert refusal("last_9999_years") == "period 'last_9999_years' begins before there were calendars."

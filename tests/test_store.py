@@ -158,6 +158,13 @@ def test_a_day_that_fits_exactly_is_held_and_a_larger_one_is_handed_back(clock: 
     assert (store.find(BY_MODEL, TODAY), store.size()) == (fitting, (1, 3))
 
 
+def test_a_day_that_has_outgrown_the_store_leaves_no_older_reading_behind(clock: FrozenClock) -> None:
+    small = DayStore(clock, 3)
+    small.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+    small.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a", "b", "c", "d"))
+    assert small.find(BY_MODEL, YESTERDAY, stale_too=True) is None
+
+
 def test_even_empty_days_fill_the_store(clock: FrozenClock) -> None:
     store = DayStore(clock, 5)
     for age in range(20):

@@ -173,6 +173,7 @@ UNREADABLE: dict[str, Edit] = {
         starting_at="2026-11-20T00:00:00Z", ending_at="2026-11-21T00:00:00Z"
     ),
     "a day twice": lambda body: body["data"].append({**body["data"][0], "results": []}),
+    "no more, but a next page": lambda body: body.update(has_more=False, next_page="page_2"),
     "no next page": lambda body: body.update(has_more=True, next_page=None),
     "an empty object": lambda body: body.clear(),
 }
@@ -183,7 +184,7 @@ async def test_a_success_that_cannot_be_read_is_an_error_and_never_a_zero(
     client: Client, edited: Callable[[str, Edit], None], fault: str
 ) -> None:
     edited("cost_report", UNREADABLE[fault])
-    assert "No " in await refusal(client, "get_spend", period="yesterday")
+    assert "No number is given" in (await refusal(client, "get_spend", period="yesterday")).replace("total", "number")
 
 
 async def test_pages_that_go_round_in_circles_are_an_error(client: Client, upstream: Upstream) -> None:
