@@ -1,4 +1,4 @@
-"""The composition root: everything is made and wired here, and nowhere else."""
+"""The composition root: what the tools work with is made and wired here, and nowhere else."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -54,8 +54,8 @@ class CorrectedClock:
         self.skew = self._clock.now() - upstream
 
     def now(self) -> datetime:
-        off = self.skew is not None and abs(self.skew) > TOLERANCE
-        return self._clock.now() - self.skew if self.skew is not None and off else self._clock.now()
+        now = self._clock.now()
+        return now if self.skew is None or abs(self.skew) <= TOLERANCE else now - self.skew
 
     def monotonic(self) -> float:
         return self._clock.monotonic()

@@ -45,11 +45,14 @@ def _finite(value: str | None, per_second: float) -> float | None:
         seconds = float(value or "") / per_second
     except ValueError:
         return None
-    return seconds if 0 <= seconds <= _LONGEST_WAIT_BELIEVED else None
+    return _believed(seconds)
 
 
 def _until(moment: datetime | None, now: datetime) -> float | None:
-    seconds = -1 if moment is None else max(0.0, (moment - now).total_seconds())
+    return None if moment is None else _believed(max(0.0, (moment - now).total_seconds()))
+
+
+def _believed(seconds: float) -> float | None:
     return seconds if 0 <= seconds <= _LONGEST_WAIT_BELIEVED else None
 
 

@@ -102,8 +102,9 @@ class Ledger:
 
     async def _bring(self, view: View, missing: Sequence[date], call: Call) -> dict[date, DayRows]:
         """The missing days: join what is under way, start the rest, wait for all of it."""
-        flights = {flight for day in missing if (flight := self._flights.find((view, day)))}
-        not_under_way = [day for day in missing if not self._flights.find((view, day))]
+        under_way = {day: flight for day in missing if (flight := self._flights.find((view, day)))}
+        flights = set(under_way.values())
+        not_under_way = [day for day in missing if day not in under_way]
         for window in plan_windows(not_under_way, view.width, self._clock.now(), self._longest.get(view)):
             keys = [(view, day) for day in window.days]
             flights.add(self._flights.start(keys, self._fetch(view, window, call)))
