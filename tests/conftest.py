@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -118,7 +118,7 @@ Connect = Callable[..., Any]
 def connect(upstream: Upstream, clock: FrozenClock) -> Connect:
     @asynccontextmanager
     async def connected(mode: str = "auto", **changes: Any) -> AsyncGenerator[Client]:
-        settings = Settings.for_demo({}, upstream.url).model_copy(update={"admin_key": SecretStr(KEY), **changes})
+        settings = replace(Settings.for_demo({}, upstream.url), **{"admin_key": SecretStr(KEY), **changes})
         async with Listener(build_server(settings, clock), mode=mode) as client:
             yield client
 

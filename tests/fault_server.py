@@ -59,7 +59,8 @@ class FaultServer:
     respond: Callable[[Request], Response]
     url: str = ""
     faulty: tuple[str, ...] = ("cost_report", "messages")
-    faults: list[Fault] = field(default_factory=list[Fault])
+    faults: Sequence[Fault] = ()
+    left: dict[str, list[Fault]] = field(default_factory=dict[str, list[Fault]])
     forever: bool = False
     requests: list[Request] = field(default_factory=list[Request])
     asked: threading.Event = field(default_factory=threading.Event)
@@ -67,7 +68,8 @@ class FaultServer:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def fail(self, faults: Sequence[Fault], *, forever: bool = False, faulty: tuple[str, ...] | None = None) -> None:
-        self.faults, self.forever = list(faults), forever
+        self.faults, self.forever = faults, forever
+        self.left.clear()
         self.faulty = faulty or ("cost_report", "messages")
         self.requests.clear()
 
@@ -80,10 +82,11 @@ class FaultServer:
         # The pages of a fault's own making are the healthy answer, over and over.
         query = [(name, value) for name, value in request.query if not (name == "page" and len(value) < _REAL_TOKEN)]
         response = self.respond(Request(request.path, query, request.headers))
-        if not self.faults or not request.path.endswith(self.faulty):
+        left = self.left.setdefault(request.path, list(self.faults))
+        if not left or not request.path.endswith(self.faulty):
             yield healthy(response)
             return
-        fault = self.faults[0] if self.forever and len(self.faults) == 1 else self.faults.pop(0)
+        fault = left[0] if self.forever and len(left) == 1 else left.pop(0)
         yield from fault(response)
 
     def serve(self, connection: socket.socket) -> None:

@@ -638,7 +638,8 @@ class Report(Reading):
 
     def _row(self, row: Any) -> Row:
         need(isinstance(row, dict))
-        group = {name: self.text(row, name, needed=name in self.needed) for name in VALUES[self.tool]}
+        asked = [name for name in VALUES[self.tool] if self.tool == SPEND or name in self.needed]
+        group = {name: self.text(row, name, needed=name in self.needed) for name in asked}
         return Row(LATE, group, self._amount(row) if self.tool == SPEND else _six(row))
 
     def _amount(self, row: Body) -> tuple[str]:

@@ -153,6 +153,63 @@ async def test_names_are_looked_up_once(client: Client, upstream: Upstream) -> N
     assert upstream.asked("workspaces") == 1
 
 
+async def test_names_are_fetched_while_the_rows_are(client: Client, upstream: Upstream) -> None:
+    together = threading.Barrier(2)
+
+    def instead(_: Request) -> None:
+        together.wait(10)  # neither is answered before both are asked for
+
+    upstream.instead = instead
+    answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
+    assert answer["series"][0]["label"] == "Production"
+
+
+async def test_names_that_cannot_be_read_are_asked_for_again_after_a_minute(
+    connect: Connect, upstream: Upstream, clock: FrozenClock
+) -> None:
+    upstream.instead = lambda request: Response({}, 403) if request.path.endswith("workspaces") else None
+    async with connect() as client:
+        for _ in range(3):
+            await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
+        assert upstream.asked("workspaces") == 1
+        upstream.instead = lambda _: None
+        clock.advance(61)
+        answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
+    assert answer["series"][0]["label"] == "Production"
+
+
+def groupings(request: Request) -> set[str]:
+    return {value for name, value in request.query if name == "group_by[]"}
+
+
+async def test_a_base_view_that_is_too_much_gives_way_to_the_exact_dimensions(
+    client: Client, upstream: Upstream
+) -> None:
+    upstream.instead = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
+    answer = await ask(client, "get_token_usage", period="2026-10", group_by=["model"])
+    assert groupings(upstream.requests[-1]) == {"model"}
+    assert answer["cache"]["status"] == "miss"
+    upstream.requests.clear()
+    other = await ask(client, "cache_hit_ratio", period="2026-10", group_by=["workspace_id", "model"])
+    assert [groupings(each) for each in upstream.requests if groupings(each)] == [{"workspace_id", "model"}]
+    assert other["totals"]["input_tokens"] == answer["totals"]["input_tokens"]
+    upstream.requests.clear()
+    assert (await ask(client, "cache_hit_ratio", period="2026-10"))["cache"]["status"] == "hit"
+
+
+async def test_a_large_base_view_is_tried_again_after_an_hour(
+    connect: Connect, upstream: Upstream, clock: FrozenClock
+) -> None:
+    upstream.instead = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
+    async with connect() as client:
+        await ask(client, "get_token_usage", period="2026-10", group_by=["model"])
+        upstream.instead = lambda _: None
+        clock.advance(3601)
+        await ask(client, "get_token_usage", period="2026-09", group_by=["model"])
+    assert len(groupings(upstream.requests[-1])) == 5
+    assert dict(upstream.requests[-1].query)["ending_at"] == "2026-10-01T00:00:00Z"
+
+
 async def test_nothing_is_asked_before_the_first_question(client: Client, upstream: Upstream) -> None:
     await client.list_tools()
     assert not upstream.requests

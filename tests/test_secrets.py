@@ -17,7 +17,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -466,13 +466,7 @@ def test_settings_show_no_key_in_any_form(settings: Settings) -> None:
     assert keeps_silent(
         forms(settings), f"{settings}", f"{settings:}", str(settings.admin_key), repr(settings.admin_key)
     )
-    assert keeps_silent(
-        repr(settings.model_dump()), settings.model_dump_json(), repr(dict(settings)), repr(vars(settings))
-    )
-    assert keeps_silent(settings.model_dump_json(round_trip=True), repr(settings.model_copy(update={"demo": True})))
-    with pytest.raises(ValidationError) as refused:
-        Settings(admin_key=cast("Any", [KEY]), log_level=cast("Any", KEY[20:45]))
-    assert keeps_silent(forms(refused.value), "".join(traceback.format_exception(refused.value)))
+    assert keeps_silent(repr(asdict(settings)), repr(astuple(settings)), repr(replace(settings, demo=True)))
 
 
 def test_the_scan_of_objects_sees_a_key_that_is_not_masked(settings: Settings) -> None:
@@ -488,7 +482,8 @@ async def test_nothing_that_hangs_on_the_service_shows_the_key(
     corrected = CorrectedClock(clock)
     api = AdminApi(settings, corrected, Bounds())
     desk = Desk(Ledger(ReportReader(api, corrected), corrected), ApiDirectory(api, corrected), corrected, demo=False)
-    service = Service(desk, "1", settings.key_source, 50, None)
+    service = Service(lambda: desk, "1", settings.key_source, 50, None)
+    assert service.desk is desk
     call = Call(corrected.monotonic() + 50)
     await desk.directory.names("workspace_id", call)
     upstream.instead = lambda request: refusing(500)(request, Response({}))
@@ -510,7 +505,7 @@ async def test_an_error_shows_no_key_not_even_with_the_locals_of_its_traceback(
     upstream.instead = lambda request: ECHOES[where](request, Response({}))
     address = "http://127.0.0.1:9" if where == "nobody listens" else settings.base_url
     corrected = CorrectedClock(clock)
-    api = AdminApi(settings.model_copy(update={"base_url": address}), corrected, Bounds())
+    api = AdminApi(replace(settings, base_url=address), corrected, Bounds())
     with pytest.raises(UpstreamError) as failed:
         await ApiDirectory(api, corrected).organization(Call(corrected.monotonic() + 50))
     await api.aclose()

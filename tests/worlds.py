@@ -224,7 +224,7 @@ class House:
 def open_house() -> Generator[House]:
     api = TinyApi()
     with serve_on_loopback(api) as url, start_blocking_portal() as portal:
-        bounded = Settings.for_demo({}, url).model_copy(update={"max_answer_characters": None})
+        bounded = replace(Settings.for_demo({}, url), max_answer_characters=None)
         server = build_server(bounded, FrozenClock())
         with portal.wrap_async_context_manager(Client(server)) as client:
             yield House(portal, client, api)

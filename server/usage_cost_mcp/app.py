@@ -1,16 +1,14 @@
 """The composition root: what the tools work with is made and wired here, and nowhere else."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from mcp.server import MCPServer
 
-from .admin_api import AdminApi, ApiDirectory, ReportReader
 from .bounds import Bounds
 from .clock import Clock, CorrectedClock, SystemClock
-from .ledger import Ledger
 from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
@@ -20,14 +18,17 @@ NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
 
 
-@asynccontextmanager
-async def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds = DEFAULT_BOUNDS) -> AsyncGenerator[Desk]:
-    """What the reports work with, connected to the Admin API for as long as the block lasts."""
+def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_end: AsyncExitStack) -> Desk:
+    """What the reports work with, connected to the Admin API until the end.
+
+    What is needed for that is imported here, which keeps the start of a server short.
+    """
+    from .admin_api import AdminApi, ApiDirectory, ReportReader
+    from .ledger import Ledger
+
     api = AdminApi(settings, clock, bounds)
-    try:
-        yield Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
-    finally:
-        await api.aclose()
+    at_the_end.push_async_callback(api.aclose)
+    return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
 
 
 def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> MCPServer[Service]:
@@ -42,9 +43,9 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Any]) -> AsyncGenerator[Service]:
-        async with open_desk(settings, CorrectedClock(clock or SystemClock()), bounds) as desk:
+        async with AsyncExitStack() as at_the_end:
             yield Service(
-                desk=desk,
+                open_desk=lambda: open_desk(settings, CorrectedClock(clock or SystemClock()), bounds, at_the_end),
                 version=ours,
                 key_source=settings.key_source,
                 call_seconds=bounds.call_seconds,

@@ -5,6 +5,7 @@ Exit status: 0 when all went well, 1 when a tool or a check failed, 2 when the s
 
 import argparse
 import asyncio
+import gc
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -108,19 +110,23 @@ def _settings(*, demo: bool) -> Generator[Settings]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    gc.disable()  # what is loaded now stays; looking through it again and again is a tenth of the start
     with _settings(demo=arguments.demo) as settings:
         from .app import build_server
 
+        server = build_server(settings)
+        gc.freeze()
+        gc.enable()
         # The transport waits for input in a thread that no KeyboardInterrupt reaches; Ctrl-C ends the process itself.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        build_server(settings).run("stdio")
+        server.run("stdio")
     return 0
 
 
 def _call(arguments: argparse.Namespace) -> int:
     given = _given(arguments.arguments)
     with _settings(demo=arguments.demo) as settings:
-        unbounded = settings.model_copy(update={"max_answer_characters": None})
+        unbounded = replace(settings, max_answer_characters=None)
         return asyncio.run(_call_tool(unbounded, arguments.tool, given, as_json=arguments.json))
 
 

@@ -33,22 +33,22 @@ class Report:
     base: tuple[str, ...]
     measures: tuple[str, ...]
 
-    def view_for(self, needed: Iterable[str]) -> tuple[str, ...]:
-        """The dimensions to fetch for a question: the base where it suffices, else exactly the needed ones.
+    def views_for(self, needed: Iterable[str]) -> list[tuple[str, ...]]:
+        """The dimensions to fetch for a question: the base where it suffices, else or failing that the needed ones.
 
         Raises:
             QuestionError: When more dimensions are needed than can be fetched together.
         """
         wanted = set(needed)
-        if wanted <= set(self.base):
-            return self.base
+        if self.base == self.dimensions:
+            return [self.base]
         view = tuple(dimension for dimension in self.dimensions if dimension in wanted)
         if len(view) > MAX_GROUPINGS:
             raise QuestionError(
                 f"group_by and filter_by name {len(view)} dimensions together ({', '.join(view)}); "
                 f"Anthropic's usage report takes at most {MAX_GROUPINGS}. Drop one, or ask two questions."
             )
-        return view
+        return [self.base, view] if wanted < set(self.base) else [view]
 
 
 _COST_DIMENSIONS = (

@@ -1,6 +1,7 @@
 """Checks everything that an answer depends on, and says what to do about each failure."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,7 +31,8 @@ class Check:
 async def checks(settings: Settings) -> AsyncIterator[Check]:
     """Every check, one after the other, each a request or two."""
     clock = CorrectedClock(SystemClock())
-    async with open_desk(settings, clock) as desk:
+    async with AsyncExitStack() as at_the_end:
+        desk = open_desk(settings, clock, DEFAULT_BOUNDS, at_the_end)
         call = Call(clock.monotonic() + DEFAULT_BOUNDS.call_seconds)
         yield Check("Key", f"looks like an Admin key, from {settings.key_source}")
         try:
@@ -50,7 +52,7 @@ async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
     today = desk.today()
     recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
     try:
-        held = await desk.ledger.days(report, report.base, "1d", recent, call)
+        held = await desk.ledger.days(report, [report.base], "1d", recent, call)
     except UsageCostError as error:
         return Check(what, str(error), passed=False)
     newest = max((str(day.day) for day in held.days if len(day)), default=f"before {recent.start}")

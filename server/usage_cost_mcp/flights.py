@@ -5,11 +5,13 @@ the last one leaves, the work is dropped.
 """
 
 import asyncio
-from collections.abc import Coroutine, Hashable, Iterable
-from typing import Any, Generic, TypeVar
+import gc
+from collections.abc import Callable, Coroutine, Hashable, Iterable
+from typing import Any, Generic, TypeVar, cast
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Flight(Generic[T]):
@@ -64,3 +66,25 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     finally:
         for task in tasks:
             task.cancel()
+
+
+async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """Two results of different kinds, side by side."""
+    first, second = await side_by_side([one, other])
+    return cast("T", first), cast("U", second)
+
+
+async def aside(work: Callable[[], T], *, when: bool) -> T:
+    """The result of a computation, made in a thread when it is long, so that others are answered meanwhile."""
+    return await asyncio.to_thread(_without_collecting, work) if when else work()
+
+
+def _without_collecting(work: Callable[[], T]) -> T:
+    """Looking for garbage among many new objects, again and again, takes longer than to make them."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return work()
+    finally:
+        if was_on:
+            gc.enable()

@@ -3,16 +3,15 @@
 Everything here is a sum, so any roll-up of a roll-up is exact; ratios are made from sums, afterwards, elsewhere.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import reduce
-from operator import itemgetter
 
 from .dimensions import Filters, Report
 from .money import exact
 from .periods import Granularity, Period, bucket_end, bucket_start, bucket_starts, midnight
-from .rows import DayRows, Key, Number, Sums
+from .rows import DayRows, Key, Number, Row, Sums
 
 Columns = list[Sums]
 """One tuple of sums per bucket."""
@@ -62,7 +61,7 @@ class Table:
         gathered = [self.zero] * size
         with exact():
             for place, sums in zip(target, columns, strict=True):
-                gathered[place] = _plus(gathered[place], sums)
+                gathered[place] = _sum([gathered[place], sums])
         return gathered
 
     def partial(self, now: datetime) -> list[datetime]:
@@ -94,44 +93,75 @@ def aggregate(
     place = {start: n for n, start in enumerate(starts)}
     zero: Sums = (0,) * len(report.measures)
     groups: dict[Key, Columns] = {} if group_by else {(): [zero] * len(starts)}
+    grouping = _Grouping(group_by, filters or {})
     with exact():
         for day in days:
-            key_of = _picker(day.dimensions, group_by)
-            kept = _keeper(day.dimensions, filters or {})
+            group_of = grouping[day.dimensions]
             for minute, rows in day.rows.items():
                 moment = midnight(day.day) + timedelta(minutes=minute)
                 bucket = place[bucket_start(moment, granularity, period)]
-                for key, sums in rows:
-                    if kept(key):
-                        group = key_of(key)
-                        columns = groups.get(group)
-                        if columns is None:
-                            columns = groups[group] = [zero] * len(starts)
-                        columns[bucket] = _plus(columns[bucket], sums)
+                for group, many in _gathered(rows, group_of).items():
+                    columns = groups.setdefault(group, [])
+                    if not columns:
+                        columns += [zero] * len(starts)
+                    columns[bucket] = _sum([columns[bucket], *many])
     return Table(period, granularity, starts, zero, groups)
+
+
+class _GroupOf(dict[Key, Key | None]):
+    """The group of each key, None where a filter leaves it out; worked out once for a key, not for every row."""
+
+    def __init__(self, dimensions: Sequence[str], group_by: Sequence[str], filters: Filters) -> None:
+        super().__init__()
+        self._places = [dimensions.index(dimension) for dimension in group_by]
+        self._tests = [(dimensions.index(dimension), values) for dimension, values in filters.items()]
+
+    def __missing__(self, key: Key) -> Key | None:
+        kept = all(key[place] in values for place, values in self._tests)
+        group = self[key] = tuple(key[place] for place in self._places) if kept else None
+        return group
+
+
+class _Grouping(dict[tuple[str, ...], _GroupOf]):
+    """How keys become groups, by what the keys hold: days may come from different views."""
+
+    def __init__(self, group_by: Sequence[str], filters: Filters) -> None:
+        super().__init__()
+        self._group_by = group_by
+        self._filters = filters
+
+    def __missing__(self, dimensions: tuple[str, ...]) -> _GroupOf:
+        group_of = self[dimensions] = _GroupOf(dimensions, self._group_by, self._filters)
+        return group_of
+
+
+def _gathered(rows: Iterable[Row], group_of: _GroupOf) -> dict[Key, list[Sums]]:
+    """The sums of the rows of each group."""
+    gathered: defaultdict[Key | None, list[Sums]] = defaultdict(list)
+    for key, sums in rows:
+        gathered[group_of[key]].append(sums)
+    return {group: many for group, many in gathered.items() if group is not None}
 
 
 def add_up(columns: Columns) -> Sums:
     """The sums over all buckets, of which there is at least one."""
     with exact():
-        return reduce(_plus, columns)
+        return _sum(columns)
 
 
 def add_columns(many: Iterable[Columns], zeros: Columns) -> Columns:
     """The sum of many series, bucket by bucket."""
     with exact():
-        total = list(zeros)
-        for columns in many:
-            total = [_plus(left, right) for left, right in zip(total, columns, strict=True)]
-        return total
+        return [_sum(bucket) for bucket in zip(zeros, *many, strict=True)]
 
 
 def matching(days: Iterable[DayRows], filters: Filters) -> Iterator[Sums]:
     """The sums of every row that passes the filters."""
+    grouping = _Grouping((), filters)
     for day in days:
-        kept = _keeper(day.dimensions, filters)
+        group_of = grouping[day.dimensions]
         for rows in day.rows.values():
-            yield from (sums for key, sums in rows if kept(key))
+            yield from (sums for key, sums in rows if group_of[key] is not None)
 
 
 def values_of(days: Iterable[DayRows], dimension: str) -> set[str | None]:
@@ -139,23 +169,5 @@ def values_of(days: Iterable[DayRows], dimension: str) -> set[str | None]:
     return {key[day.dimensions.index(dimension)] for day in days for rows in day.rows.values() for key, _ in rows}
 
 
-def _plus(left: Sums, right: Sums) -> Sums:
-    return tuple(a + b for a, b in zip(left, right, strict=True))
-
-
-def _picker(dimensions: Sequence[str], group_by: Sequence[str]) -> Callable[[Key], Key]:
-    """The part of a row's key that names its group."""
-    indexes = [dimensions.index(dimension) for dimension in group_by]
-    match indexes:
-        case []:
-            return lambda _: ()
-        case [only]:
-            return lambda key: (key[only],)
-        case _:
-            return itemgetter(*indexes)
-
-
-def _keeper(dimensions: Sequence[str], filters: Filters) -> Callable[[Key], bool]:
-    """Whether a row passes every filter."""
-    tests = [(dimensions.index(dimension), values) for dimension, values in filters.items()]
-    return lambda key: all(key[index] in values for index, values in tests)
+def _sum(many: Sequence[Sums]) -> Sums:
+    return tuple(map(sum, zip(*many, strict=True)))

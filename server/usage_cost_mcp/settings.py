@@ -4,11 +4,12 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 from .errors import ConfigurationError
 
@@ -25,7 +26,8 @@ _CHARACTERS = "USAGE_COST_MCP_MAX_ANSWER_CHARACTERS"
 _LOG_LEVEL = "USAGE_COST_MCP_LOG_LEVEL"
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Settings:
     """How the server runs.
 
     Attributes:
@@ -36,8 +38,6 @@ class Settings(BaseModel):
         log_level: What goes to stderr.
         demo: Whether the organization is the embedded one, which never existed.
     """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     admin_key: SecretStr
     key_source: str = _KEY

@@ -13,7 +13,7 @@ from usage_cost_mcp.errors import ContractError, TooMuchError
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
-async def read_body(response: httpx.Response, most: int) -> bytes:
+async def read_body(response: httpx.Response, most: int) -> bytearray:
     """Every byte of the body.
 
     Args:
@@ -41,4 +41,4 @@ async def read_body(response: httpx.Response, most: int) -> bytes:
             )
     if inflater and not inflater.eof:
         raise httpx.RemoteProtocolError("the compressed body was cut")
-    return bytes(body)
+    return body

@@ -76,7 +76,7 @@ class AdminApi:
         """Close the connections."""
         await self._http.aclose()
 
-    async def get(self, path: str, params: Params, call: Call, headers: Mapping[str, str] | None = None) -> bytes:
+    async def get(self, path: str, params: Params, call: Call, headers: Mapping[str, str] | None = None) -> bytearray:
         """The body of the answer, after as many attempts as help and as the call has time for.
 
         Raises:
@@ -88,10 +88,8 @@ class AdminApi:
         """
         attempt = 1
         while True:
-            if self._too_late(self._throttle.pause_left, call):
-                raise failures.rate_limited(self._throttle.pause_left, self._clock.now())
             outcome = await self._attempt(path, params, call, headers or {})
-            if isinstance(outcome, bytes):
+            if isinstance(outcome, bytearray):
                 self._throttle.succeeded()
                 return outcome
             await self._make_ready_to_retry(outcome, attempt, call)
@@ -111,7 +109,7 @@ class AdminApi:
     def _too_late(self, wait: float, call: Call) -> bool:
         return self._clock.monotonic() + wait >= call.deadline
 
-    async def _attempt(self, path: str, params: Params, call: Call, headers: Mapping[str, str]) -> bytes | Failure:
+    async def _attempt(self, path: str, params: Params, call: Call, headers: Mapping[str, str]) -> bytearray | Failure:
         try:
             response, body = await self._send(path, params, call, headers)
         except UpstreamError as error:
@@ -127,8 +125,8 @@ class AdminApi:
 
     async def _send(
         self, path: str, params: Params, call: Call, headers: Mapping[str, str]
-    ) -> tuple[httpx.Response, bytes]:
-        async with self._throttle.place():
+    ) -> tuple[httpx.Response, bytearray]:
+        async with self._throttle.place(call.deadline):
             call.requests += 1
             left = call.deadline - self._clock.monotonic()
             async with (

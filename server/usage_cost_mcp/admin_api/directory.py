@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cachetools import TTLCache
+from cachetools import TLRUCache
 from pydantic import TypeAdapter
 
 from usage_cost_mcp.calls import Call
@@ -21,6 +21,13 @@ from .wire import API_KEYS, ORGANIZATION, USERS, WORKSPACES, ApiKey, ListPage, U
 LIST_LIMIT = 1000
 SECONDS_KEPT = 600.0
 """How long names are kept, in seconds: a renamed workspace shows its new name after ten minutes."""
+
+SECONDS_WITHOUT = 60.0
+"""How long a list that could not be read is not asked for again, in seconds."""
+
+
+def _forgotten_at(_dimension: str, names: Names | None, now: float) -> float:
+    return now + (SECONDS_WITHOUT if names is None else SECONDS_KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class ApiDirectory:
 
     def __init__(self, api: AdminApi, clock: Clock) -> None:
         self._api = api
-        self._kept: TTLCache[str, Names] = TTLCache(len(_LISTS), SECONDS_KEPT, timer=clock.monotonic)
+        self._kept: TLRUCache[str, Names | None] = TLRUCache(len(_LISTS), _forgotten_at, timer=clock.monotonic)
         self._flights: Flights[str, Names] = Flights()
 
     async def names(self, dimension: str, call: Call) -> Names | None:
@@ -66,14 +73,15 @@ class ApiDirectory:
         Raises:
             KeyRefusedError: 401.
         """
-        if (kept := self._kept.get(dimension)) is not None:
-            return kept
+        if dimension in self._kept:
+            return self._kept[dimension]
         flight = self._flights.find(dimension) or self._flights.start([dimension], self._read(dimension, call))
         try:
             return await flight.landing()
         except KeyRefusedError:
             raise
         except UpstreamError:
+            self._kept[dimension] = None
             return None
 
     async def organization(self, call: Call) -> tuple[str, str]:

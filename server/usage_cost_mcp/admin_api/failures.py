@@ -61,7 +61,7 @@ def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host:
 
 
 def of_response(
-    response: httpx.Response, body: bytes, key_source: str, params: Sequence[str], now: datetime
+    response: httpx.Response, body: bytearray, key_source: str, params: Sequence[str], now: datetime
 ) -> Failure:
     """A response that is not the 200 that was hoped for."""
     status = response.status_code
@@ -73,7 +73,12 @@ def of_response(
 
 
 def _error(
-    response: httpx.Response, body: bytes, key_source: str, params: Sequence[str], now: datetime, wait: float | None
+    response: httpx.Response,
+    body: bytearray,
+    key_source: str,
+    params: Sequence[str],
+    now: datetime,
+    wait: float | None,
 ) -> UpstreamError:
     request_id = _request_id(response)
     path, status = response.url.path, response.status_code
@@ -116,7 +121,7 @@ def rate_limited(seconds: float, now: datetime) -> RateLimitedError:
     )
 
 
-def spend_capped(body: bytes) -> RateLimitedError:
+def spend_capped(body: bytearray) -> RateLimitedError:
     """No requests at all until the next month, or until the limit is raised."""
     day = re.search(rb"20\d{2}-\d{2}-\d{2}", body)
     until = f" until {day[0].decode()}" if day else ""
@@ -131,7 +136,7 @@ def _request_id(response: httpx.Response) -> str:
     return f", request-id {given}" if re.fullmatch(r"req_\w{1,64}", given, re.ASCII) else ""
 
 
-def _details_code(body: bytes) -> object:
+def _details_code(body: bytearray) -> object:
     try:
         return from_json(body)["error"]["details"]["error_code"]
     except (ValueError, LookupError, TypeError):

@@ -1,27 +1,29 @@
 """The two reports, read window by window into the rows of whole days."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
+from usage_cost_mcp.flights import aside
 from usage_cost_mcp.ledger import STEP, Window
 from usage_cost_mcp.periods import midnight
 from usage_cost_mcp.rows import DayRows, Row
 
 from .client import AdminApi
+from .columns import RowReader, cost_reader, usage_reader
 from .paging import following, walk
-from .wire import COST_PAGE, USAGE_PAGE, Bucket, ReportPage, cost_rows, read, usage_rows
+from .wire import REPORT_PAGE, ReportPage, read
 
 LIMITS: Mapping[Width, int] = {"1d": 31, "1h": 168, "1m": 1440}
 """The most buckets that one page may hold."""
+
+LONG_BODY = 2**18
+"""Bytes from which on a page is parsed in a thread, while others are answered."""
 
 FAST_MODE_BETA = {"anthropic-beta": "fast-mode-2026-02-01"}
 
@@ -29,13 +31,12 @@ FAST_MODE_BETA = {"anthropic-beta": "fast-mode-2026-02-01"}
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
     path: str
-    page: TypeAdapter[ReportPage[Any]]
-    rows: Callable[[Iterable[Any], Sequence[str]], list[Row]]
+    reader: Callable[[Sequence[str], str], RowReader]
 
 
 _ENDPOINTS = {
-    USAGE.name: _Endpoint("/v1/organizations/usage_report/messages", USAGE_PAGE, usage_rows),
-    SPEND.name: _Endpoint("/v1/organizations/cost_report", COST_PAGE, cost_rows),
+    USAGE.name: _Endpoint("/v1/organizations/usage_report/messages", usage_reader),
+    SPEND.name: _Endpoint("/v1/organizations/cost_report", cost_reader),
 }
 
 _COST_GROUPINGS = ("workspace_id", "description")
@@ -77,22 +78,50 @@ class ReportReader:
             *(("group_by[]", dimension) for dimension in groupings),
         ]
         headers = FAST_MODE_BETA if "speed" in groupings else {}
+        rows_of = endpoint.reader(dimensions, endpoint.path)
 
-        async def page(token: str | None) -> ReportPage[Any]:
+        async def page(token: str | None) -> _Page:
             paged = [*query, ("page", token)] if token else query
-            return read(endpoint.page, await self._api.get(endpoint.path, paged, call, headers), endpoint.path)
+            body = await self._api.get(endpoint.path, paged, call, headers)
+            return await aside(lambda: _parsed(endpoint.path, body, rows_of), when=len(body) > LONG_BODY)
 
         buckets = _Buckets(window, width, endpoint.path)
         fetched_at = self._clock.now()
-        async for each in walk(page, lambda page: _next(page, endpoint.path), endpoint.path):
+        async for each in walk(page, lambda page: page.following, endpoint.path):
             if self._clock.now().date() != fetched_at.date():
                 raise UpstreamError("Another day began while the report was read, or our clock was wrong. Ask again.")
-            for bucket in each.data:
-                buckets.add(bucket, endpoint.rows(bucket.results, dimensions))
+            for bucket in each.buckets:
+                buckets.add(bucket)
         return buckets.days(tuple(dimensions), fetched_at)
 
 
-def _next(page: ReportPage[Any], path: str) -> str | None:
+@dataclass(frozen=True, slots=True)
+class _Bucket:
+    """The rows of one stretch of time: `start` included, `end` not."""
+
+    start: datetime
+    end: datetime
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is kept of a page: its rows, and the token of the next one."""
+
+    buckets: Sequence[_Bucket]
+    following: str | None
+
+
+def _parsed(path: str, body: bytearray, rows_of: RowReader) -> _Page:
+    page = read(REPORT_PAGE, body, path)
+    buckets: list[_Bucket] = []
+    for each in page.data:
+        buckets.append(_Bucket(each.starting_at, each.ending_at, rows_of(each.results)))
+        each.results.clear()  # a large page is not held twice
+    return _Page(buckets, _next(page, path))
+
+
+def _next(page: ReportPage, path: str) -> str | None:
     if page.next_page and not page.has_more:
         raise ContractError(f"{path} says that there is no more, and how to get it. No number is given.")
     return following(page.next_page, path, has_more=page.has_more)
@@ -111,15 +140,15 @@ class _Buckets:
         self._path = path
         self._rows: dict[date, dict[int, list[Row]]] = {}
 
-    def add(self, bucket: Bucket[Any], rows: list[Row]) -> None:
-        length = bucket.ending_at - bucket.starting_at
-        if (bucket.starting_at - self._window.start) % self._step or length != self._step:
+    def add(self, bucket: _Bucket) -> None:
+        if (bucket.start - self._window.start) % self._step or bucket.end - bucket.start != self._step:
             raise ContractError(f"{self._path} sent a bucket of another width than asked for. No number is given.")
-        if not self._window.start <= bucket.starting_at < self._window.end:
+        if not self._window.start <= bucket.start < self._window.end:
             raise ContractError(f"{self._path} sent a bucket outside the days asked for. No number is given.")
-        start = bucket.starting_at.astimezone(UTC)
+        start = bucket.start.astimezone(UTC)
         minute = start.hour * 60 + start.minute
-        if Counter(self._rows.setdefault(start.date(), {}).setdefault(minute, rows)) != Counter(rows):
+        there = self._rows.setdefault(start.date(), {}).setdefault(minute, bucket.rows)
+        if there is not bucket.rows and Counter(there) != Counter(bucket.rows):
             raise BrokenWalkError(f"{self._path} sent a bucket twice, with different rows. No number is given.")
 
     def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:

@@ -1,16 +1,21 @@
 """Keeps our load on the Admin API small, whatever happens: few requests at once, one wait per rate limit, few retries.
 
+A rate limit also halves how many requests may be under way; as many successes as there are places give one place back.
+
 Why a reserve of retries: when everything fails, retrying everything would multiply our requests just when upstream
 can bear them least. Each retry takes one from the reserve, each success gives half of one back.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+
+from anyio import CapacityLimiter
 
 from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.flights import Flights
+
+from .failures import rate_limited
 
 _GIVEN_BACK = 0.5
 _PAUSE = "pause"
@@ -23,7 +28,9 @@ class Throttle:
 
     def __init__(self, clock: Clock, bounds: Bounds) -> None:
         self._clock = clock
-        self._places = asyncio.Semaphore(bounds.requests_at_once)
+        self._places = CapacityLimiter(bounds.requests_at_once)
+        self._most_places = bounds.requests_at_once
+        self._successes = 0
         self._most = self._reserve = float(bounds.retries_in_reserve)
         self._paused_until = 0.0
         self._pauses: Flights[str, None] = Flights()
@@ -35,17 +42,29 @@ class Throttle:
         return left if left > _A_MOMENT else 0.0
 
     def pause(self, seconds: float) -> None:
-        """Send nothing for a while: the rate limit is the organization's, so it holds for every asker."""
+        """Send nothing for a while, then less: the rate limit is the organization's, so it holds for every asker."""
+        if not self.pause_left:
+            self._places.total_tokens = max(1, int(self._places.total_tokens) // 2)
+            self._successes = 0
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
     @asynccontextmanager
-    async def place(self) -> AsyncGenerator[None]:
-        """A place among the requests under way. All who wait for a pause to end wait for one and the same."""
-        async with self._places:
+    async def place(self, deadline: float) -> AsyncGenerator[None]:
+        """A place among the requests under way. All who wait for a pause to end wait for one and the same.
+
+        Raises:
+            RateLimitedError: When the pause lasts longer than the call may.
+        """
+        while True:
             while left := self.pause_left:
+                if self._clock.monotonic() + left >= deadline:
+                    raise rate_limited(left, self._clock.now())
                 pause = self._pauses.find(_PAUSE) or self._pauses.start([_PAUSE], self._clock.sleep(left))
                 await pause.landing()
-            yield
+            async with self._places:
+                if not self.pause_left:
+                    yield
+                    return
 
     def take_retry(self) -> bool:
         """Whether the reserve allows one more retry, which it then counts."""
@@ -55,5 +74,9 @@ class Throttle:
         return True
 
     def succeeded(self) -> None:
-        """Give back a part of a retry."""
+        """Give back a part of a retry, and after some a place."""
         self._reserve = min(self._most, self._reserve + _GIVEN_BACK)
+        self._successes += 1
+        if self._successes >= self._places.total_tokens < self._most_places:
+            self._places.total_tokens += 1
+            self._successes = 0

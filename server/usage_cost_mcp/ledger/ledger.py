@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, Protocol
 
+from cachetools import TTLCache
+
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import Report, Width
@@ -17,6 +19,12 @@ from .plan import SHORTER_WINDOWS, Window, plan_windows
 from .store import DayStore, View
 
 MAX_ROWS = 500_000
+
+_LARGE_FOR = 3600.0
+"""Seconds for which a view that was too large or too slow is asked for in smaller pieces."""
+
+_VIEWS = 256
+"""How many views are remembered to be large."""
 
 CacheStatus = Literal["hit", "partial", "miss", "stale"]
 """All days held and fresh, some, none; or held but no longer fresh, because upstream could not be asked."""
@@ -58,6 +66,11 @@ class Held:
         return min(day.fetched_at for day in self.days)
 
     @property
+    def rows(self) -> int:
+        """How many rows the days have."""
+        return sum(map(len, self.days))
+
+    @property
     def unreported(self) -> list[date]:
         """The days that upstream left out of its answer."""
         return [day.day for day in self.days if not day.reported]
@@ -71,28 +84,46 @@ class Ledger:
         self._clock = clock
         self._store = DayStore(clock, max_rows)
         self._flights: Flights[tuple[View, date], list[DayRows]] = Flights()
-        self._longest: dict[View, int] = {}
+        self._longest: TTLCache[View, int] = TTLCache(_VIEWS, _LARGE_FOR, timer=clock.monotonic)
+        self._too_much: TTLCache[View, bool] = TTLCache(_VIEWS, _LARGE_FOR, timer=clock.monotonic)
 
-    async def days(self, report: Report, dimensions: tuple[str, ...], width: Width, period: Period, call: Call) -> Held:
+    async def days(
+        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: Call
+    ) -> Held:
         """All days of the period, from memory where they are fresh, else from upstream.
 
-        When upstream cannot be asked, days that are no longer fresh will do, if they are held for the whole period.
+        The first view is taken that is not too much for upstream even in the shortest windows. When upstream cannot
+        be asked, days that are no longer fresh will do, if they are held for the whole period.
 
         Raises:
             UpstreamError: When any window fails. Windows that arrived are kept, so asking again goes on from there.
         """
-        view = View(report, dimensions, width)
+        able = [View(report, dimensions, width) for dimensions in views]
+        return await self._first_of([view for view in able if view not in self._too_much] or able[-1:], period, call)
+
+    async def _first_of(self, views: Sequence[View], period: Period, call: Call) -> Held:
+        view, *others = views
+        try:
+            return await self._fresh(view, period, call)
+        except (RateLimitedError, UnavailableError) as failure:
+            if isinstance(failure, TooMuchError):
+                self._too_much[view] = True
+                if others:
+                    return await self._first_of(others, period, call)
+            return self._stale(view, period, failure)
+
+    async def _fresh(self, view: View, period: Period, call: Call) -> Held:
         found = {day: rows for day in period.days if (rows := self._store.find(view, day)) is not None}
         missing = [day for day in period.days if day not in found]
         status: CacheStatus = "partial" if found and missing else "miss" if missing else "hit"
-        try:
-            found |= await self._bring(view, missing, call)
-        except (RateLimitedError, UnavailableError) as error:
-            stale = [self._store.find(view, day, stale_too=True) for day in period.days]
-            if None in stale:
-                raise self._with_what_is_held(error, view, period) from error
-            return Held([rows for rows in stale if rows is not None], "stale", because=str(error))
+        found |= await self._bring(view, missing, call)
         return Held([found[day] for day in period.days], status)
+
+    def _stale(self, view: View, period: Period, failure: UpstreamError) -> Held:
+        stale = [rows for day in period.days if (rows := self._store.find(view, day, stale_too=True)) is not None]
+        if len(stale) < len(period):
+            raise self._with_what_is_held(failure, view, period) from failure
+        return Held(stale, "stale", because=str(failure))
 
     def _with_what_is_held(self, error: UpstreamError, view: View, period: Period) -> UpstreamError:
         held = sum(self._store.find(view, day) is not None for day in period.days)

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation
 
 from usage_cost_mcp.ledger import CacheStatus
 from usage_cost_mcp.periods import Granularity
 
 Value = str | int | float | None
 """Money is an exact decimal string in dollars, a count an integer, a ratio a number from 0 to 1 or null."""
+
+Values = Annotated[dict[str, list[Value]], SkipValidation]
+"""A value per bucket for each measure; made by us, by the hundred."""
 
 Moment = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
 
@@ -48,7 +51,7 @@ class Series(Part):
 
     label: str
     group: dict[str, str | None] | None
-    values: dict[str, list[Value]]
+    values: Values
     totals: dict[str, Value]
     other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
@@ -73,7 +76,7 @@ class _SeriesBody(Part):
     filter_by: dict[str, list[str | None]]
     buckets: Sequence[str]
     series: Sequence[Series]
-    bucket_totals: dict[str, list[Value]]
+    bucket_totals: Values
     totals: dict[str, Value]
     partial_buckets: Sequence[str]
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
 from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.money import plain
 from usage_cost_mcp.periods import Period, parse_period, provisional_since
@@ -166,12 +167,14 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
     if top is not None and not 1 <= top <= MAX_VALUES:
         raise QuestionError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
     days = parse_period(period, desk.today())
-    cost = await _sizes(SPEND, dimension, days, desk, call) if dimension in SPEND.dimensions else None
-    tokens = await _sizes(USAGE, dimension, days, desk, call) if dimension in USAGE.dimensions else None
+    (cost, tokens), labels = await both(
+        both(_sizes(SPEND, dimension, days, desk, call), _sizes(USAGE, dimension, days, desk, call)),
+        look_up(desk.directory, [dimension], call),
+    )
     return ValuesFinding(
         dimension=dimension,
         period=days,
-        labels=await look_up(desk.directory, [dimension], call),
+        labels=labels,
         cost=cost,
         tokens=tokens,
         top=top,
@@ -181,8 +184,10 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
     )
 
 
-async def _sizes(report: Report, dimension: str, period: Period, desk: Desk, call: Call) -> _Sizes:
-    held = await desk.ledger.days(report, report.view_for([dimension]), "1d", period, call)
+async def _sizes(report: Report, dimension: str, period: Period, desk: Desk, call: Call) -> _Sizes | None:
+    if dimension not in report.dimensions:
+        return None
+    held = await desk.ledger.days(report, report.views_for([dimension]), "1d", period, call)
     table = aggregate(held.days, report, period, "total", desk.now(), [dimension])
     size = _SIZE[report.name]
     by_value = {key[0]: size(add_up(columns)) for key, columns in table.groups.items()}

@@ -23,7 +23,7 @@ class Question:
 
     Attributes:
         filter_by: The values as given, names not yet resolved.
-        view: The dimensions that the rows must have.
+        views: The dimensions that the rows may have, the best choice first.
         top: How many groups are shown; None for every one.
         by_default: Neither granularity nor top was chosen, so the answer may be brief.
     """
@@ -32,7 +32,7 @@ class Question:
     period: Period
     group_by: tuple[str, ...]
     filter_by: GivenFilters
-    view: tuple[str, ...]
+    views: Sequence[tuple[str, ...]]
     granularity: Granularity
     top: int | None
     by_default: bool
@@ -71,7 +71,7 @@ def parse_question(
         period=days,
         group_by=groups,
         filter_by=filters,
-        view=report.view_for([*groups, *filters]),
+        views=report.views_for([*groups, *filters]),
         granularity=_granularity(report, days, granularity or DEFAULT_GRANULARITY),
         top=default_top if top is None else _checked_top(top),
         by_default=granularity is None and top is None,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import Filters, Report
+from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.periods import Granularity, bucket_name, coarser, provisional_since
 from usage_cost_mcp.rows import Key, Number, Sums
@@ -16,6 +17,9 @@ from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
 from .desk import Desk
 from .labels import Labels, as_spelled, look_up, resolve
 from .question import Question
+
+MANY_ROWS = 20_000
+"""Rows from which on they are added up in a thread, while others are answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,8 @@ class Finding:
     def _answer(self, table: Table, top: int) -> SeriesAnswer:
         asked, granularity = self.question, table.granularity
         lines = self._lines(table, top)
-        totals = table.totals()
+        bucket_totals = table.bucket_totals()
+        totals = add_up(bucket_totals)
         said = self.kind.headline(totals, lines)
         return SeriesAnswer(
             report=self.kind.name,
@@ -144,7 +149,7 @@ class Finding:
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
             buckets=[bucket_name(start, granularity) for start in table.starts],
             series=[self._series(line) for line in lines],
-            bucket_totals=_values(self.kind.shown, table.bucket_totals()),
+            bucket_totals=_values(self.kind.shown, bucket_totals),
             totals=_totals(self.kind.totals, totals),
             partial_buckets=[bucket_name(start, granularity) for start in table.partial(self.now)],
             provisional_since=provisional_since(asked.period, self.now.date()),
@@ -202,13 +207,18 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         UpstreamError: When the rows cannot be had, whole.
     """
     filters = await resolve(question, desk, call)
-    held = await desk.ledger.days(question.report, question.view, question.width, question.period, call)
+    held, labels = await both(
+        desk.ledger.days(question.report, question.views, question.width, question.period, call),
+        look_up(desk.directory, [*question.group_by, *question.filter_by], call),
+    )
     filters = as_spelled(filters, held)
-    labels = await look_up(desk.directory, [*question.group_by, *question.filter_by], call)
     # Only now: an hour that began while the rows were read has its place too.
     now = desk.now()
-    table = aggregate(
-        held.days, question.report, question.period, question.granularity, now, question.group_by, filters
+    table = await aside(
+        lambda: aggregate(
+            held.days, question.report, question.period, question.granularity, now, question.group_by, filters
+        ),
+        when=held.rows > MANY_ROWS,
     )
     return Finding(
         kind=kind,

@@ -29,8 +29,7 @@ def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
     if None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
         yield Note(
             code="priority_tier_excluded",
-            message="Priority Tier cost is never in Anthropic's cost report; its tokens are in get_token_usage "
-            "(service_tier priority).",
+            message="Priority Tier cost is in no report; its tokens are in get_token_usage.",
         )
     with exact():
         credited = sum((sums[0] for sums in matching(held.days, filters) if sums[0] < 0), Decimal(0))

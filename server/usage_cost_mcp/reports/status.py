@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, USAGE
+from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.periods import PROVISIONAL_DAYS, Period
 
@@ -91,9 +92,13 @@ async def find_status(version: str, key_source: str, desk: Desk, call: Call) -> 
     """
     today = desk.today()
     recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
-    organization_id, name = await desk.directory.organization(call)
-    spend = await desk.ledger.days(SPEND, SPEND.base, "1d", recent, call)
-    usage = await desk.ledger.days(USAGE, USAGE.base, "1d", recent, call)
+    (organization_id, name), (spend, usage) = await both(
+        desk.directory.organization(call),
+        both(
+            desk.ledger.days(SPEND, [SPEND.base], "1d", recent, call),
+            desk.ledger.days(USAGE, [USAGE.base], "1d", recent, call),
+        ),
+    )
     days, rows = desk.ledger.size()
     newest = NewestData(spend=_newest(spend), usage=_newest(usage))
     return StatusFinding(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from mcp.server.mcpserver import Context
@@ -18,20 +19,26 @@ BRIEF_CHARACTERS = 6_000
 """The bound of either half when the caller left the length to us."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Service:
     """What the tools work with.
 
     Attributes:
+        open_desk: Connects to the Admin API.
         call_seconds: The longest that a call may take.
         max_answer_characters: The bound of either half of an answer; None for no bound at all.
     """
 
-    desk: Desk
+    open_desk: Callable[[], Desk]
     version: str
     key_source: str
     call_seconds: float
     max_answer_characters: int | None
+
+    @cached_property
+    def desk(self) -> Desk:
+        """What the reports work with, opened at the first question."""
+        return self.open_desk()
 
 
 class Finding(Protocol):
@@ -87,8 +94,10 @@ def _fitting(finding: Finding, most: int | None) -> CallToolResult:
     bounds = [most] if most is None or not finding.by_default else [min(most, BRIEF_CHARACTERS), most]
     for bound in bounds:
         for answer in finding.answers():
+            if bound is not None and len(answer.model_dump_json()) > bound:
+                continue
             text = as_text(answer)
-            if bound is None or max(len(text), len(answer.model_dump_json())) <= bound:
+            if bound is None or len(text) <= bound:
                 return CallToolResult(
                     content=[TextContent(text=text)], structured_content=answer.model_dump(mode="json")
                 )

@@ -55,7 +55,10 @@ def table(rows: Table) -> str:
 
 def escaped(text: str) -> str:
     """The text with nothing in it that Markdown would make a link, an image, a heading, a fence or a column of."""
-    return re.sub(r"([\\`*~\[\]<>|!#]|(?<=:)/(?=/)|(?<=www)\.)", r"\\\1", text, flags=re.IGNORECASE)
+    return _STEERING.sub(r"\\\1", text)
+
+
+_STEERING = re.compile(r"([\\`*~\[\]<>|!#]|(?<=:)/(?=/)|(?<=www)\.)", re.IGNORECASE)
 
 
 def closing(answer: Answer) -> str:

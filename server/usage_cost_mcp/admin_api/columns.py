@@ -1,0 +1,105 @@
+"""The rows of a report, read column by column: large organizations have thousands a day."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter, methodcaller
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import Field, StrictStr, TypeAdapter, ValidationError
+
+from usage_cost_mcp.errors import ContractError
+from usage_cost_mcp.money import dollars_from_cents
+from usage_cost_mcp.rows import Key, Row, Sums
+
+from .sanitise import sanitised
+from .wire import first_fault, unreadable
+
+T = TypeVar("T")
+
+RowReader = Callable[[Sequence[Any]], list[Row]]
+"""Makes rows of the results of a bucket, or raises a ContractError where they are not as documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Column(Generic[T]):
+    """A field of every row; `field` may lead through an object, as in "cache_creation.ephemeral_5m_input_tokens"."""
+
+    field: str
+    values: TypeAdapter[list[T]]
+    optional: bool = False
+
+    def of(self, results: Iterable[Any], path: str) -> list[T]:
+        try:
+            for name in self.field.split("."):
+                results = map(methodcaller("get", name) if self.optional else itemgetter(name), results)
+            return self.values.validate_python(list(results))
+        except ValidationError as error:
+            raise unreadable(path, f"{self.field} of a row", first_fault(error)[1]) from None
+        except (KeyError, TypeError, AttributeError):
+            raise unreadable(path, f"{self.field} of a row", "missing") from None
+
+
+_COUNTS = TypeAdapter(list[Annotated[int, Field(strict=True, ge=0)]])
+_TEXTS = TypeAdapter(list[StrictStr])
+_VALUES = TypeAdapter(list[StrictStr | None])
+
+_MEASURES = [
+    _Column(field, _COUNTS)
+    for field in (
+        "uncached_input_tokens",
+        "cache_read_input_tokens",
+        "cache_creation.ephemeral_5m_input_tokens",
+        "cache_creation.ephemeral_1h_input_tokens",
+        "output_tokens",
+        "server_tool_use.web_search_requests",
+    )
+]
+_AMOUNT, _CURRENCY = _Column("amount", _TEXTS), _Column("currency", _TEXTS)
+
+_LATE = frozenset({"inference_geo"})
+"""What older answers of the cost report do not have."""
+
+
+def usage_reader(dimensions: Sequence[str], path: str) -> RowReader:
+    """Reads rows of the usage report, keyed by the dimensions that it was asked to group by."""
+    keys = _KeyReader([_Column(dimension, _VALUES) for dimension in dimensions], path)
+
+    def rows(results: Sequence[Any]) -> list[Row]:
+        counts = zip(*(measure.of(results, path) for measure in _MEASURES), strict=True)
+        return list(zip(keys.of(results), counts, strict=True))
+
+    return rows
+
+
+def cost_reader(dimensions: Sequence[str], path: str) -> RowReader:
+    """Reads rows of the cost report, in dollars."""
+    keys = _KeyReader([_Column(dimension, _VALUES, dimension in _LATE) for dimension in dimensions], path)
+
+    def rows(results: Sequence[Any]) -> list[Row]:
+        if set(_CURRENCY.of(results, path)) - {"USD"}:
+            raise ContractError(
+                "The cost report holds an amount in a currency other than USD. No total is given, because amounts "
+                "in different currencies cannot be added."
+            )
+        dollars: list[Sums] = [(dollars_from_cents(amount),) for amount in _AMOUNT.of(results, path)]
+        return list(zip(keys.of(results), dollars, strict=True))
+
+    return rows
+
+
+class _KeyReader(dict[Key, Key]):
+    """Reads the keys of rows, safe to print. Equal keys become one object: most occur every day."""
+
+    def __init__(self, columns: Sequence[_Column[str | None]], path: str) -> None:
+        super().__init__()
+        self._columns = columns
+        self._path = path
+
+    def of(self, results: Sequence[Any]) -> list[Key]:
+        if not self._columns:
+            return [()] * len(results)
+        return [self[key] for key in zip(*(column.of(results, self._path) for column in self._columns), strict=True)]
+
+    def __missing__(self, key: Key) -> Key:
+        clean = self[key] = tuple(value and sanitised(value) for value in key)
+        return clean
