@@ -1,0 +1,62 @@
+"""The child processes: as a host would start them, and never left behind."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from mcp import StdioServerParameters
+
+ROOT = Path(__file__).parents[1]
+OURS = ("-m", "usage_cost_mcp", "serve")
+LONGEST_SECONDS = 600
+"""When a child that still runs is ended."""
+
+_NO_KEY = "sk-ant-admin01-benchmark"
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
+
+def settings_of(url: str) -> dict[str, str]:
+    """The environment variables of our server."""
+    return {"ANTHROPIC_ADMIN_API_KEY": _NO_KEY, "USAGE_COST_MCP_BASE_URL": url}
+
+
+def over_stdio(*arguments: str, env: Mapping[str, str]) -> StdioServerParameters:
+    """A Python process that serves MCP, for the SDK's client."""
+    return StdioServerParameters(command=sys.executable, args=list(arguments), env=dict(env), cwd=ROOT)
+
+
+@contextmanager
+def child(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[subprocess.Popen[bytes]]:
+    """A Python process with pipes; it ends with the block. Bytecode is used, and written when it is missing."""
+    inherited = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=inherited | dict(env or {}),
+        cwd=ROOT,
+    )
+    deadline = threading.Timer(LONGEST_SECONDS, process.kill)
+    deadline.start()
+    try:
+        with process:
+            yield process
+            process.communicate()
+    finally:
+        deadline.cancel()
+        process.kill()
+
+
+def memory_of(process: int | str = "self") -> tuple[int, int]:
+    """The bytes that a process has in memory, now and at most so far.
+
+    Source: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+    """
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+    kilobytes = dict(line.split(":", 1) for line in status.splitlines())
+    resident, most = (int(kilobytes[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return resident, most

@@ -1,0 +1,107 @@
+"""What is asked: a conversation of ten follow-ups, and the ten questions whose answers are weighed."""
+
+import json
+from datetime import date
+from typing import Any, NamedTuple
+
+from mcp import Client
+from mcp.types import CallToolResult
+
+
+class Question(NamedTuple):
+    """A call of a tool."""
+
+    tool: str
+    arguments: dict[str, Any]
+
+
+class FollowUp(NamedTuple):
+    """A question of the conversation, with what it needs at the least.
+
+    Attributes:
+        report: The report that it is answered from.
+        days: The first and the last day that it is about, at the moment at which the demo stands.
+        names: Whether workspaces are named in it.
+    """
+
+    question: Question
+    report: str
+    days: tuple[date, date]
+    names: bool = False
+
+
+_OCTOBER = (date(2026, 10, 1), date(2026, 10, 31))
+
+CONVERSATION = (
+    FollowUp(Question("get_spend", {"period": "last_month", "group_by": ["model"]}), "spend", _OCTOBER),
+    FollowUp(
+        Question("get_spend", {"period": "last_month", "group_by": ["workspace_id"]}), "spend", _OCTOBER, names=True
+    ),
+    FollowUp(
+        Question(
+            "get_spend",
+            {"period": "last_month", "group_by": ["model"], "filter_by": {"workspace_id": ["Production"]}},
+        ),
+        "spend",
+        _OCTOBER,
+        names=True,
+    ),
+    FollowUp(Question("get_token_usage", {"period": "last_month", "group_by": ["model"]}), "usage", _OCTOBER),
+    FollowUp(Question("cache_hit_ratio", {"period": "last_month"}), "usage", _OCTOBER),
+    FollowUp(
+        Question("get_spend", {"period": "last_14_days", "group_by": ["model"]}),
+        "spend",
+        (date(2026, 11, 8), date(2026, 11, 21)),
+    ),
+    FollowUp(
+        Question("get_spend", {"period": "last_month", "group_by": ["model"], "granularity": "week"}),
+        "spend",
+        _OCTOBER,
+    ),
+    FollowUp(
+        Question("get_spend", {"period": "2026-10-21", "group_by": ["model"]}),
+        "spend",
+        (date(2026, 10, 21), date(2026, 10, 21)),
+    ),
+    FollowUp(Question("get_token_usage", {"period": "last_month", "group_by": ["service_tier"]}), "usage", _OCTOBER),
+    FollowUp(
+        Question("get_spend", {"period": "2026-09", "group_by": ["model"]}),
+        "spend",
+        (date(2026, 9, 1), date(2026, 9, 30)),
+    ),
+)
+
+STANDARD = (
+    Question("get_spend", {}),
+    Question("get_spend", {"period": "last_month", "group_by": ["model"]}),
+    Question("get_spend", {"period": "last_month", "group_by": ["workspace_id"]}),
+    Question("get_spend", {"period": "this_month"}),
+    Question("get_spend", {"period": "last_7_days", "group_by": ["token_type"]}),
+    Question("get_token_usage", {"period": "last_month", "group_by": ["model"]}),
+    Question("get_token_usage", {"period": "last_7_days", "group_by": ["api_key_id"]}),
+    Question("cache_hit_ratio", {"period": "this_quarter", "group_by": ["workspace_id"], "granularity": "month"}),
+    Question("list_dimension_values", {"dimension": "workspace_id"}),
+    Question("get_status", {}),
+)
+
+
+async def ask(client: Client, question: Question) -> CallToolResult:
+    """The answer.
+
+    Raises:
+        RuntimeError: When the question is refused: a refusal is quick and short, and measures nothing.
+    """
+    result = await client.call_tool(question.tool, question.arguments)
+    if result.is_error:
+        raise RuntimeError(text_of(result))
+    return result
+
+
+def text_of(result: CallToolResult) -> str:
+    """The text half of a result."""
+    return "\n".join(block.text for block in result.content if block.type == "text")
+
+
+def compact(value: object) -> str:
+    """A value as the shortest JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
