@@ -1,0 +1,109 @@
+"""Where the two reports meet: what was billed and what was used under the same model, tier, context window and geo.
+
+A cell is the finest thing that both reports know. Its cost divided by its tokens is the price that was really paid.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from fractions import Fraction
+from typing import NamedTuple
+
+from .dimensions import SPEND, USAGE
+from .money import exact
+from .periods import Period
+from .rows import DayRows
+from .series import add_up, aggregate
+
+TOKEN_TYPES = (
+    "uncached_input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation.ephemeral_5m_input_tokens",
+    "cache_creation.ephemeral_1h_input_tokens",
+    "output_tokens",
+)
+"""As the cost report names them, in the order in which a row of the usage report counts them."""
+
+UNCACHED, CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H, OUTPUT = TOKEN_TYPES
+
+PRIORITY_TIERS = frozenset({"priority", "priority_on_demand"})
+"""Their tokens are in the usage report, their cost is in no report."""
+
+
+class Stream(NamedTuple):
+    """One kind of use: all that sets its prices, and whose it is."""
+
+    workspace_id: str | None
+    model: str | None
+    service_tier: str | None
+    context_window: str | None
+    inference_geo: str | None
+
+
+class Cell(NamedTuple):
+    """One token type of a stream."""
+
+    stream: Stream
+    token_type: str
+
+
+class OtherCost(NamedTuple):
+    """A cost that is not made of tokens: search, code execution, sessions, credits."""
+
+    workspace_id: str | None
+    cost_type: str | None
+    description: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Both reports of a period, cell by cell.
+
+    Attributes:
+        cost: Dollars by cell.
+        tokens: Tokens by cell. Those of Priority Tier are not among them: their cost is in no report.
+        other: Dollars that are not made of tokens.
+    """
+
+    cost: Mapping[Cell, Decimal]
+    tokens: Mapping[Cell, int]
+    other: Mapping[OtherCost, Decimal]
+
+    def price(self, cell: Cell) -> Fraction | None:
+        """Dollars a token; None where there is no cost or no tokens to divide it by."""
+        cost, tokens = self.cost.get(cell, Decimal(0)), self.tokens.get(cell, 0)
+        return Fraction(cost) / tokens if cost and tokens else None
+
+
+def join(spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime) -> Cells:
+    """Put both reports of a period side by side: the cost report whole, the usage report in its base view."""
+    cost: dict[Cell, Decimal] = {}
+    other: dict[OtherCost, Decimal] = {}
+    billed = aggregate(spend, SPEND, period, "total", now, [*Stream._fields, "token_type", "cost_type", "description"])
+    with exact():
+        for (*stream, token_type, cost_type, description), columns in billed.groups.items():
+            (dollars,) = map(Decimal, add_up(columns))
+            if token_type is None:
+                kind = OtherCost(stream[0], cost_type, description)
+                other[kind] = other.get(kind, Decimal(0)) + dollars
+            else:
+                cell = Cell(_located(Stream(*stream)), token_type)
+                cost[cell] = cost.get(cell, Decimal(0)) + dollars
+    return Cells(cost, _tokens(usage, period, now), other)
+
+
+def _tokens(usage: Iterable[DayRows], period: Period, now: datetime) -> dict[Cell, int]:
+    used = aggregate(usage, USAGE, period, "total", now, Stream._fields)
+    return {
+        Cell(stream, token_type): int(count)
+        for key, columns in used.groups.items()
+        for stream in [_located(Stream(*key))]
+        for token_type, count in zip(TOKEN_TYPES, add_up(columns), strict=False)
+        if count and stream.service_tier not in PRIORITY_TIERS
+    }
+
+
+def _located(stream: Stream) -> Stream:
+    """A model that cannot choose where it runs has no geo in some answers, and `not_available` in others."""
+    return stream if stream.inference_geo is not None else stream._replace(inference_geo="not_available")
