@@ -38,12 +38,13 @@ TOOLS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "get_spend": ({"period": "yesterday", "group_by": ["model"]}, {"spend"}),
     "get_token_usage": ({"period": "yesterday", "group_by": ["service_tier"]}, {"usage"}),
     "cache_hit_ratio": ({"period": "yesterday"}, {"usage"}),
+    "compare_spend": ({"period": "yesterday"}, {"spend", "usage"}),
     "list_dimension_values": ({"period": "yesterday", "dimension": "model"}, {"spend", "usage"}),
     "get_status": ({}, {"spend", "usage"}),
 }
-"""The question asked of each tool, and the reports that it reads."""
+"""The question asked of each tool, and the reports that it reads; others ask the ledger for more of the same days."""
 
-NUMBERS = ("series", "bucket_totals", "totals", "values", "newest_data")
+NUMBERS = ("series", "bucket_totals", "totals", "values", "newest_data", "cost", "change", "effects")
 
 tally = Counter[str]()
 

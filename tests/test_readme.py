@@ -17,6 +17,9 @@ QUESTIONS = {
     "get_spend": "What did we spend last month, by model?",
     "get_token_usage": "Which API key used the most output tokens this week?",
     "cache_hit_ratio": "Did prompt caching get better this quarter?",
+    "compare_spend": "Why did we spend more in October than in September?",
+    "forecast_spend": "Will this month stay below $8,000?",
+    "find_spend_anomalies": "Is anything odd in our spend?",
     "list_dimension_values": "Which workspaces are there, and is one without use?",
     "get_status": "Which organization is this, and how new is the data?",
 }

@@ -153,7 +153,7 @@ async def test_both_halves_stand_alone(client: Client) -> None:
     text = text_of(result)
     assert text.startswith(answer["summary"])
     assert answer["summary"] == (
-        "Spend 2026-10-01 to 2026-10-31 (31 days, UTC): $7,335.99; largest: claude-sonnet-4-6 $3,126.31 (43%)."
+        "Spend 2026-10-01 to 2026-10-31 (31 days, UTC): $7,309.88; largest: claude-sonnet-4-6 $3,073.18 (42%)."
     )
     assert "|model|09-28|10-05|10-12|10-19|10-26|Total|" in text
     for series in answer["series"]:

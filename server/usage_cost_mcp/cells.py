@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from .dimensions import SPEND, USAGE
+from .dimensions import SPEND, USAGE, Filters
 from .money import exact
 from .periods import Period
 from .rows import DayRows
@@ -70,17 +70,30 @@ class Cells:
     tokens: Mapping[Cell, int]
     other: Mapping[OtherCost, Decimal]
 
+    @property
+    def total(self) -> Decimal:
+        """All dollars."""
+        with exact():
+            return sum(self.cost.values(), Decimal(0)) + sum(self.other.values(), Decimal(0))
+
     def price(self, cell: Cell) -> Fraction | None:
         """Dollars a token; None where there is no cost or no tokens to divide it by."""
         cost, tokens = self.cost.get(cell, Decimal(0)), self.tokens.get(cell, 0)
         return Fraction(cost) / tokens if cost and tokens else None
 
 
-def join(spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime) -> Cells:
-    """Put both reports of a period side by side: the cost report whole, the usage report in its base view."""
+def join(
+    spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None = None
+) -> Cells:
+    """Put both reports of a period side by side: the cost report whole, the usage report in its base view.
+
+    Filters are by dimensions that both have.
+    """
     cost: dict[Cell, Decimal] = {}
     other: dict[OtherCost, Decimal] = {}
-    billed = aggregate(spend, SPEND, period, "total", now, [*Stream._fields, "token_type", "cost_type", "description"])
+    billed = aggregate(
+        spend, SPEND, period, "total", now, [*Stream._fields, "token_type", "cost_type", "description"], filters
+    )
     with exact():
         for (*stream, token_type, cost_type, description), columns in billed.groups.items():
             (dollars,) = map(Decimal, add_up(columns))
@@ -90,11 +103,11 @@ def join(spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now
             else:
                 cell = Cell(_located(Stream(*stream)), token_type)
                 cost[cell] = cost.get(cell, Decimal(0)) + dollars
-    return Cells(cost, _tokens(usage, period, now), other)
+    return Cells(cost, _tokens(usage, period, now, filters), other)
 
 
-def _tokens(usage: Iterable[DayRows], period: Period, now: datetime) -> dict[Cell, int]:
-    used = aggregate(usage, USAGE, period, "total", now, Stream._fields)
+def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[Cell, int]:
+    used = aggregate(usage, USAGE, period, "total", now, Stream._fields, filters)
     return {
         Cell(stream, token_type): int(count)
         for key, columns in used.groups.items()

@@ -179,6 +179,64 @@ _NAMED: dict[str, Callable[[date], tuple[date, date]]] = {
 }
 
 
+PERIODS_BEFORE = ("previous", "previous_month", "previous_year")
+"""Words for a period that is told from another one."""
+
+_MONTHS_BACK = {"previous_month": 1, "previous_year": 12}
+
+
+def period_before(words: str, period: Period) -> Period | None:
+    """The equally long one just before, or the same days a month or a year earlier; None for other words."""
+    words = re.sub(r"[\s_-]+", "_", words.strip().lower())
+    if words not in PERIODS_BEFORE:
+        return None
+    if words in _MONTHS_BACK:
+        start, end = (_months_earlier(day, _MONTHS_BACK[words]) for day in (period.start, period.end))
+        if period.end == _month(period.end)[1] and period.start.day == 1:
+            end = _month(end)[1]
+    else:
+        start, end = period.start - len(period) * _DAY, period.start - _DAY
+    return Period(start, end, end)
+
+
+def _months_earlier(day: date, months: int) -> date:
+    """The same day of an earlier month, or its last one where it is shorter."""
+    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+    first = date(year, month + 1, 1)
+    return first.replace(day=min(day.day, _month(first)[1].day))
+
+
+HORIZONS = {"month_end": _month, "quarter_end": _quarter, "year_end": _year}
+"""Words for the days up to which a forecast may reach."""
+
+
+def parse_horizon(text: str, today: date) -> Period:
+    """The period under way that ends with a month, a quarter, a year or on a given day.
+
+    Raises:
+        QuestionError: For a day before today, or more than a year ahead, or other words.
+    """
+    words = re.sub(r"[\s_-]+", "_", text.strip().lower())
+    if words in HORIZONS:
+        start, end = HORIZONS[words](today)
+        return Period(start, end, end)
+    try:
+        start, end = today.replace(day=1), date.fromisoformat(text.strip())
+    except ValueError:
+        accepted = ", ".join(HORIZONS)
+        raise QuestionError(f"until {clipped(text)} is not known. Accepted: {accepted}, or a day to come.") from None
+    if not today <= end <= today + 366 * _DAY:
+        raise QuestionError(f"until {end} must be a day from today ({today}, UTC) to a year ahead.")
+    return Period(start, end, end)
+
+
+def until_yesterday(period: Period, today: date) -> Period:
+    """The period without today, which is not over, unless it is nothing else."""
+    if period.end < today or period.start == today:
+        return period
+    return Period(period.start, today - _DAY, period.asked_end)
+
+
 def coarser(granularity: Granularity) -> tuple[Granularity, ...]:
     """The granularity itself and those that its buckets add up to."""
     return _MADE_OF_WEEKS if granularity == "week" else GRANULARITIES[GRANULARITIES.index(granularity) :]

@@ -6,7 +6,19 @@ from typing import Any
 
 from .reports.answer import SeriesAnswer, Value
 from .reports.dimension_values import ValuesAnswer
-from .tools.tables import MOST_COLUMNS, buckets_with_totals, cross_table, groups_with_totals, values_table
+from .reports.spend_anomalies import AnomaliesAnswer
+from .reports.spend_comparison import ComparisonAnswer
+from .reports.spend_forecast import ForecastAnswer
+from .tools.tables import (
+    MOST_COLUMNS,
+    anomalies_tables,
+    buckets_with_totals,
+    comparison_tables,
+    cross_table,
+    forecast_tables,
+    groups_with_totals,
+    values_table,
+)
 from .tools.text import closing
 
 BAR_WIDTH = 32
@@ -24,7 +36,19 @@ def render(structured: Mapping[str, Any]) -> str | None:
     if "values" in structured:
         values = ValuesAnswer.model_validate(structured)
         return "\n\n".join([values.summary, aligned(values_table(values)), closing(values)])
-    return None
+    match structured.get("report"):
+        case "spend_comparison":
+            answer = ComparisonAnswer.model_validate(structured)
+            tables = comparison_tables(answer)
+        case "spend_forecast":
+            answer = ForecastAnswer.model_validate(structured)
+            tables = forecast_tables(answer)
+        case "spend_anomalies":
+            answer = AnomaliesAnswer.model_validate(structured)
+            tables = anomalies_tables(answer)
+        case _:
+            return None
+    return "\n\n".join([answer.summary, *map(aligned, tables), closing(answer)])
 
 
 def _series(answer: SeriesAnswer) -> list[str]:

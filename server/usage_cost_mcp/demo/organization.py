@@ -77,7 +77,7 @@ class Stream:
     Attributes:
         thousand_tokens: All input on an average working day of the current month, in thousands.
         output: Output tokens per thousand input tokens.
-        cached: Of a thousand input tokens, how many are read from the cache, two years ago and now.
+        cached: Of a thousand input tokens, how many are read from the cache, two years ago and in the last year.
         written: Of a thousand input tokens, how many are written to the cache for 5 minutes and for an hour.
         growth: Per month, in thousandths.
         weekend: What is left on Saturday and Sunday, in thousandths.
@@ -117,8 +117,8 @@ STREAMS = (
     Stream(PRODUCTION, MOBILE, OLD_OPUS, 2_200, 90, (250, 600), (70, 0), until=10),
     Stream(PRODUCTION, MOBILE, OPUS, 7_500, 90, (250, 640), (70, 0), since=9),
     Stream(PRODUCTION, WEB, OPUS, 3_000, 70, (500, 500), (20, 0), tier="priority", since=6, growth=0),
-    Stream(SUPPORT, CHAT, OLD_SONNET, 15_000, 110, (400, 620), (50, 20), hours=OFFICE, until=4, searches=60),
-    Stream(SUPPORT, CHAT, HAIKU, 16_000, 110, (400, 640), (50, 20), hours=OFFICE, since=3, searches=60),
+    Stream(SUPPORT, CHAT, OLD_SONNET, 16_000, 110, (400, 640), (50, 20), hours=OFFICE, growth=0, until=4, searches=60),
+    Stream(SUPPORT, CHAT, HAIKU, 16_000, 110, (400, 640), (50, 20), hours=OFFICE, growth=0, since=3, searches=60),
     Stream(RESEARCH, EVALS, OLD_OPUS, 900, 200, hours=OFFICE, weekend=100, until=10, growth=10),
     Stream(RESEARCH, EVALS, OPUS, 5_200, 200, hours=OFFICE, weekend=100, since=9, growth=10),
     Stream(RESEARCH, NOTEBOOKS, SONNET, 3_400, 45, context="200k-1M", hours=OFFICE, weekend=150, since=9),
@@ -266,7 +266,7 @@ class Organization:
             read //= 4
         cache_read = total * read // 100_000
         short, long = (total * share // 1000 for share in stream.written)
-        output = total * stream.output * (950 + _noise(f"{stream}out", day, 100)) // 1_000_000
+        output = total * stream.output * (990 + _noise(f"{stream}out", day, 20)) // 1_000_000
         return (
             total - cache_read - short - long,
             cache_read,
@@ -305,7 +305,12 @@ def _weight(hours: Sequence[int], minute: int) -> int:
 
 
 def _between(then: int, now: int, back: int) -> int:
-    return now - (now - then) * back // MONTHS
+    """A way that was gone in the first year."""
+    return now - (now - then) * max(0, back - _LAST_YEAR) // (MONTHS - _LAST_YEAR)
+
+
+_LAST_YEAR = 12
+"""Months in which caching is as good as it is now."""
 
 
 def _noise(what: str, day: date, size: int) -> int:

@@ -70,6 +70,11 @@ class Held:
         """How many rows the days have."""
         return sum(map(len, self.days))
 
+    def of(self, days: Iterable[date]) -> list[DayRows]:
+        """The rows of some of the days; of a day that is named twice, twice."""
+        by_day = {rows.day: rows for rows in self.days}
+        return [by_day[day] for day in days]
+
     @property
     def unreported(self) -> list[date]:
         """The days that upstream left out of its answer."""

@@ -109,6 +109,14 @@ def about_filters(filters: Filters, held: Held, labels: Labels) -> Iterator[Note
 NO_MATCH = "filter_matches_nothing"
 
 
+def restricted(filters: Filters, labels: Labels) -> str:
+    """What the numbers are restricted to, as it follows a period in a sentence; empty when they are not."""
+    return "".join(
+        f", {either(sorted(labels.of(dimension, value) for value in values), dimension)}"
+        for dimension, values in filters.items()
+    )
+
+
 def either(labels: Sequence[str], dimension: str, most: int = 3) -> str:
     """Such as "model a or b", or how many they are when that would be long."""
     named = " or ".join(labels) if len(labels) <= most else f"one of {len(labels)} values"

@@ -89,10 +89,7 @@ class Finding:
     @property
     def filtered_to(self) -> str:
         """What the numbers are restricted to, as a person says it; empty when they are not."""
-        return "".join(
-            f", {notes.either(sorted(self.labels.of(dimension, value) for value in values), dimension)}"
-            for dimension, values in self.filters.items()
-        )
+        return notes.restricted(self.filters, self.labels)
 
     @property
     def warnings(self) -> str:

@@ -115,3 +115,22 @@ ValuesTop = Annotated[
     BeforeValidator(_no_truth_value),
     _schema("integer", "How many values; by default as many as stay short.", minimum=1, maximum=MAX_VALUES),
 ]
+
+Against = Annotated[
+    Text,
+    _schema(
+        "string",
+        "What to hold it against: previous (as many days before), previous_month, previous_year (the same days), "
+        "or any period.",
+    ),
+]
+
+Until = Annotated[Text, _schema("string", "month_end, quarter_end, year_end or a day to come, such as 2026-12-15.")]
+
+Dollars = Annotated[
+    str | None,
+    BeforeValidator(lambda given: str(given) if isinstance(given, (int, float)) else given),
+    BeforeValidator(_no_truth_value),
+]
+Budget = Annotated[Dollars, _schema("number", "Dollars for the whole period.")]
+Minimum = Annotated[Dollars, _schema("number", "Dollars a day below which nothing is told; by default 1% of a day.")]

@@ -16,6 +16,12 @@ from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
 from usage_cost_mcp.reports.question import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
 from usage_cost_mcp.reports.series_report import Finding, SeriesReport, find
 from usage_cost_mcp.reports.spend import SPEND_REPORT
+from usage_cost_mcp.reports.spend_anomalies import DEFAULT_GROUP_BY as BY_WORKSPACE
+from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
+from usage_cost_mcp.reports.spend_anomalies import find_spend_anomalies as look_for_anomalies
+from usage_cost_mcp.reports.spend_comparison import DEFAULT_AGAINST, ComparisonAnswer, find_comparison
+from usage_cost_mcp.reports.spend_comparison import DEFAULT_GROUP_BY as BY_MODEL
+from usage_cost_mcp.reports.spend_forecast import DEFAULT_UNTIL, ForecastAnswer, find_forecast
 from usage_cost_mcp.reports.status import StatusAnswer, find_status
 from usage_cost_mcp.reports.token_usage import token_report
 
@@ -30,6 +36,9 @@ When to use which tool:
 - get_spend: money. "What did we spend last month, by model?" Exact US dollars by workspace, model, token type, tier.
 - get_token_usage: tokens and web searches, also by API key, account, hour or minute. "Which key uses the most output?"
 - cache_hit_ratio: how well prompt caching works. "Did caching improve this month?"
+- compare_spend: why spend changed. "Why was October more than September?"
+- forecast_spend: where the month will end, and whether a budget holds. "Will we stay below $8,000?"
+- find_spend_anomalies: odd days. "Is anything out of line?"
 - list_dimension_values: which workspaces, keys, models, ... exist in a period, with names and ids. Use it when a name
   is unclear, or to find keys and workspaces without use.
 - get_status: which organization, how new the data is, what the numbers can never say.
@@ -94,6 +103,52 @@ async def cache_hit_ratio(
     return await _series(ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
 
 
+async def compare_spend(
+    ctx: ToolContext,
+    period: args.Period = DEFAULT_PERIOD,
+    against: args.Against = DEFAULT_AGAINST,
+    group_by: args.SpendDimensions = BY_MODEL,
+    filter_by: args.SpendFilters = None,
+    top: args.Top = None,
+) -> Annotated[CallToolResult, ComparisonAnswer]:
+    """Why spend changed from one period to another: by group, and by cause, in parts that add up to the change exactly.
+
+    Causes: volume, price, shifts between models, tiers, cached and uncached input, and costs without tokens.
+    """
+    most = _default_top(ctx)
+    return await tell(
+        ctx, lambda desk, call: find_comparison(period, against, group_by, filter_by, top, most, desk, call)
+    )
+
+
+async def forecast_spend(
+    ctx: ToolContext,
+    until: args.Until = DEFAULT_UNTIL,
+    budget: args.Budget = None,
+    filter_by: args.SpendFilters = None,
+) -> Annotated[CallToolResult, ForecastAnswer]:
+    """What the month, quarter or year will have cost: an expected total, an 80% interval, and how well that did before.
+
+    With a budget: over or under, the share used, the day on which it runs out.
+    """
+    return await tell(ctx, lambda desk, call: find_forecast(until, filter_by, budget, desk, call))
+
+
+async def find_spend_anomalies(
+    ctx: ToolContext,
+    period: args.Period = DEFAULT_PERIOD,
+    group_by: args.SpendDimensions = BY_WORKSPACE,
+    filter_by: args.SpendFilters = None,
+    minimum: args.Minimum = None,
+    top: args.Top = None,
+) -> Annotated[CallToolResult, AnomaliesAnswer]:
+    """Days on which a group's spend was out of line with its own weekdays, up or down, each with its likely driver.
+
+    Says so when nothing is odd. Today is left out.
+    """
+    return await tell(ctx, lambda desk, call: look_for_anomalies(period, group_by, filter_by, minimum, top, desk, call))
+
+
 async def list_dimension_values(
     ctx: ToolContext,
     dimension: args.Dimension,
@@ -123,7 +178,7 @@ async def _series(
     granularity: str | None,
     top: int | None,
 ) -> CallToolResult:
-    unbounded = ctx.request_context.lifespan_context.max_answer_characters is None
+    most = _default_top(ctx)
 
     def ask(desk: Desk, call: Call) -> Awaitable[Finding]:
         question = parse_question(
@@ -134,17 +189,25 @@ async def _series(
             filter_by=filter_by,
             granularity=granularity,
             top=top,
-            default_top=None if unbounded else DEFAULT_TOP,
+            default_top=most,
         )
         return find(kind, question, desk, call)
 
     return await tell(ctx, ask)
 
 
+def _default_top(ctx: ToolContext) -> int | None:
+    """How many groups are shown when nobody says; all of them where there is no bound."""
+    return DEFAULT_TOP if ctx.request_context.lifespan_context.max_answer_characters is not None else None
+
+
 _TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
     get_spend: "Spend",
     get_token_usage: "Token usage",
     cache_hit_ratio: "Cache hit ratio",
+    compare_spend: "Compare spend",
+    forecast_spend: "Forecast spend",
+    find_spend_anomalies: "Spend anomalies",
     list_dimension_values: "Values of a dimension",
     get_status: "Status",
 }

@@ -31,7 +31,7 @@ class StrictTool(Tool):
         arguments.model_config["extra"] = "forbid"
         arguments.model_rebuild(force=True)
         tool.parameters = slim(arguments.model_json_schema())
-        tool.fn_metadata.output_schema = slim(tool.fn_metadata.output_schema, output=True)
+        tool.fn_metadata.output_schema = outline(tool.fn_metadata.output_schema)
         return tool
 
     async def run(
@@ -75,49 +75,41 @@ _SHAPES = {
     "top": "a whole number",
     "group_by": 'a list of dimensions, such as ["model"]',
     "filter_by": 'an object from dimension to list of values, such as {"model": ["claude-opus-4-6"]}',
+    "budget": "a number of dollars",
+    "minimum": "a number of dollars",
     "measures": 'a list of measures, such as ["output_tokens"]',
 }
 
 
-def slim(schema: Any, *, output: bool = False) -> Any:
-    """A JSON schema in fewer characters: models read it before every conversation.
-
-    Titles go, which repeat the names, and defaults that say nothing. Of an output, which is read and never written,
-    only the names and types stay, and the insides only of what comes in lists.
-    """
+def slim(schema: Any) -> Any:
+    """A JSON schema in fewer characters, without titles, which repeat the names, and defaults that say nothing."""
     match schema:
-        case {"$ref": _} if output:
-            return {"type": "object"}
         case dict():
-            slimmed = {
-                key: _slim_part(key, part, output=output)
+            return {
+                key: _slim_part(key, part)
                 for key, part in cast("dict[str, Any]", schema).items()
-                if not _is_noise(key, part, output=output)
+                if key != "title" and not (key == "default" and not part)
             }
-            return _without_unused_definitions(slimmed) if output else slimmed
         case list():
-            return [slim(part, output=output) for part in cast("list[Any]", schema)]
+            return [slim(part) for part in cast("list[Any]", schema)]
         case _:
             return schema
 
 
-_ONLY_FOR_WRITING = frozenset({"additionalProperties", "default", "description", "enum", "format", "required"})
-
-
-def _is_noise(key: str, part: Any, *, output: bool) -> bool:
-    says_nothing = key == "title" or (key == "default" and not part)
-    return says_nothing or (output and (key in _ONLY_FOR_WRITING or (key == "items" and "$ref" not in part)))
-
-
-def _slim_part(key: str, part: Any, *, output: bool) -> Any:
+def _slim_part(key: str, part: Any) -> Any:
     """Names of properties are not the schema's own words: a property may well be called "description"."""
-    if key in {"properties", "$defs"}:
-        return {name: slim(each, output=output) for name, each in part.items()}
-    return part if key == "items" else slim(part, output=output)
+    if key == "properties":
+        return {name: slim(each) for name, each in part.items()}
+    return part if key == "items" else slim(part)
 
 
-def _without_unused_definitions(schema: dict[str, Any]) -> dict[str, Any]:
-    if "$defs" not in schema:
-        return schema
-    used = {name: part for name, part in schema["$defs"].items() if f"#/$defs/{name}" in repr(schema["properties"])}
-    return {**schema, "$defs": used}
+def outline(schema: Any) -> dict[str, Any]:
+    """The names and types of an answer's fields; models read it before every conversation, an answer tells the rest."""
+    properties = {name: {"type": _type_of(part)} for name, part in schema["properties"].items()}
+    return {"type": "object", "properties": properties}
+
+
+def _type_of(part: dict[str, Any]) -> Any:
+    if "anyOf" in part:
+        return [_type_of(each) for each in part["anyOf"]]
+    return part.get("type", "object")

@@ -7,11 +7,15 @@ from decimal import Decimal
 from usage_cost_mcp.money import readable
 from usage_cost_mcp.reports.answer import SeriesAnswer, Value
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
+from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer, GroupChange
+from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 
 MOST_COLUMNS = 12
 """How many buckets stand side by side; more become rows."""
 
 Table = Sequence[Sequence[str]]
+Tables = Sequence[Table]
 
 
 def cross_table(answer: SeriesAnswer, measure: str) -> Table:
@@ -79,6 +83,69 @@ def values_table(answer: ValuesAnswer) -> Table:
             ]
             for each in answer.values
         ),
+    ]
+
+
+def comparison_tables(answer: ComparisonAnswer) -> Tables:
+    """The change by cause, then by group."""
+    per_day = " a day" if answer.per == "day" else ""
+    causes = [
+        ["cause", f"change{per_day}"],
+        *([each.label, _signed(each.change)] for each in answer.drivers),
+        ["Total", _signed(answer.change)],
+    ]
+    before, now = (f"{each.start}..{each.end}" for each in (answer.against, answer.period))
+    groups = [
+        [" / ".join(answer.group_by) or "total", before, now, f"change{per_day}"],
+        *([_with_status(each), *_two(each.cost_against, each.cost, each.change)] for each in answer.groups),
+        ["Total", *_two(answer.cost_against, answer.cost, answer.change)],
+    ]
+    return [*([causes] if answer.drivers else []), groups]
+
+
+def _with_status(group: GroupChange) -> str:
+    return f"{group.label} ({group.status})" if group.status else group.label
+
+
+def _two(before: str, now: str, change: str) -> list[str]:
+    return [readable(Decimal(before)), readable(Decimal(now)), _signed(change)]
+
+
+def _signed(dollars: str) -> str:
+    return f"{'+' if Decimal(dollars) > 0 else ''}{readable(Decimal(dollars))}"
+
+
+def forecast_tables(answer: ForecastAnswer) -> Tables:
+    """The total so far, expected and at both ends of the interval; then the budget."""
+    lines = [
+        (f"spent until {answer.complete_until}" if answer.complete_until else "spent", answer.spent),
+        (f"expected until {answer.period.end}", answer.expected),
+        ("80% interval from", answer.low),
+        ("80% interval to", answer.high),
+    ]
+    if answer.budget:
+        lines += [("budget", answer.budget.amount), ("expected over budget", answer.budget.expected_over)]
+    return [[["", "USD"], *([name, readable(Decimal(amount))] for name, amount in lines if amount is not None)]]
+
+
+def anomalies_tables(answer: AnomaliesAnswer) -> Tables:
+    """A line for each finding."""
+    if not answer.anomalies:
+        return []
+    return [
+        [
+            ["days", "group", "cost", "expected", "excess", "outcome", "likely driver"],
+            *(
+                [
+                    str(each.start) if each.start == each.end else f"{each.start}..{each.end}",
+                    each.label,
+                    *_two(each.cost, each.expected, each.excess),
+                    each.outcome.replace("_", " "),
+                    each.driver or "-",
+                ]
+                for each in answer.anomalies
+            ),
+        ]
     ]
 
 

@@ -4,11 +4,23 @@ import re
 
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
+from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
+from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 from usage_cost_mcp.reports.status import StatusAnswer
 
-from .tables import Table, buckets_with_totals, cross_table, groups_with_totals, values_table
+from .tables import (
+    Table,
+    anomalies_tables,
+    buckets_with_totals,
+    comparison_tables,
+    cross_table,
+    forecast_tables,
+    groups_with_totals,
+    values_table,
+)
 
-Answer = SeriesAnswer | ValuesAnswer | StatusAnswer
+Answer = SeriesAnswer | ValuesAnswer | StatusAnswer | ComparisonAnswer | ForecastAnswer | AnomaliesAnswer
 
 
 def as_text(answer: Answer) -> str:
@@ -18,6 +30,12 @@ def as_text(answer: Answer) -> str:
             body = _series(answer)
         case ValuesAnswer():
             body = [table(values_table(answer))]
+        case ComparisonAnswer():
+            body = list(map(table, comparison_tables(answer)))
+        case ForecastAnswer():
+            body = list(map(table, forecast_tables(answer)))
+        case AnomaliesAnswer():
+            body = list(map(table, anomalies_tables(answer)))
         case StatusAnswer():
             body = [_status_lines(answer)]
     return "\n\n".join([escaped(answer.summary), *body, closing(answer)])

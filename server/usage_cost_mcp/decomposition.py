@@ -1,0 +1,249 @@
+"""Why spend changed: volume, price and mix, cell by cell, in parts that add up to the change exactly.
+
+What is billed for a stream is its tokens times what a token of it costs. So a change has these causes:
+
+* volume: more or fewer tokens, at the price that they had (a new stream at its own);
+* price: the tokens of now, at another price per token of the same type;
+* cache mix and output mix: the tokens of now, in other proportions of cached to uncached input, of output to input;
+* tier mix and model mix: tokens that one stream lost and another of the same model, or the same workspace, gained;
+* no tokens: search, code execution, sessions, credits.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, get_args
+
+from .cells import OUTPUT, TOKEN_TYPES, Cell, Cells, OtherCost, Stream
+from .money import exact
+
+Effect = Literal["volume", "price", "model_mix", "tier_mix", "cache_mix", "output_mix", "no_tokens"]
+EFFECTS: tuple[Effect, ...] = get_args(Effect)
+
+Group = Mapping[str, str | None]
+Who = tuple[tuple[str, str | None], ...]
+"""A group that can be a key: dimensions with their values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One cause of a change.
+
+    Attributes:
+        group: Whose it is, by dimension.
+        moved: For a mix of models or tiers, what lost most and what gained most.
+        change: Dollars.
+    """
+
+    effect: Effect
+    group: Group
+    change: Decimal
+    moved: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    effect: Effect
+    who: Who
+    change: Fraction
+    moved: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One stream in one of the two periods: tokens and dollars by token type, only where there are tokens."""
+
+    tokens: Mapping[str, Fraction]
+    cost: Mapping[str, Fraction]
+
+    @property
+    def all_tokens(self) -> Fraction:
+        return sum(self.tokens.values(), Fraction(0))
+
+    @property
+    def all_cost(self) -> Fraction:
+        return sum(self.cost.values(), Fraction(0))
+
+    def price(self, token_type: str) -> Fraction | None:
+        return self.cost[token_type] / self.tokens[token_type] if token_type in self.tokens else None
+
+    @property
+    def input_tokens(self) -> Fraction:
+        return self.all_tokens - self.tokens.get(OUTPUT, Fraction(0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A stream before and after. `quantity` is how many tokens more it has, `value` what one of them is worth."""
+
+    stream: Stream
+    before: _Use
+    after: _Use
+
+    @property
+    def quantity(self) -> Fraction:
+        return self.after.all_tokens - self.before.all_tokens
+
+    @property
+    def value(self) -> Fraction:
+        use = self.before if self.before.tokens else self.after
+        return use.all_cost / use.all_tokens
+
+
+def decompose(before: Cells, after: Cells, change: Decimal, *, per: tuple[int, int] = (1, 1)) -> list[Driver]:
+    """The causes of a change, the largest first.
+
+    Args:
+        before: The earlier period.
+        after: The later one.
+        change: What the causes add up to, to the last digit.
+        per: What the two periods are divided by: their days, where they are not equally long.
+    """
+    shares = Fraction(1, per[0]), Fraction(1, per[1])
+    changes = _changes(before, after, shares)
+    parts = [*_rates(changes), *_quantities(changes), *_without_tokens(before, after, shares)]
+    merged: dict[tuple[Effect, Who], _Part] = {}
+    for part in parts:
+        known = merged.get((part.effect, part.who))
+        total = part.change + known.change if known else part.change
+        merged[part.effect, part.who] = _Part(part.effect, part.who, total, part.moved)
+    causes = [part for part in merged.values() if part.change]
+    amounts = apportioned(change, [part.change for part in causes])
+    drivers = [
+        Driver(part.effect, dict(part.who), amount, part.moved) for part, amount in zip(causes, amounts, strict=True)
+    ]
+    return sorted(drivers, key=lambda driver: (-abs(driver.change), EFFECTS.index(driver.effect), str(driver.group)))
+
+
+def apportioned(total: Decimal, parts: Sequence[Fraction]) -> list[Decimal]:
+    """Decimals next to the parts that add up to the total exactly, where the parts almost do.
+
+    Each is rounded down, and what is missing goes to those that lost most, a unit each.
+    """
+    finest = min(_FINEST, int(total.as_tuple().exponent))
+    units = [part * 10**-finest for part in parts]
+    whole = [unit.numerator // unit.denominator for unit in units]
+    missing = int(Fraction(total) * 10**-finest) - sum(whole)
+    by_loss = sorted(range(len(parts)), key=lambda place: whole[place] - units[place])
+    for n in range(abs(missing) if parts else 0):
+        whole[by_loss[n % len(parts)]] += 1 if missing > 0 else -1
+    with exact():
+        return [Decimal(each).scaleb(finest) for each in whole]
+
+
+_FINEST = -6
+"""Parts are given to a millionth of a dollar, or to the last digit of what they add up to."""
+
+
+def _changes(before: Cells, after: Cells, shares: tuple[Fraction, Fraction]) -> list[_Change]:
+    """Every stream that is billed in either period."""
+    billed = {cell.stream for cells in (before, after) for cell in cells.cost if cell in cells.tokens}
+    return [
+        _Change(stream, _use(before, stream, shares[0]), _use(after, stream, shares[1]))
+        for stream in sorted(billed, key=str)
+    ]
+
+
+def _use(cells: Cells, stream: Stream, share: Fraction) -> _Use:
+    found = [Cell(stream, token_type) for token_type in TOKEN_TYPES]
+    used = [cell for cell in found if cells.tokens.get(cell)]
+    return _Use(
+        {cell.token_type: cells.tokens[cell] * share for cell in used},
+        {cell.token_type: Fraction(cells.cost.get(cell, Decimal(0))) * share for cell in used},
+    )
+
+
+def _rates(changes: Iterable[_Change]) -> Iterator[_Part]:
+    """What the tokens of now cost more or less than they did, for streams of both periods."""
+    for each in changes:
+        before, after = each.before, each.after
+        if not (before.tokens and after.tokens):
+            continue
+        at_old_prices = {
+            token_type: (after.price(token_type) or 0 if (old := before.price(token_type)) is None else old) * tokens
+            for token_type, tokens in after.tokens.items()
+        }
+        price = after.all_cost - sum(at_old_prices.values(), Fraction(0))
+        mix = sum(at_old_prices.values(), Fraction(0)) - each.value * after.all_tokens
+        cache = _cache_mix(before, after, at_old_prices)
+        workspace, model = ("workspace_id", each.stream.workspace_id), ("model", each.stream.model)
+        yield _Part("price", (model,), price)
+        yield _Part("cache_mix", (workspace,), cache)
+        yield _Part("output_mix", (workspace,), mix - cache)
+
+
+def _cache_mix(before: _Use, after: _Use, at_old_prices: Mapping[str, Fraction]) -> Fraction:
+    """The input of now at old prices, less what it would cost in the old proportions."""
+    if not (before.input_tokens and after.input_tokens):
+        return Fraction(0)
+    old_average = (before.all_cost - before.cost.get(OUTPUT, Fraction(0))) / before.input_tokens
+    now = sum((cost for token_type, cost in at_old_prices.items() if token_type != OUTPUT), Fraction(0))
+    return now - old_average * after.input_tokens
+
+
+def _quantities(changes: Sequence[_Change]) -> Iterator[_Part]:
+    """More or fewer tokens, after those are taken out that have only moved."""
+    left = {each.stream: each.quantity for each in changes}
+    value = {each.stream: each.value for each in changes}
+    for effect, who, name in _LEVELS:
+        neighbours: defaultdict[Who, list[Stream]] = defaultdict(list)
+        for each in changes:
+            neighbours[who(each.stream)].append(each.stream)
+        for shared, streams in neighbours.items():
+            moved = _moved({stream: left[stream] for stream in streams})
+            if moved:
+                worth = sum((tokens * value[stream] for stream, tokens in moved.items()), Fraction(0))
+                ends = min(moved, key=lambda stream: moved[stream]), max(moved, key=lambda stream: moved[stream])
+                yield _Part(effect, shared, worth, (name(ends[0]), name(ends[1])))
+                for stream, tokens in moved.items():
+                    left[stream] -= tokens
+    for stream, tokens in left.items():
+        yield _Part("volume", _same_model(stream), tokens * value[stream])
+
+
+def _moved(quantities: Mapping[Stream, Fraction]) -> dict[Stream, Fraction]:
+    """As many tokens as were both lost and gained among some streams, shared by what each lost or gained."""
+    gained = sum((quantity for quantity in quantities.values() if quantity > 0), Fraction(0))
+    lost = -sum((quantity for quantity in quantities.values() if quantity < 0), Fraction(0))
+    both = min(gained, lost)
+    if not both:
+        return {}
+    return {
+        stream: quantity * both / (gained if quantity > 0 else lost)
+        for stream, quantity in quantities.items()
+        if quantity
+    }
+
+
+def _same_model(stream: Stream) -> Who:
+    return (("workspace_id", stream.workspace_id), ("model", stream.model))
+
+
+def _same_workspace(stream: Stream) -> Who:
+    return (("workspace_id", stream.workspace_id),)
+
+
+def _variant(stream: Stream) -> str:
+    return "/".join(part for part in stream[2:] if part)
+
+
+_LEVELS: Sequence[tuple[Effect, Callable[[Stream], Who], Callable[[Stream], str]]] = (
+    ("tier_mix", _same_model, _variant),
+    ("model_mix", _same_workspace, lambda stream: str(stream.model)),
+)
+"""Among which streams tokens move, the nearest first, and what a stream is called there."""
+
+
+def _without_tokens(before: Cells, after: Cells, shares: tuple[Fraction, Fraction]) -> Iterator[_Part]:
+    """Costs that are not made of tokens, and token costs for which no tokens are reported."""
+    for cells, sign in ((before, -shares[0]), (after, shares[1])):
+        for kind, dollars in [*cells.other.items(), *_unmatched(cells)]:
+            yield _Part("no_tokens", tuple(zip(OtherCost._fields, kind, strict=True)), Fraction(dollars) * sign)
+
+
+def _unmatched(cells: Cells) -> Iterator[tuple[OtherCost, Decimal]]:
+    for cell, dollars in cells.cost.items():
+        if not cells.tokens.get(cell):
+            yield OtherCost(cell.stream.workspace_id, "tokens", cell.stream.model), dollars

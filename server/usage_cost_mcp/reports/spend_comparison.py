@@ -1,0 +1,398 @@
+"""What changed, and why: spend of a period against another one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from pydantic import Field
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.decomposition import EFFECTS, Driver, apportioned, decompose
+from usage_cost_mcp.dimensions import SPEND, Filters
+from usage_cost_mcp.errors import QuestionError
+from usage_cost_mcp.flights import aside, both
+from usage_cost_mcp.ledger import together
+from usage_cost_mcp.money import exact, plain, readable
+from usage_cost_mcp.periods import Period, parse_period, period_before, provisional_since, until_yesterday
+from usage_cost_mcp.rows import Key
+from usage_cost_mcp.series import add_up, aggregate
+
+from . import notes
+from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
+from .cubes import IN_BOTH, Cubes, read_cubes
+from .desk import Desk
+from .labels import NULL_LABELS, Labels, as_spelled, look_up, resolve
+from .question import GivenFilters, Question, parse_question
+from .series_report import MANY_ROWS
+
+DEFAULT_AGAINST = "previous"
+DEFAULT_GROUP_BY = ("model",)
+MOST_DRIVERS = 8
+
+
+class DriverEcho(Part):
+    """One cause of the change; the last one, "rest", holds the smaller ones together."""
+
+    effect: str
+    label: str
+    group: Mapping[str, str | None] | None
+    change: str
+
+
+class GroupChange(Part):
+    """One group in both periods. Other has a null group and says how many groups it holds."""
+
+    label: str
+    group: Mapping[str, str | None] | None
+    cost: str
+    cost_against: str
+    change: str
+    status: str | None = Field(default=None, exclude_if=lambda status: status is None)
+    other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
+
+
+class _ComparisonBody(Part):
+    report: str = "spend_comparison"
+    summary: str
+    period: PeriodEcho
+    against: PeriodEcho
+    per: str
+    group_by: Sequence[str]
+    filter_by: Mapping[str, Sequence[str | None]]
+    cost: str
+    cost_against: str
+    change: str
+    change_ratio: float | None
+    effects: Mapping[str, str]
+    drivers: Sequence[DriverEcho]
+    groups: Sequence[GroupChange]
+
+
+class ComparisonAnswer(Provenance, _ComparisonBody):
+    """Spend of a period against another one: the change by cause and by group, both adding up exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one group, or several together, cost in the two periods."""
+
+    label: str
+    key: Key | None
+    cost: Decimal
+    against: Decimal
+    others: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonFinding:
+    """All that was found out, to be told at the length that fits.
+
+    Attributes:
+        groups: What each group cost in the period, and in the one that it is held against.
+        drivers: The causes; None when they cannot be known under the filters.
+    """
+
+    question: Question
+    filters: Filters
+    cubes: Cubes
+    against: Cubes
+    groups: Mapping[Key, tuple[Decimal, Decimal]]
+    drivers: Sequence[Driver] | None
+    labels: Labels
+    notes: Sequence[Note]
+    requests: int
+    now: datetime
+    demo: bool
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the length was left to us."""
+        return self.question.by_default
+
+    def answers(self) -> Iterator[ComparisonAnswer]:
+        """The answer with as many groups as asked for, then with ever fewer groups and causes."""
+        top, causes = min(self.question.top or len(self.groups), len(self.groups)), MOST_DRIVERS
+        yield self._answer(top, causes)
+        while top > 1 or causes > 1:
+            top, causes = max(1, top // 2), max(1, causes // 2)
+            yield self._answer(top, causes)
+
+    def _answer(self, top: int, causes: int) -> ComparisonAnswer:
+        asked, total = self.question, self._together("Total", list(self.groups))
+        change = self.per.difference(total.cost, total.against)
+        lines = self._lines(top)
+        changes = apportioned(change, [self.per.fraction(line.cost, line.against) for line in lines])
+        return ComparisonAnswer(
+            summary=self._summary(total, change),
+            period=PeriodEcho(start=self.cubes.period.start, end=self.cubes.period.end),
+            against=PeriodEcho(start=self.against.period.start, end=self.against.period.end),
+            per="day" if self.per.day else "period",
+            group_by=asked.group_by,
+            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            cost=plain(total.cost),
+            cost_against=plain(total.against),
+            change=plain(change),
+            change_ratio=self.per.ratio(total.cost, total.against),
+            effects=self._effects(),
+            drivers=list(self._drivers(causes)),
+            groups=[self._group(line, part) for line, part in zip(lines, changes, strict=True)],
+            provisional_since=provisional_since(self.cubes.period, self.now.date()),
+            fetched_at=min(self.cubes.fetched_at, self.against.fetched_at),
+            cache=CacheUse(status=together([self.cubes.status, self.against.status]), upstream_requests=self.requests),
+            demo=self.demo,
+            notes=self.notes,
+        )
+
+    @property
+    def per(self) -> "Per":
+        """What the amounts of both periods are divided by before one is held against the other."""
+        return Per(len(self.cubes.period), len(self.against.period))
+
+    def _together(self, label: str, keys: Sequence[Key], others: int | None = None) -> _Line:
+        with exact():
+            cost = sum((self.groups[key][0] for key in keys), Decimal(0))
+            against = sum((self.groups[key][1] for key in keys), Decimal(0))
+        return _Line(label, None, cost, against, others)
+
+    def _lines(self, top: int) -> list[_Line]:
+        """The groups that changed most, and the rest as one."""
+        order = sorted(
+            self.groups,
+            key=lambda key: (-abs(self.per.fraction(*self.groups[key])), [(v is not None, v or "") for v in key]),
+        )
+        group_by, rest = self.question.group_by, order[top:]
+        lines = [_Line(self.labels.of_group(group_by, key), key, *self.groups[key]) for key in order[:top]]
+        if rest:
+            lines.append(self._together(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", rest, len(rest)))
+        return lines
+
+    def _group(self, line: _Line, change: Decimal) -> GroupChange:
+        status = "new" if line.cost and not line.against else "vanished" if line.against and not line.cost else None
+        return GroupChange(
+            label=line.label,
+            group=None if line.key is None else dict(zip(self.question.group_by, line.key, strict=True)),
+            cost=plain(line.cost),
+            cost_against=plain(line.against),
+            change=plain(change),
+            status=status,
+            other_groups=line.others,
+        )
+
+    def _summary(self, total: _Line, change: Decimal) -> str:
+        per_day = " a day" if self.per.day else ""
+        ratio = self.per.ratio(total.cost, total.against)
+        share = "" if ratio is None else f" ({abs(ratio):.1%})"
+        moved = (
+            f"{readable(abs(change))}{per_day}{share} {'more' if change > 0 else 'less'} than" if change else "as in"
+        )
+        causes = "; ".join(f"{self._cause(each)} {signed(each.change)}" for each in (self.drivers or ())[:3])
+        said = f"Spend {self.cubes.period} was {readable(total.cost)}, {moved} {self.against.period}"
+        return f"{said}. Largest causes{per_day and ', a day'}: {causes}." if causes else f"{said}."
+
+    def _effects(self) -> dict[str, str]:
+        if self.drivers is None:
+            return {}
+        with exact():
+            return {
+                effect: plain(sum((each.change for each in self.drivers if each.effect == effect), Decimal(0)))
+                for effect in EFFECTS
+            }
+
+    def _drivers(self, most: int) -> Iterator[DriverEcho]:
+        drivers = self.drivers or ()
+        for driver in drivers[:most]:
+            yield DriverEcho(
+                effect=driver.effect, label=self._cause(driver), group=driver.group, change=plain(driver.change)
+            )
+        if rest := drivers[most:]:
+            with exact():
+                total = sum((driver.change for driver in rest), Decimal(0))
+            yield DriverEcho(effect="rest", label=f"{len(rest)} smaller causes", group=None, change=plain(total))
+
+    def _cause(self, driver: Driver) -> str:
+        return cause(driver, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Per:
+    """Periods of unequal length are compared by the day."""
+
+    days: int
+    days_against: int
+
+    @property
+    def day(self) -> bool:
+        """Whether amounts are divided by the days."""
+        return self.days != self.days_against
+
+    @property
+    def divisors(self) -> tuple[int, int]:
+        """What to divide by, the period's first."""
+        return (self.days, self.days_against) if self.day else (1, 1)
+
+    def fraction(self, cost: Decimal, against: Decimal) -> Fraction:
+        """The change, exactly."""
+        ours, theirs = self.divisors
+        return Fraction(cost) / ours - Fraction(against) / theirs
+
+    def difference(self, cost: Decimal, against: Decimal) -> Decimal:
+        """The change: exact for equal lengths, to a millionth of a dollar by the day."""
+        with exact():
+            if not self.day:
+                return cost - against
+            return Decimal(round(self.fraction(cost, against) * _MILLIONTHS)).scaleb(-6).normalize()
+
+    def ratio(self, cost: Decimal, against: Decimal) -> float | None:
+        """The change as a share of what was; None where there was nothing, or a credit."""
+        _, theirs = self.divisors
+        return round(float(self.fraction(cost, against) / (Fraction(against) / theirs)), 4) if against > 0 else None
+
+
+_MILLIONTHS = 10**6
+
+
+def signed(dollars: Decimal) -> str:
+    """An amount whose sign matters."""
+    return f"{'+' if dollars > 0 else ''}{readable(dollars)}"
+
+
+def cause(driver: Driver, labels: Labels) -> str:
+    """A cause as a person says it."""
+    who = " / ".join(
+        labels.of(dimension, value)
+        for dimension, value in driver.group.items()
+        if value is not None or dimension == "workspace_id"
+    )
+    more = driver.change > 0
+    match driver.effect:
+        case "volume":
+            return f"{'more' if more else 'fewer'} tokens of {who}"
+        case "price":
+            return f"{'higher' if more else 'lower'} price of {who}"
+        case "model_mix" | "tier_mix":
+            lost, gained = driver.moved or ("", "")
+            return f"{who}: from {lost} to {gained}"
+        case "cache_mix":
+            return f"{'less' if more else 'more'} of the input of {who} from the cache"
+        case "output_mix":
+            return f"{'more' if more else 'less'} output for the input of {who}"
+        case "no_tokens":
+            named = driver.group["description"] or driver.group["cost_type"] or NULL_LABELS["cost_type"]
+            return f"{named} of {labels.of('workspace_id', driver.group['workspace_id'])}"
+
+
+async def find_comparison(
+    period: str,
+    against: str,
+    group_by: Sequence[str],
+    filter_by: GivenFilters | None,
+    top: int | None,
+    default_top: int | None,
+    desk: Desk,
+    call: Call,
+) -> ComparisonFinding:
+    """Hold a period against another one.
+
+    Raises:
+        QuestionError: For anything that cannot be compared.
+        UpstreamError: When the rows cannot be had, whole.
+    """
+    question = parse_question(
+        SPEND,
+        desk.today(),
+        period=period,
+        group_by=group_by,
+        filter_by=filter_by,
+        granularity="total",
+        top=top,
+        default_top=default_top,
+    )
+    ours = until_yesterday(question.period, desk.today())
+    theirs = _against(against, ours, desk.today())
+    filters = await resolve(question, desk, call)
+    (now_cubes, then_cubes), labels = await both(
+        _read(desk, ours, theirs, call),
+        look_up(desk.directory, {"workspace_id", *question.group_by, *question.filter_by}, call),
+    )
+    filters = as_spelled(filters, now_cubes.spend)
+    now = desk.now()
+    groups, drivers = await aside(
+        lambda: _compared(now_cubes, then_cubes, question, filters, now),
+        when=now_cubes.rows + then_cubes.rows > MANY_ROWS,
+    )
+    return ComparisonFinding(
+        question=replace(question, by_default=top is None),
+        filters=filters,
+        cubes=now_cubes,
+        against=then_cubes,
+        groups=groups,
+        drivers=drivers,
+        labels=labels,
+        notes=[
+            *_about_days(question.period, ours, theirs),
+            *then_cubes.notes(now),
+            *now_cubes.notes(now),
+            *notes.about_labels(labels),
+            *_about_causes(drivers, filters),
+        ],
+        requests=call.requests,
+        now=now,
+        demo=desk.demo,
+    )
+
+
+def _against(words: str, period: Period, today: date) -> Period:
+    earlier = period_before(words, period)
+    found = earlier or parse_period(words, today)
+    if found.end >= period.start and found.start <= period.end:
+        raise QuestionError(f"against {words}: {found} overlaps {period}; name days before or after it.")
+    return found
+
+
+async def _read(desk: Desk, ours: Period, theirs: Period, call: Call) -> tuple[Cubes, Cubes]:
+    """Both periods; in one walk where they are neighbours."""
+    if theirs.end + timedelta(days=1) == ours.start:
+        whole = await read_cubes(desk, Period(theirs.start, ours.end, ours.end), call)
+        return whole.within(ours), whole.within(theirs)
+    return await both(read_cubes(desk, ours, call), read_cubes(desk, theirs, call))
+
+
+def _compared(
+    ours: Cubes, theirs: Cubes, question: Question, filters: Filters, now: datetime
+) -> tuple[Mapping[Key, tuple[Decimal, Decimal]], Sequence[Driver] | None]:
+    costs, costs_against = (_costs(cubes, question.group_by, filters, now) for cubes in (ours, theirs))
+    nothing = Decimal(0)
+    groups = {key: (costs.get(key, nothing), costs_against.get(key, nothing)) for key in costs | costs_against}
+    if not filters.keys() <= IN_BOTH:
+        return groups, None
+    per = Per(len(ours.period), len(theirs.period))
+    with exact():
+        change = per.difference(sum(costs.values(), nothing), sum(costs_against.values(), nothing))
+    before, after = theirs.cells(now, filters), ours.cells(now, filters)
+    return groups, decompose(before, after, change, per=(per.divisors[1], per.divisors[0]))
+
+
+def _costs(cubes: Cubes, group_by: Sequence[str], filters: Filters, now: datetime) -> dict[Key, Decimal]:
+    table = aggregate(cubes.spend.days, SPEND, cubes.period, "total", now, group_by, filters)
+    return {key: Decimal(add_up(columns)[0]) for key, columns in table.groups.items()}
+
+
+def _about_days(asked: Period, ours: Period, theirs: Period) -> Iterator[Note]:
+    if ours.end < asked.end:
+        yield Note(code="today_left_out", message=f"{asked.end} is not over, so it is left out.")
+    if len(ours) != len(theirs):
+        yield Note(
+            code="per_day",
+            message=f"The periods have {len(ours)} and {len(theirs)} days, so every change is in dollars a day.",
+        )
+
+
+def _about_causes(drivers: Sequence[Driver] | None, filters: Filters) -> Iterator[Note]:
+    if drivers is None:
+        names = ", ".join(sorted(filters.keys() - IN_BOTH))
+        yield Note(
+            code="no_causes",
+            message=f"Under a filter_by of {names} the causes cannot be told: the usage report does not have it.",
+        )

@@ -1,0 +1,262 @@
+"""Where spending is going: what a month, a quarter or any other days will have cost, and whether a budget holds."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from itertools import accumulate
+from typing import Any
+
+from pydantic import Field
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.dimensions import SPEND, Filters
+from usage_cost_mcp.errors import QuestionError, clipped
+from usage_cost_mcp.flights import both
+from usage_cost_mcp.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, forecast, runs_out
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.money import exact, plain, readable
+from usage_cost_mcp.periods import Period, parse_horizon, provisional_since
+from usage_cost_mcp.series import aggregate
+
+from . import notes
+from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
+from .desk import Desk
+from .labels import as_spelled, look_up, resolve
+from .question import GivenFilters, parse_question
+
+DEFAULT_UNTIL = "month_end"
+
+_DAY = timedelta(days=1)
+_CENT = Decimal("0.01")
+_LINES = ("expected", "low", "high")
+_SHORT_HISTORY = 60
+"""Days below which the interval is known to be too narrow."""
+
+
+class BudgetEcho(Part):
+    """How spending stands to a budget: `pace` is the share of its days that are over, `share_used` of its dollars."""
+
+    amount: str
+    share_used: float
+    pace: float
+    expected_over: str
+    runs_out_on: date | None
+    over_budget: bool
+
+
+class _ForecastBody(Part):
+    report: str = "spend_forecast"
+    summary: str
+    period: PeriodEcho
+    complete_until: date | None
+    filter_by: Mapping[str, Sequence[str | None]]
+    spent: str
+    expected: str
+    low: str | None
+    high: str | None
+    median_error: float | None
+    tested_periods: int
+    budget: BudgetEcho | None = Field(default=None, exclude_if=lambda budget: budget is None)
+    buckets: Sequence[date]
+    cumulative: Mapping[str, Sequence[str | None]]
+
+
+class ForecastAnswer(Provenance, _ForecastBody):
+    """Exact spend so far and an estimate of the rest, with an 80% interval; `cumulative` runs over the whole period."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastFinding:
+    """All that was found out, to be told day by day, or in longer steps.
+
+    Attributes:
+        spent: The complete days of the period.
+        history: How many days the forecast was made from.
+    """
+
+    period: Period
+    filters: Filters
+    filtered_to: str
+    spent: Mapping[date, Decimal]
+    to_come: Forecast
+    tested: Backtest
+    budget: Decimal | None
+    history: int
+    held: Held
+    notes: Sequence[Note]
+    requests: int
+    now: datetime
+    demo: bool
+    by_default: bool = True
+
+    def answers(self) -> Iterator[ForecastAnswer]:
+        """With every day, then with every other one, and so on."""
+        step = 1
+        while step < 2 * len(self.period):
+            yield self._answer(step)
+            step *= 2
+
+    @property
+    def _so_far(self) -> Decimal:
+        with exact():
+            return sum(self.spent.values(), Decimal(0))
+
+    def _whole(self, to_come: Decimal | None) -> Decimal | None:
+        """The period's total, as an estimate: in whole cents."""
+        return None if to_come is None else (self._so_far + to_come).quantize(_CENT)
+
+    def _answer(self, step: int) -> ForecastAnswer:
+        expected = self._whole(self.to_come.expected) or Decimal(0)
+        low, high = self._whole(self.to_come.low), self._whole(self.to_come.high)
+        days, *lines = zip(*self._course()[::-step][::-1], strict=True)
+        return ForecastAnswer(
+            summary=self._summary(expected, low, high),
+            period=PeriodEcho(start=self.period.start, end=self.period.end),
+            complete_until=max(self.spent, default=None),
+            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            spent=plain(self._so_far),
+            expected=plain(expected),
+            low=_said(low),
+            high=_said(high),
+            median_error=None if self.tested.median_error is None else round(self.tested.median_error, 4),
+            tested_periods=self.tested.months,
+            budget=self._stands(expected),
+            buckets=days,
+            cumulative={name: [*map(_said, line)] for name, line in zip(_LINES, lines, strict=True)},
+            provisional_since=provisional_since(self.period, self.now.date()),
+            fetched_at=self.held.fetched_at,
+            cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
+            demo=self.demo,
+            notes=self.notes,
+        )
+
+    def _course(self) -> list[tuple[date, Decimal | None, Decimal | None, Decimal | None]]:
+        """The total at the end of each day: known, then expected with its interval."""
+        days = sorted(self.spent)
+        with exact():
+            known = list(accumulate(self.spent[day] for day in days))
+        course: list[tuple[date, Decimal | None, Decimal | None, Decimal | None]] = [
+            (day, total, total, total) for day, total in zip(days, known, strict=True)
+        ]
+        course += [
+            (each.day, self._whole(each.expected), self._whole(each.low), self._whole(each.high))
+            for each in self.to_come.days
+        ]
+        return course
+
+    def _stands(self, expected: Decimal) -> BudgetEcho | None:
+        if self.budget is None:
+            return None
+        with exact():
+            over = expected - self.budget
+        return BudgetEcho(
+            amount=plain(self.budget),
+            share_used=round(float(self._so_far) / float(self.budget), 4),
+            pace=round(len(self.spent) / len(self.period), 4),
+            expected_over=plain(over),
+            runs_out_on=runs_out(self.spent, self.to_come, self.budget),
+            over_budget=over > 0,
+        )
+
+    def _summary(self, expected: Decimal, low: Decimal | None, high: Decimal | None) -> str:
+        interval = (
+            f" (80% interval {readable(low)} to {readable(high)})" if low is not None and high is not None else ""
+        )
+        said = (
+            f"Spend {self.period}{self.filtered_to} is expected to be {readable(expected)}{interval}; "
+            f"{readable(self._so_far)} of it in {len(self.spent)} complete days."
+        )
+        if self.tested.median_error is not None:
+            said += f" Such forecasts were off by {self.tested.median_error:.1%} (median of {self.tested.months})."
+        return f"{said}{self._about_budget(expected)}"
+
+    def _about_budget(self, expected: Decimal) -> str:
+        stands = self._stands(expected)
+        if stands is None or self.budget is None:
+            return ""
+        over = f"{readable(abs(Decimal(stands.expected_over)))} {'over' if stands.over_budget else 'under'}"
+        when = f", used up on {stands.runs_out_on}" if stands.runs_out_on else ""
+        return f" That is {over} the budget of {readable(self.budget)}{when}; {stands.share_used:.0%} of it is used."
+
+
+def _said(amount: Any) -> str | None:
+    return None if amount is None else plain(amount)
+
+
+async def find_forecast(
+    until: str, filter_by: GivenFilters | None, budget: str | None, desk: Desk, call: Call
+) -> ForecastFinding:
+    """Forecast the spend of the period under way.
+
+    Raises:
+        QuestionError: For a day that is not to come, or a budget that is no amount.
+        UpstreamError: When the history cannot be had, whole.
+    """
+    amount = None if budget is None else parse_dollars("budget", budget)
+    today = desk.today()
+    period = parse_horizon(until, today)
+    question = parse_question(SPEND, today, period="yesterday", filter_by=filter_by)
+    filters = await resolve(question, desk, call)
+    known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today - _DAY, today - _DAY)
+    held, labels = await both(
+        desk.ledger.days(SPEND, [SPEND.base], "1d", known, call), look_up(desk.directory, question.filter_by, call)
+    )
+    filters, now = as_spelled(filters, held), desk.now()
+    (columns,) = aggregate(held.days, SPEND, known, "day", now, (), filters).groups.values()
+    history = {day: Decimal(cost) for day, (cost,) in zip(known.days, columns, strict=True)}
+    begun = [day.day for day in held.days if len(day)]
+    to_come = forecast(history, today, period.end)
+    tested = backtest(history, period.start, today, period.end)
+    return ForecastFinding(
+        period=period,
+        filters=filters,
+        filtered_to=notes.restricted(filters, labels),
+        spent={day: cost for day, cost in history.items() if day >= period.start},
+        to_come=to_come,
+        tested=tested,
+        budget=amount,
+        history=len(history),
+        held=held,
+        notes=[
+            *notes.about_age(held, now),
+            *notes.about_filters(filters, held, labels),
+            *notes.about_labels(labels),
+            *_about_trust(to_come, tested, (today - min(begun, default=today)).days),
+        ],
+        requests=call.requests,
+        now=now,
+        demo=desk.demo,
+    )
+
+
+def _about_trust(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
+    yield Note(
+        code="estimate",
+        message="Days that are over are exact; today and later are an estimate from weekdays and level, without what "
+        "nobody could know. Priority Tier cost is in no report.",
+    )
+    if to_come.low is None:
+        yield Note(code="no_interval", message=f"{days} days of spend are too few for an interval.")
+    elif days < _SHORT_HISTORY:
+        yield Note(code="short_history", message=f"With {days} days of spend the interval is rather too narrow.")
+    if not tested.months:
+        yield Note(code="not_tested", message="The history is too short to test a forecast this far ahead.")
+
+
+def parse_dollars(argument: str, given: str) -> Decimal:
+    """An amount above zero, as people write it: 5000, 5,000.50 or $5000.
+
+    Raises:
+        QuestionError: For anything else.
+    """
+    try:
+        amount = Decimal(given.strip().removeprefix("$").replace(",", ""))
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and 0 < amount < _MOST_DOLLARS):
+        raise QuestionError(f"{argument} must be dollars above zero, such as 5000, not {clipped(given)}.")
+    return amount
+
+
+_MOST_DOLLARS = Decimal(10) ** 15

@@ -1,0 +1,311 @@
+import math
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import pairwise
+from random import Random
+from statistics import median
+
+import pytest
+from conftest import REPORTS
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usage_cost_mcp.demo.organization import Organization
+from usage_cost_mcp.forecasting import HISTORY_DAYS, Backtest, Forecast, History, backtest, forecast, runs_out
+
+DAY = timedelta(days=1)
+TODAY = date(2026, 11, 22)
+MONTHS = [date(2025 + month // 12, month % 12 + 1, 1) for month in range(4, 22)]
+"""The 18 months before the demo's current one."""
+OFFICE_WEEK = (100, 105, 100, 102, 95, 40, 35)
+
+
+def month_end(day: date) -> date:
+    return (day.replace(day=1) + 31 * DAY).replace(day=1) - DAY
+
+
+def days_of(first: date, last: date) -> list[date]:
+    return [first + n * DAY for n in range((last - first).days + 1)]
+
+
+def cost(history: History, first: date, last: date) -> Decimal:
+    return sum((history[day] for day in days_of(first, last)), Decimal(0))
+
+
+def before(first: date, days: int, dollars: Callable[[date], float]) -> dict[date, Decimal]:
+    """So many days of history, the last one being the day before."""
+    return {day: Decimal(str(dollars(day))) for day in days_of(first - days * DAY, first - DAY)}
+
+
+def week(day: date) -> float:
+    return OFFICE_WEEK[day.weekday()]
+
+
+def chance(seed: str) -> Random:
+    return Random(seed)  # noqa: S311 - the same worlds in every run
+
+
+def rather_steady(day: date) -> float:
+    """The office week, with noise that is always the same."""
+    return round(week(day) * chance(str(day)).gauss(1, 0.05), 6)
+
+
+@cache
+def demo() -> History:
+    organization = Organization(TODAY)
+    days = days_of(date(2024, 11, 1), TODAY - DAY)
+    return {day: sum((line.cents for line in organization.costs(day)), Decimal(0)) / 100 for day in days}
+
+
+def judged(history: History, months: Sequence[date], day: int) -> tuple[float, float]:
+    """Median error of the months' totals, and how often the interval held the truth."""
+    errors: list[float] = []
+    held = 0
+    for month in months:
+        first, last = month.replace(day=day), month_end(month)
+        known = {each: dollars for each, dollars in history.items() if first - HISTORY_DAYS * DAY <= each < first}
+        made, truth = forecast(known, first, last), cost(history, first, last)
+        assert made.low is not None
+        assert made.high is not None
+        errors.append(float(abs(made.expected - truth) / cost(history, month, last)))
+        held += made.low <= truth <= made.high
+    return median(errors), held / len(months)
+
+
+def test_eighteen_months_are_forecast_on_day_10_within_8_percent_and_as_surely_as_claimed() -> None:
+    error, coverage = judged(demo(), MONTHS, 10)
+    REPORTS.append(f"forecast on day 10 of 18 months: median error {error:.1%}, the 80% interval held {coverage:.0%}")
+    assert error < 0.08
+    assert 0.7 <= coverage <= 0.9
+
+
+@pytest.mark.parametrize(("day", "most"), [(5, 0.04), (15, 0.02), (20, 0.02), (25, 0.01)])
+def test_other_days_of_the_month_are_no_worse(day: int, most: float) -> None:
+    error, coverage = judged(demo(), MONTHS, day)
+    assert error < most
+    assert 0.65 <= coverage <= 0.95
+
+
+World = Callable[[Random, int], float]
+"""The level of a day, by its number; called once a day, in order."""
+
+
+def shifting(_: Random, number: int) -> float:
+    return (1.0, 0.7, 1.1, 0.9, 1.5, 1.2)[number // 130 % 6]
+
+
+WORLDS: dict[str, tuple[World, float, float]] = {
+    "seasonality and little noise": (lambda _, __: 1, 0.08, 0.03),
+    "seasonality and much noise": (lambda _, __: 1, 0.3, 0.12),
+    "growth of 2.5% a month": (lambda _, number: 1.025 ** (number / 30), 0.08, 0.03),
+    "growth of 15% a month": (lambda _, number: 1.15 ** (number / 30), 0.08, 0.04),
+    "a new level every four months": (shifting, 0.08, 0.05),
+    "a spike or credit a month": (
+        lambda random, _: random.choice([8, -3]) if random.random() < 1 / 30 else 1,
+        0.08,
+        0.2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_other_worlds_are_forecast_well_and_as_surely_as_claimed(name: str) -> None:
+    level, noise, most = WORLDS[name]
+    results: list[tuple[float, float]] = []
+    for seed in range(4):
+        random = chance(f"{name} {seed}")
+        history = {
+            day: Decimal(round(week(day) * level(random, number) * math.exp(random.gauss(0, noise)), 4)) + 0
+            for number, day in enumerate(days_of(MONTHS[0] - HISTORY_DAYS * DAY, TODAY))
+        }
+        results.append(judged(history, MONTHS[seed % 2 :: 2], 6 + 4 * seed))
+    errors, coverage = zip(*results, strict=True)
+    assert max(errors) < most
+    assert 0.65 <= sum(coverage) / len(coverage) <= 0.95
+
+
+def test_a_weekend_at_the_end_of_a_month_is_forecast_as_a_weekend() -> None:
+    saturday, sunday = date(2026, 5, 30), date(2026, 5, 31)
+    history = before(saturday, 60, lambda day: 10 if day.weekday() >= 5 else 100)
+    assert forecast(history, saturday, sunday).expected == pytest.approx(Decimal(20), rel=Decimal("0.01"))
+
+
+def test_a_weekday_that_costs_nothing_is_expected_to_cost_nothing() -> None:
+    sunday, wednesday = TODAY, TODAY + 3 * DAY
+    history = before(sunday, 60, lambda day: 70 if day.weekday() == wednesday.weekday() else 0)
+    made = forecast(history, sunday, sunday + 6 * DAY)
+    assert [each.expected for each in made.days] == [0, 0, 0, 70, 70, 70, 70]
+
+
+@pytest.mark.parametrize("ago", [1, 3, 9, 20, 40])
+@pytest.mark.parametrize("amount", [-5_000, -450, 900, 5_000])
+def test_one_spike_or_credit_changes_what_is_expected_by_little(amount: int, ago: int) -> None:
+    history = before(TODAY, HISTORY_DAYS, rather_steady)
+    odd = {**history, TODAY - ago * DAY: Decimal(amount)}
+    calm, moved = (forecast(each, TODAY, month_end(TODAY)).expected for each in (history, odd))
+    assert moved == pytest.approx(calm, rel=Decimal("0.03"))
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.9, 1.2, 3])
+def test_a_new_level_is_followed_within_a_week(factor: float) -> None:
+    history = before(TODAY, HISTORY_DAYS, lambda day: rather_steady(day) * (factor if day >= TODAY - 7 * DAY else 1))
+    coming = days_of(TODAY, TODAY + 6 * DAY)
+    truth = factor * sum(map(week, coming))
+    assert float(forecast(history, coming[0], coming[-1]).expected) == pytest.approx(truth, rel=0.05)
+
+
+def test_growth_is_not_missed_twice() -> None:
+    history = before(TODAY, HISTORY_DAYS, lambda day: 100 * 1.1 ** ((day - TODAY).days / 30))
+    truth = sum(100 * 1.1 ** (n / 30) for n in range(30))
+    assert float(forecast(history, TODAY, TODAY + 29 * DAY).expected) == pytest.approx(truth, rel=0.01)
+
+
+def test_an_interval_is_wider_where_the_past_was_less_certain() -> None:
+    def width(noise: float) -> Decimal:
+        random = chance("noise")
+        history = before(TODAY, HISTORY_DAYS, lambda day: round(week(day) * random.gauss(1, noise), 6))
+        made = forecast(history, TODAY, month_end(TODAY))
+        assert made.low is not None
+        assert made.high is not None
+        return made.high - made.low
+
+    assert 0 < 2 * width(0.02) < width(0.1)
+
+
+def assert_consistent(made: Forecast, first: date, last: date) -> None:
+    assert [each.day for each in made.days] == days_of(first, last)
+    assert (made.expected, made.low, made.high) == (made.days[-1].expected, made.days[-1].low, made.days[-1].high)
+    for each in made.days:
+        assert each.expected.as_tuple().exponent == -2
+        assert (each.low is None) == (each.high is None)
+        if each.low is not None and each.high is not None:
+            assert 0 <= each.low <= each.expected <= each.high
+    for earlier, later in pairwise(made.days):
+        assert earlier.expected <= later.expected
+        assert (earlier.low or 0) <= (later.low or 0)
+        assert (earlier.high or 0) <= (later.high or 0)
+
+
+AMOUNTS = st.one_of(
+    st.just(Decimal(0)),
+    st.decimals(-1_000, 1_000, places=4),
+    st.decimals(-(10**12), 10**12, places=0),
+    st.integers(1, 9).map(lambda digit: Decimal(digit).scaleb(-32)),
+)
+
+
+@given(st.lists(AMOUNTS, max_size=60), st.integers(1, 40))
+def test_any_history_gives_a_forecast_that_adds_up_and_is_always_the_same(amounts: list[Decimal], ahead: int) -> None:
+    history = {TODAY - ago * DAY: dollars for ago, dollars in enumerate(amounts, 1)}
+    last = TODAY + (ahead - 1) * DAY
+    made = forecast(history, TODAY, last)
+    assert_consistent(made, TODAY, last)
+    assert forecast(dict(reversed(history.items())), TODAY, last) == made
+
+
+@pytest.mark.parametrize("ahead", [1, 31, 92, 366])
+def test_a_forecast_reaches_a_day_or_a_year_ahead(ahead: int) -> None:
+    last = TODAY + (ahead - 1) * DAY
+    made = forecast(demo(), TODAY, last)
+    assert_consistent(made, TODAY, last)
+    weekly = float(cost(demo(), TODAY - 7 * DAY, TODAY - DAY))
+    if ahead > 7:
+        assert float(made.expected) == pytest.approx(weekly / 7 * ahead, rel=0.1)
+
+
+def test_what_came_later_and_what_is_too_old_is_not_looked_at() -> None:
+    first, last = date(2026, 6, 10), date(2026, 6, 30)
+    known = {day: dollars for day, dollars in demo().items() if first - HISTORY_DAYS * DAY <= day < first}
+    assert forecast(demo(), first, last) == forecast(known, first, last)
+
+
+@pytest.mark.parametrize("history", [{}, before(TODAY, 90, lambda _: 0)], ids=["empty", "zeros"])
+def test_nothing_spent_is_forecast_as_nothing_without_an_interval(history: History) -> None:
+    made = forecast(history, TODAY, month_end(TODAY))
+    assert (made.expected, made.low, made.high) == (0, None, None)
+    assert backtest(history, TODAY.replace(day=1), TODAY, month_end(TODAY)) == Backtest(None, 0)
+
+
+def test_fewer_than_two_weeks_give_the_mean_day_and_no_interval() -> None:
+    made = forecast(before(TODAY, 13, lambda day: 10 + (day - TODAY).days % 2), TODAY, TODAY + 9 * DAY)
+    assert (made.expected, made.low, made.high) == (Decimal("105.38"), None, None)
+
+
+def test_three_weeks_give_an_interval_and_the_zeros_before_the_first_spend_do_not_count() -> None:
+    def low(days: int) -> Decimal | None:
+        history = before(TODAY, 90, lambda day: rather_steady(day) if day >= TODAY - days * DAY else 0)
+        return forecast(history, TODAY, month_end(TODAY)).low
+
+    assert low(20) is None
+    assert low(21) is not None
+
+
+def test_credits_alone_are_never_expected_to_come_again() -> None:
+    assert forecast(before(TODAY, 60, lambda _: -5), TODAY, month_end(TODAY)).expected == 0
+
+
+def test_a_spending_that_stopped_is_not_expected_to_return() -> None:
+    history = before(TODAY, HISTORY_DAYS, lambda day: rather_steady(day) if day < TODAY - 10 * DAY else 0)
+    made = forecast(history, TODAY, TODAY + 9 * DAY)
+    assert made.expected < 30
+    assert made.high is not None
+
+
+def test_the_back_test_asks_the_same_question_in_each_month_before() -> None:
+    first, last = date(2026, 11, 10), date(2026, 11, 30)
+    known = {day: demo()[day] for day in days_of(first - HISTORY_DAYS * DAY, first - DAY)}
+    errors: list[float] = []
+    for month in range(6, 11):
+        start, then, end = date(2026, month, 1), date(2026, month, 10), month_end(date(2026, month, 1))
+        missed = forecast(known, then, end).expected - cost(known, then, end)
+        errors.append(float(abs(missed)) / float(cost(known, start, end)))
+    tested = backtest(known, first.replace(day=1), first, last)
+    assert (tested.median_error, tested.months) == (pytest.approx(median(errors)), 5)
+
+
+@pytest.mark.parametrize(
+    ("start", "first", "last", "months"),
+    [
+        (date(2026, 11, 1), date(2026, 11, 1), date(2026, 11, 30), 5),
+        (date(2026, 10, 1), date(2026, 10, 31), date(2026, 10, 31), 4),
+        (date(2026, 10, 1), date(2026, 11, 22), date(2026, 12, 31), 3),
+        (date(2026, 11, 22), date(2026, 11, 22), date(2026, 12, 24), 4),
+        (date(2026, 11, 22), date(2026, 11, 22), date(2027, 11, 22), 0),
+    ],
+    ids=["from the first day", "on the last day", "quarter", "any day", "too far to test"],
+)
+def test_only_periods_that_are_wholly_held_are_tested(start: date, first: date, last: date, months: int) -> None:
+    known = {day: dollars for day, dollars in demo().items() if first - HISTORY_DAYS * DAY <= day < first}
+    assert backtest(known, start, first, last).months == months
+
+
+def test_a_perfectly_regular_past_was_forecast_without_an_error() -> None:
+    history = before(TODAY, HISTORY_DAYS, week)
+    tested = backtest(history, TODAY.replace(day=1), TODAY, month_end(TODAY))
+    assert (tested.median_error, tested.months) == (pytest.approx(0, abs=1e-5), 5)
+
+
+@pytest.mark.parametrize(
+    ("budget", "day"),
+    [
+        ("209.99", date(2026, 11, 21)),
+        ("210", TODAY),
+        ("219.99", TODAY),
+        ("220", TODAY + DAY),
+        ("299.99", date(2026, 11, 30)),
+        ("300", None),
+        ("0", date(2026, 11, 1)),
+    ],
+)
+def test_a_budget_runs_out_on_the_first_day_that_passes_it(budget: str, day: date | None) -> None:
+    history = before(TODAY, 60, lambda _: 10)
+    spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
+    assert runs_out(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(budget)) == day
+
+
+def test_a_credit_gives_a_spent_budget_back() -> None:
+    history = {**before(TODAY, 60, lambda _: 10), TODAY - DAY: Decimal(-100)}
+    spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
+    assert runs_out(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(150)) == date(2026, 11, 27)

@@ -1,0 +1,100 @@
+"""find_spend_anomalies: what was planted is found with its cause, and nothing else."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from conftest import Upstream, ask, refusal, text_of
+from mcp import Client
+from oracle import dollars
+
+pytestmark = pytest.mark.anyio
+
+
+def found(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(each["start"], each["label"]) for each in answer["anomalies"]]
+
+
+async def test_the_runaway_evaluation_and_the_credit_are_found_each_with_its_cause(
+    client: Client, upstream: Upstream
+) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="2026-10")
+    assert found(answer) == [("2026-10-21", "Research"), ("2026-10-25", "Default workspace")]
+    spike, credit = answer["anomalies"]
+    truth = dollars(upstream.url, "2026-10-21", "2026-10-21", ["workspace_id"])
+    assert Fraction(spike["cost"]) == truth[("wrkspc_demoResearch",)]["2026-10-21"]
+    assert spike["driver"].startswith("more tokens of Research / claude-opus-4-6 +$6")
+    assert credit["driver"] == "Service Credit of Default workspace -$450.00"
+    for each in answer["anomalies"]:
+        assert Decimal(each["excess"]) == Decimal(each["cost"]) - Decimal(each["expected"])
+        assert (each["outcome"], each["end"]) == ("over", each["start"])
+
+
+async def test_both_halves_tell_each_finding(client: Client) -> None:
+    result = await client.call_tool("find_spend_anomalies", {"period": "2026-10"})
+    answer: dict[str, Any] = result.structured_content or {}
+    for half in (text_of(result), str(answer)):
+        for told in ("Research", "2026-10-21", "2026-10-25", "more tokens of Research", "2 findings"):
+            assert told in half
+
+
+async def test_a_month_without_anything_odd_says_so_and_what_was_looked_at(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="2026-07")
+    assert answer["anomalies"] == []
+    assert answer["summary"].startswith("Nothing odd in the spend of 2026-07-01 to 2026-07-31")
+    assert "5 groups by workspace_id" in answer["summary"]
+    assert (answer["history_days"], answer["minimum"]) == (56, "10")
+    assert upstream.asked("messages") == 0, "usage is read for causes alone"
+
+
+async def test_a_switch_of_models_is_one_new_level_with_its_cause(client: Client) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="2026-08")
+    assert [(each["label"], each["outcome"]) for each in answer["anomalies"]] == [("Support", "new_level")]
+    assert answer["anomalies"][0]["driver"].startswith("Support: from claude-sonnet-4-5 to claude-haiku-4-5 -$")
+
+
+async def test_by_default_the_last_30_complete_days_are_judged(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "find_spend_anomalies")
+    assert answer["period"] == {"start": "2026-10-23", "end": "2026-11-21", "timezone": "UTC"}
+    assert upstream.asked("cost_report") == 3
+
+
+async def test_today_is_never_judged(client: Client) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="this_month")
+    assert answer["period"]["end"] == "2026-11-21"
+    assert "today_left_out" in [note["code"] for note in answer["notes"]]
+
+
+async def test_a_minimum_leaves_out_what_is_smaller(client: Client) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="2026-10", minimum=500)
+    assert found(answer) == [("2026-10-21", "Research")]
+    assert answer["minimum"] == "500"
+
+
+async def test_other_groups_and_filters_are_judged_by_themselves(client: Client) -> None:
+    by_model = await ask(client, "find_spend_anomalies", period="2026-10", group_by=["model"])
+    assert ("2026-10-21", "claude-opus-4-6") in found(by_model)
+    research = await ask(
+        client, "find_spend_anomalies", period="2026-10", group_by=["model"], filter_by={"workspace_id": ["research"]}
+    )
+    assert found(research) == [("2026-10-21", "claude-opus-4-6")]
+    by_type = await ask(client, "find_spend_anomalies", period="2026-10", group_by=["cost_type"])
+    assert all("driver" not in each for each in by_type["anomalies"])
+
+
+async def test_groups_with_too_little_history_are_named_instead_of_guessed(client: Client) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="2024-11-20..2024-12-20")
+    assert "not_judged" in [note["code"] for note in answer["notes"]]
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [({"minimum": 0}, "minimum must be dollars above zero"), ({"group_by": ["speed"]}, "does not exist")],
+)
+async def test_what_cannot_be_judged_is_refused_before_any_request(
+    client: Client, upstream: Upstream, question: dict[str, Any], said: str
+) -> None:
+    assert said in await refusal(client, "find_spend_anomalies", **question)
+    assert not upstream.requests

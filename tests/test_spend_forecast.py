@@ -1,0 +1,144 @@
+"""forecast_spend: exact days so far, an estimate with an interval for the rest, and how a budget stands."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from conftest import Connect, FrozenClock, Upstream, ask, refusal, text_of
+from mcp import Client
+from oracle import dollars
+
+from usage_cost_mcp.demo.http import Response
+
+pytestmark = pytest.mark.anyio
+
+
+def codes(answer: Mapping[str, Any]) -> list[str]:
+    return [note["code"] for note in answer["notes"]]
+
+
+async def test_what_is_spent_is_exact_and_of_complete_days_only(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "forecast_spend")
+    truth = dollars(upstream.url, "2026-11-01", "2026-11-21", [])
+    assert Fraction(answer["spent"]) == sum(truth[()].values())
+    assert answer["period"] == {"start": "2026-11-01", "end": "2026-11-30", "timezone": "UTC"}
+    assert answer["complete_until"] == "2026-11-21"
+
+
+async def test_the_course_is_exact_until_yesterday_and_ends_in_what_is_expected(client: Client) -> None:
+    answer = await ask(client, "forecast_spend")
+    course = {day: place for place, day in enumerate(answer["buckets"])}
+    lines: dict[str, list[str]] = answer["cumulative"]
+    assert len(course) == 30
+    assert {line[course["2026-11-21"]] for line in lines.values()} == {answer["spent"]}
+    assert [line[-1] for line in lines.values()] == [answer[name] for name in lines]
+    for low, expected, high in zip(lines["low"], lines["expected"], lines["high"], strict=True):
+        assert Decimal(low) <= Decimal(expected) <= Decimal(high)
+
+
+async def test_half_a_year_of_history_is_six_requests_and_then_none(client: Client, upstream: Upstream) -> None:
+    assert (await ask(client, "forecast_spend"))["cache"] == {"status": "miss", "upstream_requests": 6}
+    assert (await ask(client, "forecast_spend", until="quarter_end"))["cache"]["status"] == "hit"
+    assert upstream.asked("messages") == 0
+
+
+async def test_a_forecast_says_how_well_it_did_before(client: Client) -> None:
+    result = await client.call_tool("forecast_spend", {})
+    answer: dict[str, Any] = result.structured_content or {}
+    assert 0 < answer["median_error"] < 0.08
+    assert answer["tested_periods"] == 5
+    assert f"off by {answer['median_error']:.1%} (median of 5)" in text_of(result)
+    assert f"off by {answer['median_error']:.1%} (median of 5)" in answer["summary"]
+
+
+@pytest.mark.parametrize("day", [5, 10, 15, 25])
+async def test_a_past_month_comes_out_as_it_was_forecast(
+    connect: Connect, clock: FrozenClock, upstream: Upstream, day: int
+) -> None:
+    clock.moment = datetime(2026, 9, day, 12, tzinfo=UTC)
+    async with connect() as client:
+        answer = await ask(client, "forecast_spend")
+    clock.moment = datetime(2026, 10, 2, tzinfo=UTC)
+    truth = float(sum(dollars(upstream.url, "2026-09-01", "2026-09-30", [])[()].values()))
+    assert abs(float(answer["expected"]) - truth) < 0.08 * truth
+
+
+async def test_a_budget_that_is_too_small_is_over_and_runs_out_on_a_day(client: Client) -> None:
+    answer = await ask(client, "forecast_spend", budget=6000)
+    budget = answer["budget"]
+    assert budget["over_budget"] is True
+    assert Decimal(budget["expected_over"]) == Decimal(answer["expected"]) - 6000
+    assert budget["share_used"] == round(float(answer["spent"]) / 6000, 4)
+    assert budget["pace"] == 0.7
+    course = dict(zip(answer["buckets"], map(Decimal, answer["cumulative"]["expected"]), strict=True))
+    gone = date.fromisoformat(budget["runs_out_on"])
+    assert course[str(gone - timedelta(days=1))] <= 6000 < course[str(gone)]
+    assert f"used up on {gone}" in answer["summary"]
+
+
+@pytest.mark.parametrize("budget", ["$9,000", "9000.00", 9000, 9000.0])
+async def test_a_budget_that_holds_is_under_however_it_is_written(client: Client, budget: object) -> None:
+    stands = (await ask(client, "forecast_spend", budget=budget))["budget"]
+    assert (stands["over_budget"], stands["runs_out_on"], Decimal(stands["amount"])) == (False, None, 9000)
+
+
+async def test_one_workspace_is_forecast_by_its_name(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "forecast_spend", filter_by={"workspace_id": ["Production"]})
+    truth = dollars(upstream.url, "2026-11-01", "2026-11-21", ["workspace_id"])[("wrkspc_demoProduction",)]
+    assert Fraction(answer["spent"]) == sum(truth.values())
+    assert "workspace_id Production" in answer["summary"]
+
+
+@pytest.mark.parametrize(
+    ("until", "start", "end"),
+    [
+        ("quarter_end", "2026-10-01", "2026-12-31"),
+        ("year end", "2026-01-01", "2026-12-31"),
+        ("2026-12-15", "2026-11-01", "2026-12-15"),
+        ("2026-11-22", "2026-11-01", "2026-11-22"),
+    ],
+)
+async def test_how_far_a_forecast_reaches(client: Client, until: str, start: str, end: str) -> None:
+    answer = await ask(client, "forecast_spend", until=until)
+    assert (answer["period"]["start"], answer["period"]["end"]) == (start, end)
+    assert answer["buckets"][-1] == end
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ({"until": "2026-11-21"}, "a day from today"),
+        ({"until": "2028-01-01"}, "a year ahead"),
+        ({"until": "doomsday"}, "Accepted: month_end, quarter_end, year_end"),
+        ({"budget": "a lot"}, "budget must be dollars above zero"),
+        ({"budget": -5}, "budget must be dollars above zero"),
+        ({"budget": "1e99"}, "budget must be dollars above zero"),
+        ({"budget": True}, "budget must be a number of dollars"),
+    ],
+)
+async def test_what_cannot_be_forecast_is_refused_before_any_request(
+    client: Client, upstream: Upstream, question: dict[str, Any], said: str
+) -> None:
+    assert said in await refusal(client, "forecast_spend", **question)
+    assert not upstream.requests
+
+
+async def test_without_a_history_nothing_is_expected_and_that_is_said(client: Client, upstream: Upstream) -> None:
+    upstream.instead = lambda request: Response(
+        {"data": [], "has_more": False, "next_page": None} if request.path.endswith("cost_report") else {}
+    )
+    answer = await ask(client, "forecast_spend", budget=10)
+    assert (answer["spent"], answer["expected"], answer["low"], answer["median_error"]) == ("0", "0", None, None)
+    assert {"no_interval", "not_tested"} <= set(codes(answer))
+    assert answer["budget"]["over_budget"] is False
+
+
+async def test_on_the_first_of_a_month_all_of_it_is_still_to_come(connect: Connect, clock: FrozenClock) -> None:
+    clock.moment = datetime(2026, 11, 1, 9, tzinfo=UTC)
+    async with connect() as client:
+        answer = await ask(client, "forecast_spend")
+    assert (answer["spent"], answer["complete_until"]) == ("0", None)
+    assert Decimal(answer["expected"]) > 5000
