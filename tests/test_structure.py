@@ -9,7 +9,7 @@ import usage_cost_mcp
 
 ROOT = Path(usage_cost_mcp.__file__).parent
 
-DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series"}
+DOMAIN = {"redact", "errors", "money", "allocation", "periods", "dimensions", "rows", "series", "attribution"}
 FOUNDATION = DOMAIN | {"bounds", "calls", "clock", "flights", "names"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),

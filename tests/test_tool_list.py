@@ -58,7 +58,11 @@ async def test_the_server_says_who_it_is(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("get_spend", {}), ("list_dimension_values", {"dimension": "model"}), ("get_status", {})],
+    [
+        ("get_spend", {"group_by": ["api_key_id"]}),
+        ("list_dimension_values", {"dimension": "model"}),
+        ("get_status", {}),
+    ],
 )
 async def test_every_field_of_an_answer_is_in_the_output_schema(
     client: Client, name: str, arguments: dict[str, Any]
