@@ -24,6 +24,7 @@ from usage_cost_mcp.settings import Settings
 _PROPERTIES: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 settings.register_profile("repeatable", max_examples=300, derandomize=True, database=None, **_PROPERTIES)
 settings.register_profile("nightly", max_examples=10_000, **_PROPERTIES)
+settings.register_profile("ci", max_examples=20, derandomize=True, database=None, **_PROPERTIES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)

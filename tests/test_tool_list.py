@@ -68,7 +68,7 @@ async def test_the_server_says_who_it_is(client: Client) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("get_spend", {}),
+        ("get_spend", {"group_by": ["api_key_id"]}),
         ("compare_spend", {}),
         ("forecast_spend", {"budget": 1}),
         ("find_spend_anomalies", {}),

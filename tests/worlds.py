@@ -106,9 +106,16 @@ class World:
 
 @dataclass
 class TinyApi:
-    """Serves the world that it is given: the two reports, empty lists of names, or nothing at all."""
+    """Serves the world that it is given: the two reports, lists of names, or nothing at all.
+
+    Attributes:
+        beside: The rows of the report that the world does not hold.
+        keys: The list of API keys; the other lists are empty.
+    """
 
     world: World | None = None
+    beside: Sequence[Row] = ()
+    keys: Sequence[Body] = ()
     pages: int = 0
 
     def __call__(self, request: Request) -> Response:
@@ -116,10 +123,11 @@ class TinyApi:
             return Response({"type": "error", "error": {"type": "permission_error", "message": "no"}}, 403)
         report = _REPORTS.get(request.path)
         if report is None:
-            return Response({"data": [], "has_more": False, "first_id": None, "last_id": None})
+            listed: Sequence[Body] = self.keys if request.path.endswith("api_keys") else ()
+            return Response({"data": listed, "has_more": False, "first_id": None, "last_id": None})
         query = dict(request.query)
         group_by = [value for name, value in request.query if name == "group_by[]"]
-        rows: Sequence[Row] = self.world.rows if self.world.tool == report else ()
+        rows: Sequence[Row] = self.world.rows if self.world.tool == report else self.beside
         if report == SPEND:
             page = _page(self.world, query, rows, _cost)
         else:
@@ -260,7 +268,7 @@ def counts() -> st.SearchStrategy[tuple[int, ...]]:
 
 
 @st.composite
-def _row(draw: st.DrawFn, tool: str, period: tuple[date, date]) -> Row:
+def row_of(draw: st.DrawFn, tool: str, period: tuple[date, date]) -> Row:
     minute = draw(st.integers(0, (period[1] - period[0]).days * 1440 + _MINUTES_OF_TODAY - 1))
     nth = draw(st.integers(0, prod(map(len, VALUES[tool].values())) - 1))
     group: dict[str, str | None] = {}
@@ -274,7 +282,7 @@ def _row(draw: st.DrawFn, tool: str, period: tuple[date, date]) -> Row:
 def worlds(draw: st.DrawFn, tools: Sequence[str] = (SPEND, USAGE)) -> World:
     """A few rows on the days that will be asked for, and hardly any on the day before."""
     tool, period = draw(st.sampled_from(tools)), draw(periods)
-    rows = draw(st.lists(_row(tool, period), min_size=1, max_size=15))
+    rows = draw(st.lists(row_of(tool, period), min_size=1, max_size=15))
     if len(rows) > 5:
         rows.append(replace(rows[0], moment=midnight(period[0]) - timedelta(minutes=1)))
     return World(tool, period, rows)

@@ -4,7 +4,7 @@ Source: https://platform.claude.com/docs/en/manage-claude/usage-cost-api
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .errors import QuestionError, unknown
@@ -23,15 +23,22 @@ class Report:
 
     Attributes:
         name: How we speak of it.
-        dimensions: All that a question may name.
+        dimensions: All that upstream can group it by.
         base: The dimensions that are always fetched together, so that any question within them is a local roll-up.
         measures: What a row counts, in the order in which it holds them.
+        attributed: What it is shared out by besides, as the other report has it.
     """
 
     name: Literal["spend", "usage"]
     dimensions: tuple[str, ...]
     base: tuple[str, ...]
     measures: tuple[str, ...]
+    attributed: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """All that a question may name."""
+        return self.dimensions + self.attributed
 
     def views_for(self, needed: Iterable[str]) -> list[tuple[str, ...]]:
         """The dimensions to fetch for a question: the base where it suffices, else or failing that the needed ones.
@@ -62,7 +69,10 @@ _COST_DIMENSIONS = (
     "description",
 )
 
-SPEND = Report(name="spend", dimensions=_COST_DIMENSIONS, base=_COST_DIMENSIONS, measures=("cost",))
+BILLED = Report(name="spend", dimensions=_COST_DIMENSIONS, base=_COST_DIMENSIONS, measures=("cost",))
+"""Spend as the cost report has it."""
+
+SPEND = replace(BILLED, attributed=("api_key_id", "account_id", "service_account_id"))
 
 USAGE = Report(
     name="usage",
@@ -139,14 +149,17 @@ def check_filter_by(report: Report, wanted: Mapping[str, Sequence[str | None]]) 
 
 def require_dimension(report: Report, dimension: str, argument: str) -> None:
     """Refuse a dimension that the report does not have, naming the other report where that has it."""
-    if dimension in report.dimensions:
+    if dimension in report.accepted:
         return
     if dimension in ALL_DIMENSIONS:
         raise QuestionError(
             f"{argument} {dimension} does not exist in Anthropic's {_SOURCES[report.name]}. "
-            f"Accepted: {', '.join(report.dimensions)}."
+            f"Accepted: {', '.join(report.accepted)}."
         )
-    raise unknown(argument, dimension, report.dimensions)
+    raise unknown(argument, dimension, report.accepted)
 
 
-_SOURCES = {"spend": "cost report (get_token_usage has it)", "usage": "usage report (get_spend has it)"}
+_SOURCES = {
+    "spend": "cost report (get_token_usage has it, get_spend estimates some)",
+    "usage": "usage report (get_spend has it)",
+}

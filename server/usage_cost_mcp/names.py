@@ -6,13 +6,21 @@ from typing import Protocol
 
 from .calls import Call
 
+NOT_TOLD = ""
+"""The workspace of what has none, or of a key whose workspace the list leaves out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a person calls an id, and whether it is still in use."""
+    """What a person calls an id, whether it is still in use, and which workspace it belongs to.
+
+    Attributes:
+        workspace_id: None for the default workspace.
+    """
 
     text: str
     archived: bool = False
+    workspace_id: str | None = NOT_TOLD
 
 
 Names = Mapping[str, Name]

@@ -43,7 +43,11 @@ def _workspace(workspace: Workspace) -> Name:
 
 
 def _api_key(key: ApiKey) -> Name:
-    return Name(sanitised(key.name) or sanitised(key.id), archived=key.status in {"archived", "expired"})
+    return Name(
+        sanitised(key.name) or sanitised(key.id),
+        archived=key.status in {"archived", "expired"},
+        workspace_id=key.workspace_id and sanitised(key.workspace_id),
+    )
 
 
 def _user(user: User) -> Name:

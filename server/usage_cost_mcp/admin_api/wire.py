@@ -13,6 +13,7 @@ from pydantic import AwareDatetime, StrictBool, StrictStr, TypeAdapter, Validati
 from pydantic_core import from_json
 
 from usage_cost_mcp.errors import ContractError
+from usage_cost_mcp.names import NOT_TOLD
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -64,11 +65,12 @@ class Workspace:
 
 @dataclass(slots=True)
 class ApiKey:
-    """An API key, never the secret itself."""
+    """An API key, never the secret itself. A null workspace is the default one."""
 
     id: StrictStr
     name: StrictStr
     status: StrictStr = "active"
+    workspace_id: StrictStr | None = NOT_TOLD
 
 
 @dataclass(slots=True)

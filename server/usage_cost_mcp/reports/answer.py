@@ -68,6 +68,7 @@ class Provenance(Part):
 
 class _SeriesBody(Part):
     report: str
+    estimated: bool = Field(default=False, exclude_if=lambda estimated: not estimated)
     summary: str
     measures: dict[str, str]
     period: PeriodEcho

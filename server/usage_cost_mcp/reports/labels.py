@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from usage_cost_mcp.attribution import NOT_ATTRIBUTABLE
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
 from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown
@@ -31,6 +32,12 @@ NULL_LABELS = {
     "description": "No description",
 }
 
+NOT_ATTRIBUTABLE_LABELS = {
+    "api_key_id": "Not attributable to a key",
+    "account_id": "Not attributable to an account",
+    "service_account_id": "Not attributable to a service account",
+}
+
 _ID_PREFIXES = {
     "workspace_id": "wrkspc_",
     "api_key_id": "apikey_",
@@ -55,6 +62,8 @@ class Labels:
         """The label of one value; the id follows where the name alone would be ambiguous."""
         if value is None:
             return NULL_LABELS[dimension]
+        if value == NOT_ATTRIBUTABLE:
+            return NOT_ATTRIBUTABLE_LABELS.get(dimension, value)
         names = self.names.get(dimension, {})
         if value not in names:
             return value
@@ -111,6 +120,10 @@ async def _meant(dimension: str, given: str | None, report: Report, desk: Desk, 
 
 
 async def _resolve_one(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
+    if dimension in report.attributed and given:
+        nobody = {NOT_ATTRIBUTABLE, NOT_ATTRIBUTABLE_LABELS[dimension].casefold()}
+        if given.casefold() in nobody:
+            return NOT_ATTRIBUTABLE
     if dimension in NAMED and given is not None and not given.startswith(_ID_PREFIXES[dimension]):
         return await _by_name(dimension, given, desk.directory, call)
     if given is None or given.casefold() == NULL_LABELS[dimension].casefold():

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 
+from usage_cost_mcp.attribution import Attribution
 from usage_cost_mcp.dimensions import NAMED, Filters
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.ledger import Held
@@ -75,6 +76,20 @@ def about_age(held: Held, now: datetime) -> Iterator[Note]:
 
 STALE = "stale"
 _TWO_HOURS = 120
+
+
+SHARED_BY = {"api_key_id": "API key", "account_id": "account", "service_account_id": "service account"}
+
+
+def about_attribution(attribution: Attribution | None) -> Iterator[Note]:
+    """How the numbers were shared out."""
+    if attribution:
+        name = SHARED_BY[attribution.dimension]
+        yield Note(
+            code="allocated",
+            message=f"Estimated: the cost report has no {name}, so each cost is shared by tokens of the same "
+            f"token_type, {', '.join(attribution.cell)}, searches by requests. The parts add up to the bill exactly.",
+        )
 
 
 def about_labels(labels: Labels) -> Iterator[Note]:

@@ -1,10 +1,11 @@
 """A question about a series, checked before any request is made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
-from usage_cost_mcp.dimensions import SPEND, Report, Width, check_filter_by, parse_group_by
+from usage_cost_mcp.attribution import Attribution, attribution_for
+from usage_cost_mcp.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.errors import QuestionError, unknown
 from usage_cost_mcp.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
 
@@ -24,6 +25,7 @@ class Question:
     Attributes:
         filter_by: The values as given, names not yet resolved.
         views: The dimensions that the rows may have, the best choice first.
+        attribution: How the rows are shared out, where that is asked for.
         top: How many groups are shown; None for every one.
         by_default: Neither granularity nor top was chosen, so the answer may be brief.
     """
@@ -33,6 +35,7 @@ class Question:
     group_by: tuple[str, ...]
     filter_by: GivenFilters
     views: Sequence[tuple[str, ...]]
+    attribution: Attribution | None
     granularity: Granularity
     top: int | None
     by_default: bool
@@ -72,15 +75,36 @@ def parse_question(
         group_by=groups,
         filter_by=filters,
         views=report.views_for([*groups, *filters]),
+        attribution=attribution_for(report, [*groups, *filters]),
         granularity=_granularity(report, days, granularity or DEFAULT_GRANULARITY),
         top=default_top if top is None else _checked_top(top),
         by_default=granularity is None and top is None,
     )
 
 
+def billed_question(
+    today: date,
+    *,
+    period: str,
+    group_by: Sequence[str] = (),
+    filter_by: GivenFilters | None = None,
+    top: int | None = None,
+    default_top: int | None = None,
+) -> Question:
+    """Check a question about spend as it is billed, by nothing that is only estimated.
+
+    Raises:
+        QuestionError: For anything that the cost report cannot answer; names what is accepted.
+    """
+    question = parse_question(
+        BILLED, today, period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=default_top
+    )
+    return replace(question, report=SPEND)
+
+
 def granularities(report: Report) -> tuple[Granularity, ...]:
     """The granularities of a report; spend exists per day only."""
-    return GRANULARITIES[GRANULARITIES.index("day") :] if report is SPEND else GRANULARITIES
+    return GRANULARITIES[GRANULARITIES.index("day") :] if report.name == "spend" else GRANULARITIES
 
 
 def _granularity(report: Report, period: Period, given: str) -> Granularity:

@@ -14,6 +14,7 @@ from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate
 
 from . import notes
 from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
+from .attributed import attributed_days
 from .desk import Desk
 from .labels import Labels, as_spelled, look_up, resolve
 from .question import Question
@@ -87,6 +88,12 @@ class Finding:
     demo: bool
 
     @property
+    def estimated(self) -> str:
+        """Whether the numbers are an estimate, as a person says it; empty when they are not."""
+        by = self.question.attribution
+        return f", estimated by {notes.SHARED_BY[by.dimension]}" if by else ""
+
+    @property
     def filtered_to(self) -> str:
         """What the numbers are restricted to, as a person says it; empty when they are not."""
         return notes.restricted(self.filters, self.labels)
@@ -138,7 +145,8 @@ class Finding:
         said = self.kind.headline(totals, lines)
         return SeriesAnswer(
             report=self.kind.name,
-            summary=f"{self.kind.title} {asked.period}{self.filtered_to}: {said}.{self.warnings}",
+            estimated=bool(asked.attribution),
+            summary=f"{self.kind.title} {asked.period}{self.estimated}{self.filtered_to}: {said}.{self.warnings}",
             measures={measure.name: measure.unit for measure in self.kind.shown},
             period=PeriodEcho(start=asked.period.start, end=asked.period.end),
             granularity=granularity,
@@ -205,7 +213,7 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
     """
     filters = await resolve(question, desk, call)
     held, labels = await both(
-        desk.ledger.days(question.report, question.views, question.width, question.period, call),
+        _days(question, desk, call),
         look_up(desk.directory, [*question.group_by, *question.filter_by], call),
     )
     filters = as_spelled(filters, held)
@@ -225,6 +233,7 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         table=table,
         labels=labels,
         notes=[
+            *notes.about_attribution(question.attribution),
             *notes.about_age(held, now),
             *notes.about_rows(held, question.period),
             *notes.about_filters(filters, held, labels),
@@ -235,3 +244,9 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         now=now,
         demo=desk.demo,
     )
+
+
+async def _days(question: Question, desk: Desk, call: Call) -> Held:
+    if question.attribution:
+        return await attributed_days(question.attribution, question.period, desk, call)
+    return await desk.ledger.days(question.report, question.views, question.width, question.period, call)

@@ -23,7 +23,7 @@ from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
 from .cubes import IN_BOTH
 from .desk import Desk
 from .labels import Labels, as_spelled, look_up, resolve
-from .question import GivenFilters, Question, parse_question
+from .question import GivenFilters, Question, billed_question
 from .spend_comparison import Per, cause, signed
 from .spend_forecast import parse_dollars
 
@@ -157,8 +157,8 @@ async def find_spend_anomalies(
         UpstreamError: When the rows cannot be had, whole.
     """
     least = None if minimum is None else parse_dollars("minimum", minimum)
-    question = parse_question(
-        SPEND, desk.today(), period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=None
+    question = billed_question(
+        desk.today(), period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=None
     )
     judged = until_yesterday(question.period, desk.today())
     filters = await resolve(question, desk, call)

@@ -24,7 +24,7 @@ from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
 from .cubes import IN_BOTH, Cubes, read_cubes
 from .desk import Desk
 from .labels import NULL_LABELS, Labels, as_spelled, look_up, resolve
-from .question import GivenFilters, Question, parse_question
+from .question import GivenFilters, Question, billed_question
 from .series_report import MANY_ROWS
 
 DEFAULT_AGAINST = "previous"
@@ -299,13 +299,11 @@ async def find_comparison(
         QuestionError: For anything that cannot be compared.
         UpstreamError: When the rows cannot be had, whole.
     """
-    question = parse_question(
-        SPEND,
+    question = billed_question(
         desk.today(),
         period=period,
         group_by=group_by,
         filter_by=filter_by,
-        granularity="total",
         top=top,
         default_top=default_top,
     )

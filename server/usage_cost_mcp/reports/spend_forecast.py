@@ -23,7 +23,7 @@ from . import notes
 from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
 from .desk import Desk
 from .labels import as_spelled, look_up, resolve
-from .question import GivenFilters, parse_question
+from .question import GivenFilters, billed_question
 
 DEFAULT_UNTIL = "month_end"
 
@@ -196,7 +196,7 @@ async def find_forecast(
     amount = None if budget is None else parse_dollars("budget", budget)
     today = desk.today()
     period = parse_horizon(until, today)
-    question = parse_question(SPEND, today, period="yesterday", filter_by=filter_by)
+    question = billed_question(today, period="yesterday", filter_by=filter_by)
     filters = await resolve(question, desk, call)
     known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today - _DAY, today - _DAY)
     held, labels = await both(

@@ -21,7 +21,10 @@ LIMITS = (
         "The cost report holds no Priority Tier cost, no seat or subscription fees, no taxes, no balance, and nothing "
         "used through other clouds. It is Anthropic's figure, but not the invoice."
     ),
-    "Spend has no API key, account or hour: Anthropic reports it per day by workspace, model and token type.",
+    (
+        "Anthropic reports spend per day by workspace, model and token type, never by hour or request; by API key, "
+        "account or service account it is an estimate, the bill shared by tokens."
+    ),
     (
         "Code execution and session time are in spend only; Priority Tier tokens and requests that were blocked are "
         "in usage only. There is no count of requests."

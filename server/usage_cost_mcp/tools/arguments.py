@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from usage_cost_mcp.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
+from usage_cost_mcp.dimensions import ALL_DIMENSIONS, BILLED, SPEND, USAGE, Report
 from usage_cost_mcp.reports.dimension_values import MAX_VALUES
 from usage_cost_mcp.reports.question import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
 from usage_cost_mcp.reports.token_usage import ALL, DEFAULT_MEASURES, MEASURES
@@ -35,12 +35,9 @@ def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
 
 
 def _group_by(report: Report) -> Any:
-    items = {"type": "string", "enum": list(report.dimensions)}
-    return _schema(
-        "array",
-        "Dimensions; at most five, those of filter_by included." if report is USAGE else "Dimensions.",
-        items=items,
-    )
+    items = {"type": "string", "enum": list(report.accepted)}
+    most = "at most five" if report is USAGE else f"at most one of {', '.join(report.attributed)}"
+    return _schema("array", f"Dimensions; {most}, those of filter_by included.", items=items)
 
 
 def _granularity(report: Report) -> Any:
@@ -64,24 +61,20 @@ Period = Annotated[
     ),
 ]
 
+BilledDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(BILLED)]
 SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND)]
 UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE)]
 
 
-def _filter_by(words: str) -> Any:
-    lists = {"type": "array", "items": {"type": "string"}}
-    return _schema("object", f"Dimension to values, as in group_by. {words}", additionalProperties=lists)
-
-
-SpendFilters = Annotated[
+Filters = Annotated[
     Mapping[str, Sequence[str | None]] | None,
     BeforeValidator(_mapped),
-    _filter_by('Workspaces by id or name; "default" is the default one.'),
-]
-UsageFilters = Annotated[
-    Mapping[str, Sequence[str | None]] | None,
-    BeforeValidator(_mapped),
-    _filter_by('Workspaces, keys, accounts by id or name; "default" workspace, "console" use without a key.'),
+    _schema(
+        "object",
+        "Dimension to values, as in group_by. Workspaces, keys, accounts by id or name; "
+        '"default" workspace, "console" use without a key.',
+        additionalProperties={"type": "array", "items": {"type": "string"}},
+    ),
 ]
 
 SpendGranularity = Annotated[str | None, _granularity(SPEND)]

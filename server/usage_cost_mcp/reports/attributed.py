@@ -1,0 +1,57 @@
+"""Spend by API key, account or service account: the bill of each day, shared by what the usage report counts."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from usage_cost_mcp.attribution import API_KEY, Attribution, attribute, usage_by, usage_by_key
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.dimensions import SPEND, USAGE
+from usage_cost_mcp.errors import UnavailableError
+from usage_cost_mcp.flights import aside, both, side_by_side
+from usage_cost_mcp.ledger import Held, together
+from usage_cost_mcp.names import NOT_TOLD
+from usage_cost_mcp.periods import Period
+from usage_cost_mcp.rows import DayRows
+
+from .desk import Desk
+
+MANY_ROWS = 2_000
+"""Rows from which on they are shared out in a thread, while others are answered."""
+
+
+async def attributed_days(by: Attribution, period: Period, desk: Desk, call: Call) -> Held:
+    """The spend of a period with one more dimension.
+
+    Raises:
+        UpstreamError: When any of it cannot be had, whole; for API keys that includes their list.
+    """
+    views = [(SPEND, SPEND.base), (USAGE, by.view), *([(USAGE, USAGE.base)] if by.dimension == API_KEY else [])]
+    parts, workspaces = await both(
+        side_by_side(desk.ledger.days(report, [view], "1d", period, call) for report, view in views),
+        _workspaces(by, desk, call),
+    )
+
+    def shared(spend: DayRows, used: DayRows, *everything: DayRows) -> DayRows:
+        usage = usage_by_key(used, everything[0], workspaces) if everything else usage_by(by, used)
+        oldest = min(day.fetched_at for day in (spend, used, *everything))
+        return replace(attribute(spend, by, usage), fetched_at=oldest)
+
+    days = await aside(
+        lambda: [shared(*days) for days in zip(*(part.days for part in parts), strict=True)],
+        when=sum(part.rows for part in parts) > MANY_ROWS,
+    )
+    because = next((part.because for part in parts if part.because), "")
+    return Held(days, together(part.status for part in parts), because)
+
+
+async def _workspaces(by: Attribution, desk: Desk, call: Call) -> Mapping[str | None, str | None]:
+    """The workspace of each API key that is known to belong to one."""
+    if by.dimension != API_KEY:
+        return {}
+    names = await desk.directory.names(API_KEY, call)
+    if names is None:
+        raise UnavailableError(
+            "The list of API keys cannot be read at the moment; without it spend cannot be shared by key, because it "
+            "tells which workspace each key belongs to. Ask again in a minute, or group by account_id or workspace_id."
+        )
+    return {key: name.workspace_id for key, name in names.items() if name.workspace_id != NOT_TOLD}
