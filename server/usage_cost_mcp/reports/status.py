@@ -15,7 +15,7 @@ from .answer import CacheUse, Part, Provenance
 from .desk import Desk
 
 LIMITS = (
-    "All days are UTC; both reports are usually complete within minutes, cost sometimes later.",
+    "Days are UTC, but tokens may be cut by timezone; reports are usually complete in minutes, cost sometimes later.",
     f"The last {PROVISIONAL_DAYS} days before today may still be revised.",
     (
         "The cost report holds no Priority Tier cost, no seat or subscription fees, no taxes, no balance, and nothing "

@@ -64,6 +64,8 @@ Period = Annotated[
     ),
 ]
 
+Timezone = Annotated[Text, _schema("string", "IANA zone of the days instead of UTC, such as Europe/Berlin.")]
+
 SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND)]
 UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE)]
 

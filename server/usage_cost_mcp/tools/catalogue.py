@@ -9,6 +9,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.calls import Call
+from usage_cost_mcp.periods import parse_zone
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk
@@ -35,8 +36,8 @@ When to use which tool:
 - get_status: which organization, how new the data is, what the numbers can never say.
 
 How to ask:
-- Give period as words (last_month, last_7_days, 2026-10): do not compute dates. All days are UTC. last_N_days are
-  complete days ending yesterday; for today say today or this_month.
+- Give period as words (last_month, last_7_days, 2026-10): do not compute dates. last_N_days are complete days ending
+  yesterday; for today say today or this_month. Days are UTC; tokens can be cut at another timezone's midnight.
 - Names work wherever ids do. Narrow with filter_by, split with group_by; the default answer is per day.
 - Money is an exact decimal string in dollars: quote it rounded, compute with it exactly. Ratios are 0 to 1.
 - Read the notes and partial_buckets before you draw a conclusion, and pass on what matters. Today is never complete.
@@ -68,15 +69,16 @@ async def get_token_usage(
     group_by: args.UsageDimensions = (),
     filter_by: args.UsageFilters = None,
     granularity: args.UsageGranularity = None,
+    timezone: args.Timezone = "UTC",
     top: args.Top = None,
     measures: args.Measures = (),
 ) -> Series:
-    """Input, cached and output tokens, web searches: exact counts per UTC day (or hour, minute), one series per group.
+    """Input, cached and output tokens, web searches: exact counts per day, hour or minute, one series per group.
 
     From Anthropic's usage report, which has API keys and accounts but no money, no code execution and no request count.
     """
     kind = token_report(measures)
-    return await _series(ctx, kind, period, group_by, filter_by, granularity=granularity, top=top)
+    return await _series(ctx, kind, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone)
 
 
 async def cache_hit_ratio(
@@ -85,13 +87,16 @@ async def cache_hit_ratio(
     group_by: args.UsageDimensions = (),
     filter_by: args.UsageFilters = None,
     granularity: args.UsageGranularity = None,
+    timezone: args.Timezone = "UTC",
     top: args.Top = None,
 ) -> Series:
-    """The share of input tokens that was read from the prompt cache, 0 to 1, per UTC day (or hour, minute) and group.
+    """The share of input tokens that was read from the prompt cache, 0 to 1, per day, hour or minute and group.
 
     Cache reads / (uncached + reads + both cache writes), always from summed counts; null where there was no input.
     """
-    return await _series(ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
+    return await _series(
+        ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone
+    )
 
 
 async def list_dimension_values(
@@ -122,14 +127,17 @@ async def _series(
     *,
     granularity: str | None,
     top: int | None,
+    timezone: str = "UTC",
 ) -> CallToolResult:
     unbounded = ctx.request_context.lifespan_context.max_answer_characters is None
 
     def ask(desk: Desk, call: Call) -> Awaitable[Finding]:
+        zone = parse_zone(timezone)
         question = parse_question(
             kind.report,
-            desk.today(),
+            desk.today(zone),
             period=period,
+            zone=zone,
             group_by=group_by,
             filter_by=filter_by,
             granularity=granularity,
