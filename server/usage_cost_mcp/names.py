@@ -9,10 +9,17 @@ from .calls import Call
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a person calls an id, and whether it is still in use."""
+    """What a person calls an id, and whether it is still in use.
+
+    Attributes:
+        workspace_id: Of an API key the workspace that it belongs to; None is the default one.
+        workspace_known: Whether the list says so.
+    """
 
     text: str
     archived: bool = False
+    workspace_id: str | None = None
+    workspace_known: bool = False
 
 
 Names = Mapping[str, Name]

@@ -43,7 +43,12 @@ def _workspace(workspace: Workspace) -> Name:
 
 
 def _api_key(key: ApiKey) -> Name:
-    return Name(sanitised(key.name) or sanitised(key.id), archived=key.status in {"archived", "expired"})
+    return Name(
+        sanitised(key.name) or sanitised(key.id),
+        archived=key.status in {"archived", "expired"},
+        workspace_id=sanitised(key.workspace_id or "") or None,
+        workspace_known=key.workspace_id != "",
+    )
 
 
 def _user(user: User) -> Name:

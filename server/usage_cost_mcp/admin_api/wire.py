@@ -64,11 +64,12 @@ class Workspace:
 
 @dataclass(slots=True)
 class ApiKey:
-    """An API key, never the secret itself."""
+    """An API key, never the secret itself. Its workspace is null for the default one, empty where it is not told."""
 
     id: StrictStr
     name: StrictStr
     status: StrictStr = "active"
+    workspace_id: StrictStr | None = ""
 
 
 @dataclass(slots=True)

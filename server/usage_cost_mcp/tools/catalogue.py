@@ -33,7 +33,7 @@ When to use which tool:
 - cache_hit_ratio: how well prompt caching works. "Did caching improve this month?"
 - list_dimension_values: which workspaces, keys, models, ... exist in a period, with names and ids. Use it when a name
   is unclear, or to find keys and workspaces without use.
-- get_status: which organization, how new the data is, what the numbers can never say.
+- get_status: which organization, how new the data is, its mix of tiers, what the numbers can never say.
 
 How to ask:
 - Give period as words (last_month, last_7_days, 2026-10): do not compute dates. last_N_days are complete days ending
@@ -107,13 +107,16 @@ async def list_dimension_values(
 ) -> Annotated[CallToolResult, ValuesAnswer]:
     """Which values of a dimension occur in a period: names, ids, and their share of spend and tokens, largest first.
 
-    Workspaces and API keys that exist but were not used are listed too, marked used: false.
+    Workspaces and API keys that were not used are listed too, marked used: false; workspaces without a key are noted.
     """
     return await tell(ctx, lambda desk, call: find_values(dimension, period, top, desk, call))
 
 
 async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer]:
-    """The connected organization, the newest day with data, which days may still change, and the limits of the data."""
+    """The connected organization, the newest data, which days may still change, and the limits of the data.
+
+    Also the share of batch, long-context and Priority tokens in the last 30 days, and the model that costs most.
+    """
     service = ctx.request_context.lifespan_context
     return await tell(ctx, lambda desk, call: find_status(service.version, service.key_source, desk, call))
 
