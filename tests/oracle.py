@@ -11,6 +11,7 @@ from typing import Any
 
 Row = dict[str, Any]
 Group = tuple[str | None, ...]
+Days = dict[Group, dict[str, dict[str, int]]]
 
 TOKENS: dict[str, Callable[[Row], int]] = {
     "uncached_input_tokens": lambda row: row["uncached_input_tokens"],
@@ -23,11 +24,14 @@ TOKENS: dict[str, Callable[[Row], int]] = {
 INPUTS = tuple(TOKENS)[:4]
 
 
-def rows(url: str, report: str, first: str, last: str, group_by: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Every row of a report with its day, both days included, a week a page."""
+def rows(
+    url: str, report: str, first: str, last: str, group_by: Sequence[str], width: str = "1d"
+) -> Iterator[tuple[str, Row]]:
+    """Every row of a report with the start of its bucket, both days included, a default page at a time."""
     query = [
         ("starting_at", f"{first}T00:00:00Z"),
         ("ending_at", f"{date.fromisoformat(last) + timedelta(days=1)}T00:00:00Z"),
+        ("bucket_width", width),
         *(("group_by[]", dimension) for dimension in group_by),
     ]
     token: str | None = ""
@@ -40,22 +44,33 @@ def rows(url: str, report: str, first: str, last: str, group_by: Sequence[str]) 
         with urllib.request.urlopen(request) as response:  # noqa: S310 - loopback
             page = json.load(response)
         for bucket in page["data"]:
-            yield from ((bucket["starting_at"][:10], row) for row in bucket["results"])
+            yield from ((bucket["starting_at"], row) for row in bucket["results"])
         token = page["next_page"]
 
 
 def dollars(url: str, first: str, last: str, group_by: Sequence[str]) -> dict[Group, dict[str, Fraction]]:
     """Cost by group and day: the report's cents divided by 100."""
     found: dict[Group, dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))
-    for day, row in rows(url, "cost_report", first, last, ["workspace_id", "description"]):
-        found[tuple(row[dimension] for dimension in group_by)][day] += Fraction(row["amount"]) / 100
+    for start, row in rows(url, "cost_report", first, last, ["workspace_id", "description"]):
+        found[tuple(row[dimension] for dimension in group_by)][start[:10]] += Fraction(row["amount"]) / 100
     return found
 
 
-def tokens(url: str, first: str, last: str, group_by: Sequence[str]) -> dict[Group, dict[str, dict[str, int]]]:
-    """Every count by group and day."""
+def _day(start: str) -> str:
+    return start[:10]
+
+
+def tokens(
+    url: str,
+    first: str,
+    last: str,
+    group_by: Sequence[str],
+    width: str = "1d",
+    bucket: Callable[[str], str] = _day,
+) -> Days:
+    """Every count by group and day, or by whatever is made of the start of a row."""
     found: dict[Group, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(TOKENS, 0)))
-    for day, row in rows(url, "usage_report/messages", first, last, group_by):
+    for start, row in rows(url, "usage_report/messages", first, last, group_by, width):
         for measure, read in TOKENS.items():
-            found[tuple(row[dimension] for dimension in group_by)][day][measure] += read(row)
+            found[tuple(row[dimension] for dimension in group_by)][bucket(start)][measure] += read(row)
     return found

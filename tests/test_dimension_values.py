@@ -1,9 +1,15 @@
 """What `list_dimension_values` says: what exists, under which name, how much of it all, and what is not used."""
 
+from collections.abc import Callable
+from typing import Any
+
 import oracle
 import pytest
 from conftest import Upstream, ask, text_of
 from mcp import Client
+
+from usage_cost_mcp.demo import organization as org
+from usage_cost_mcp.demo.http import Request, Response
 
 pytestmark = pytest.mark.anyio
 
@@ -59,3 +65,88 @@ async def test_a_period_without_any_use_has_no_shares(client: Client) -> None:
     answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2023-05")
     assert {value["used"] for value in answer["values"]} == {False}
     assert not any("cost_share" in value or "token_share" in value for value in answer["values"])
+
+
+def hygiene(answer: dict[str, Any]) -> dict[str, str]:
+    return {note["code"]: note["message"] for note in answer["notes"]}
+
+
+Keys = list[dict[str, Any]]
+
+
+def with_keys(upstream: Upstream, edit: Callable[[Keys], Keys]) -> None:
+    """The list of keys is another one from now on."""
+
+    def instead(request: Request) -> Response | None:
+        if not request.path.endswith("api_keys"):
+            return None
+        response = upstream.respond(request)
+        return Response({**response.body, "data": edit(response.body["data"])})
+
+    upstream.instead = instead
+
+
+async def test_keys_without_use_are_counted_but_not_archived_ones(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
+    used = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", ["api_key_id"])
+    active = org.API_KEYS.keys() - org.ARCHIVED_KEYS
+    (idle,) = (key for key in active if (key,) not in used)
+    said = f"1 of {len(active)} API keys, archived ones aside, had no use in this period: {org.API_KEYS[idle][0]}."
+    assert hygiene(answer)["keys_without_use"] == said
+
+
+async def test_no_more_than_three_keys_without_use_are_named(client: Client) -> None:
+    answer = await ask(client, "list_dimension_values", dimension="api_key_id", period="2023-05")
+    said = hygiene(answer)["keys_without_use"]
+    assert said.startswith("8 of 8 API keys")
+    assert said.endswith(": ci, evaluations, mobile-backend and 5 more.")
+
+
+async def test_where_all_keys_are_used_nothing_is_said(client: Client, upstream: Upstream) -> None:
+    with_keys(upstream, lambda keys: [key for key in keys if key["id"] != org.FORGOTTEN])
+    answer = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
+    assert answer["notes"] == []
+
+
+async def test_workspaces_without_keys_are_named(client: Client, upstream: Upstream) -> None:
+    gone = {org.FORGOTTEN, org.CHAT}
+    with_keys(upstream, lambda keys: [key for key in keys if key["id"] not in gone])
+    answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
+    said = "Workspaces without an API key, archived ones aside: Sandbox, Support."
+    assert hygiene(answer) == {"workspaces_without_keys": said}
+
+
+async def test_where_all_workspaces_have_keys_nothing_is_said(client: Client) -> None:
+    answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
+    assert answer["notes"] == []
+
+
+async def test_a_workspace_is_not_called_keyless_when_the_list_of_keys_does_not_tell(
+    client: Client, upstream: Upstream
+) -> None:
+    with_keys(upstream, lambda keys: [{name: key[name] for name in key if name != "workspace_id"} for key in keys])
+    answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
+    assert list(hygiene(answer)) == ["keys_unavailable"]
+
+
+async def test_a_workspace_is_not_called_keyless_when_keys_cannot_be_listed(client: Client, upstream: Upstream) -> None:
+    upstream.instead = lambda request: Response({}, 403) if request.path.endswith("api_keys") else None
+    answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
+    assert list(hygiene(answer)) == ["keys_unavailable"]
+
+
+@pytest.mark.parametrize(
+    ("period", "codes"), [("2026-10", []), ("2025-01", ["dominant_model"]), ("2023-05", ["no_rows"])]
+)
+async def test_a_model_that_most_of_the_spend_goes_to_is_named(
+    client: Client, upstream: Upstream, period: str, codes: list[str]
+) -> None:
+    answer = await ask(client, "list_dimension_values", dimension="model", period=period)
+    costs = oracle.dollars(upstream.url, f"{period}-01", f"{period}-31", ["model"])
+    sums = {model: sum(days.values()) for (model,), days in costs.items()}
+    model, largest = max(sums.items(), key=lambda item: item[1], default=(None, 0))
+    assert ("dominant_model" in codes) == (2 * largest > sum(sums.values()))
+    assert list(hygiene(answer)) == codes
+    if "dominant_model" in codes:
+        share = float(largest / sum(sums.values()))
+        assert hygiene(answer)["dominant_model"] == f"{model} alone is {share:.0%} of the spend."

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from conftest import FrozenClock, text_of
@@ -158,6 +159,7 @@ _TOKENS = [
     *_ANY,
     {"period": "2026-10-05", "granularity": "hour", "group_by": ["api_key_id"]},
     {"period": "2026-10-05..2026-10-06", "granularity": "hour", "filter_by": {"api_key_id": ["console"]}},
+    {"period": "2026-10", "timezone": "Europe/Berlin", "group_by": ["model"]},
 ]
 _MEASURED = [{"period": "2026-Q4", "measures": ["output_tokens"]}, {"measures": "all", "group_by": "speed"}]
 VALID: dict[str, list[dict[str, Any]]] = {
@@ -292,11 +294,12 @@ def _misspelled(text: str, chance: random.Random) -> str:
 def picked(tool: str, answer: Mapping[str, Any]) -> list[Row]:
     """The rows that an answer says it is about."""
     first, last = (date.fromisoformat(answer["period"][end]) for end in ("start", "end"))
+    zone = ZoneInfo(answer["period"]["timezone"])
     filters = answer.get("filter_by", {})
     return [
         row
         for row in WORLDS[tool].rows
-        if first <= row.moment.date() <= last
+        if first <= row.moment.astimezone(zone).date() <= last
         and all(row.group[dimension] in values for dimension, values in filters.items())
     ]
 
@@ -379,7 +382,7 @@ async def test_arguments_that_are_almost_right_are_answered_exactly_or_refused(t
                 check(tool, answer)
                 # What was not touched is understood as before.
                 for name in ("period", "group_by", "filter_by", "dimension"):
-                    if name in answer and arguments.get(name) == valid.get(name):
+                    if name in answer and all(arguments.get(each) == valid.get(each) for each in (name, "timezone")):
                         assert answer[name] == told(result)[name]
     assert answered >= (0.01 if tool == "get_status" else 0.15) * cases
     assert answered <= 0.85 * cases

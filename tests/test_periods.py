@@ -16,9 +16,10 @@ from usage_cost_mcp.periods import (
     bucket_start,
     bucket_starts,
     coarser,
-    midnight,
     parse_period,
+    parse_zone,
     provisional_since,
+    resolution,
 )
 
 TODAY = NOW.date()
@@ -259,40 +260,49 @@ def test_a_bucket_is_named_after_its_start(granularity: Granularity, name: str) 
     assert bucket_name(bucket_start(moment, granularity, period), granularity) == name
 
 
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Pacific/Auckland",
+    *("America/Santiago", "Africa/Cairo", "America/Havana"),  # change their clocks at midnight
+]
+
 LONGEST: dict[Granularity, int] = {"minute": 1, "hour": 10, "day": 100, "week": 400, "month": 1000, "total": 1000}
 
 
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[Period, Granularity]:
-    """A period and what to cut it into, not too many pieces."""
+    """A period of any zone and what to cut it into, not too many pieces."""
     granularity = draw(st.sampled_from(GRANULARITIES))
     start = draw(DATES)
     end = start + draw(st.integers(0, LONGEST[granularity] - 1)) * DAY
-    return Period(start, end, end), granularity
+    return Period(start, end, end, parse_zone(draw(st.sampled_from(ZONES)))), granularity
 
 
 def moments_in(period: Period) -> st.SearchStrategy[datetime]:
-    first, last = (midnight(day).replace(tzinfo=None) for day in (period.start, period.end + DAY))
+    first, last = (moment.replace(tzinfo=None) for moment in (period.begins, period.ends))
     return st.datetimes(first, last - timedelta(microseconds=1), timezones=st.just(UTC))
 
 
 @given(cuts())
 def test_buckets_cover_the_period_without_gap_or_overlap(cut: tuple[Period, Granularity]) -> None:
     period, granularity = cut
-    after = midnight(period.end + DAY)
-    starts = bucket_starts(period, granularity, after)
+    starts = bucket_starts(period, granularity, period.ends)
     ends = [bucket_end(start, granularity, period) for start in starts]
     assert starts[1:] == ends[:-1]
-    assert starts[0] <= midnight(period.start) < ends[0]
-    assert starts[-1] < after <= ends[-1]
-    assert len({bucket_name(start, granularity) for start in starts}) == len(starts)
+    assert starts[0] <= period.begins < ends[0]
+    assert starts[-1] < period.ends <= ends[-1]
+    assert len({bucket_name(start, granularity, period.zone) for start in starts}) == len(starts)
 
 
 @given(cuts(), st.data())
 def test_each_moment_is_in_exactly_one_bucket(cut: tuple[Period, Granularity], data: st.DataObject) -> None:
     period, granularity = cut
     moment = data.draw(moments_in(period))
-    starts = bucket_starts(period, granularity, midnight(period.end + DAY))
+    starts = bucket_starts(period, granularity, period.ends)
     holding = [start for start in starts if start <= moment < bucket_end(start, granularity, period)]
     assert holding == [bucket_start(moment, granularity, period)]
 
@@ -327,7 +337,7 @@ def test_a_bucket_lies_within_one_bucket_of_what_it_adds_up_to(
 def test_only_buckets_that_have_begun_exist(cut: tuple[Period, Granularity], data: st.DataObject) -> None:
     period, granularity = cut
     now = data.draw(moments_in(period))
-    every = bucket_starts(period, granularity, midnight(period.end + DAY))
+    every = bucket_starts(period, granularity, period.ends)
     assert bucket_starts(period, granularity, now) == [start for start in every if start <= now]
 
 
@@ -348,3 +358,70 @@ def test_the_last_three_days_are_provisional(text: str, since: str) -> None:
 
 def test_more_years_than_there_ever_were_are_refused() -> None:
     assert refusal("last_9999_years") == "period 'last_9999_years' begins before there were calendars."
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "begins", "hours"),
+    [
+        ("UTC", "2026-10-25", "2026-10-25T00:00", 24),
+        ("Europe/Berlin", "2026-03-29", "2026-03-28T23:00", 23),
+        ("Europe/Berlin", "2026-10-25", "2026-10-24T22:00", 25),
+        ("America/New_York", "2026-11-01", "2026-11-01T04:00", 25),
+        ("America/Santiago", "2026-09-06", "2026-09-06T04:00", 23),
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00", 25),
+        ("Asia/Kathmandu", "2026-10-25", "2026-10-24T18:15", 24),
+        ("Australia/Lord_Howe", "2026-10-04", "2026-10-03T13:30", 23.5),
+    ],
+)
+def test_a_local_day_lasts_from_midnight_to_midnight_of_its_zone(
+    zone: str, day: str, begins: str, hours: float
+) -> None:
+    period = parse_period(day, TODAY, parse_zone(zone))
+    assert f"{period.begins:%Y-%m-%dT%H:%M}" == begins
+    assert period.ends - period.begins == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("zone", "granularity", "finest"),
+    [
+        ("UTC", "month", "month"),
+        ("Africa/Abidjan", "day", "day"),
+        ("Europe/Berlin", "month", "hour"),
+        ("Europe/Berlin", "minute", "minute"),
+        ("Asia/Kolkata", "total", "minute"),
+        ("Australia/Lord_Howe", "day", "minute"),
+    ],
+)
+def test_reports_are_cut_as_finely_as_the_midnights_of_a_zone_need(
+    zone: str, granularity: Granularity, finest: Granularity
+) -> None:
+    assert resolution(parse_period("last_month", TODAY, parse_zone(zone)), granularity) == finest
+
+
+@pytest.mark.parametrize(
+    ("zone", "days"),
+    [
+        ("UTC", "2026-11-21..2026-11-22"),
+        ("America/New_York", "2026-11-21..2026-11-22"),
+        ("Pacific/Auckland", "2026-11-20..2026-11-22"),
+    ],
+)
+def test_local_days_touch_utc_days_that_have_begun(zone: str, days: str) -> None:
+    touched = parse_period("2026-11-21..2026-11-22", TODAY, parse_zone(zone)).in_utc(TODAY)
+    assert f"{touched.start}..{touched.end}" == days
+
+
+@pytest.mark.parametrize(("zone", "since"), [("America/New_York", "2026-11-18"), ("Pacific/Auckland", "2026-11-19")])
+def test_a_local_day_is_provisional_when_any_of_it_is(zone: str, since: str) -> None:
+    assert str(provisional_since(parse_period("last_7_days", TODAY, parse_zone(zone)), TODAY)) == since
+
+
+@pytest.mark.parametrize("given", ["Europe/Berlin", "europe/berlin", " EUROPE/BERLIN "])
+def test_zones_are_known_by_their_iana_names_in_any_case(given: str) -> None:
+    assert str(parse_zone(given)) == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(("given", "near"), [("Berlin", "Europe/Berlin"), ("new york", "America/New_York")])
+def test_a_zone_that_is_not_known_is_refused_with_the_nearest(given: str, near: str) -> None:
+    with pytest.raises(QuestionError, match=f"is not known. Did you mean {near}?"):
+        parse_zone(given)

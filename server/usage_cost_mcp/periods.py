@@ -1,7 +1,7 @@
 """Periods in plain words, and the buckets that they are cut into.
 
-Everything is UTC and made of whole days, as in the reports themselves. A period names its first and its last
-day, both included; inside the program moments are half-open, midnight to midnight.
+Days are UTC, as in the reports themselves, or those of another zone. A period names its first and its last day,
+both included; inside the program moments are UTC and half-open, midnight to midnight of the zone.
 """
 
 import calendar
@@ -9,10 +9,11 @@ import difflib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Literal, get_args
+from zoneinfo import ZoneInfo, available_timezones
 
-from .errors import QuestionError, clipped
+from .errors import QuestionError, clipped, unknown
 
 Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
@@ -40,20 +41,43 @@ PERIOD_WORDS = (
 )
 
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Whole UTC days, `start` and `end` included. `asked_end` is later than `end` when the future was cut off."""
+    """Whole days of a zone, `start` and `end` included.
+
+    Attributes:
+        asked_end: Later than `end` when the future was cut off.
+        zone: Where midnight is.
+    """
 
     start: date
     end: date
     asked_end: date
+    zone: tzinfo = UTC
 
     @property
     def days(self) -> list[date]:
         """Every day, oldest first."""
         return [self.start + timedelta(days=n) for n in range(len(self))]
+
+    @property
+    def begins(self) -> datetime:
+        """Its first moment."""
+        return midnight(self.start, self.zone)
+
+    @property
+    def ends(self) -> datetime:
+        """The first moment after it."""
+        return midnight(self.end + _DAY, self.zone)
+
+    def in_utc(self, today: date) -> "Period":
+        """The UTC days that it touches and that have begun."""
+        end = min((self.ends - _INSTANT).date(), today)
+        return Period(self.begins.date(), end, end)
 
     def __len__(self) -> int:
         """The number of days."""
@@ -62,16 +86,31 @@ class Period:
     def __str__(self) -> str:
         """As a person reads it: "2026-10-01 to 2026-10-31 (31 days, UTC)"."""
         if len(self) == 1:
-            return f"{self.start} (1 day, UTC)"
-        return f"{self.start} to {self.end} ({len(self)} days, UTC)"
+            return f"{self.start} (1 day, {self.zone})"
+        return f"{self.start} to {self.end} ({len(self)} days, {self.zone})"
 
 
-def parse_period(text: str, today: date) -> Period:
+def parse_zone(name: str) -> tzinfo:
+    """The time zone of an IANA name; case and spaces are forgiven.
+
+    Raises:
+        QuestionError: When there is no such zone.
+    """
+    zones = {zone.casefold(): zone for zone in ("UTC", *available_timezones())}
+    wanted = name.strip().replace(" ", "_")
+    zone = zones.get(wanted.casefold())
+    if zone is None:
+        raise unknown("timezone", wanted, sorted(zones.values()))
+    return UTC if zone == "UTC" else ZoneInfo(zone)
+
+
+def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
     """Turn words into days.
 
     Args:
         text: One of the spellings in `PERIOD_WORDS`; spaces, dashes and case are forgiven.
-        today: The current UTC day: the last one that can be answered.
+        today: The current day of the zone: the last one that can be answered.
+        zone: Whose days are meant.
 
     Raises:
         QuestionError: When the words are not understood, or no day of the period has begun yet.
@@ -80,8 +119,8 @@ def parse_period(text: str, today: date) -> Period:
     if start > end:
         raise QuestionError(f"period {clipped(text)} ends ({end}) before it starts ({start}).")
     if start > today:
-        raise QuestionError(f"period {clipped(text)} lies in the future: today is {today} (UTC).")
-    period = Period(start, min(end, today), end)
+        raise QuestionError(f"period {clipped(text)} lies in the future: today is {today} ({zone}).")
+    period = Period(start, min(end, today), end, zone)
     if len(period) > MAX_DAYS["day"]:
         most = MAX_DAYS["day"]
         raise QuestionError(f"period {clipped(text)} has {len(period)} days; at most {most} are answered at once.")
@@ -242,43 +281,61 @@ def coarser(granularity: Granularity) -> tuple[Granularity, ...]:
     return _MADE_OF_WEEKS if granularity == "week" else GRANULARITIES[GRANULARITIES.index(granularity) :]
 
 
-def midnight(day: date) -> datetime:
-    """The first moment of a UTC day."""
-    return datetime.combine(day, time(), UTC)
+def midnight(day: date, zone: tzinfo = UTC) -> datetime:
+    """The first moment of a day of the zone, in UTC; where clocks jump over midnight, the moment of the jump."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def resolution(period: Period, granularity: Granularity) -> Granularity:
+    """How finely the reports must be cut for their pieces to fit into the buckets of the period."""
+    edges = [midnight(day, period.zone) for day in (*period.days, period.end + _DAY)]
+    if any(edge.minute for edge in edges):
+        return "minute"
+    if any(edge.hour for edge in edges):
+        return "minute" if granularity == "minute" else "hour"
+    return granularity
 
 
 def bucket_start(moment: datetime, granularity: Granularity, period: Period) -> datetime:
     """The start of the bucket that holds the moment. A week starts on Monday, the total with the period."""
+    day = moment.astimezone(period.zone).date()
     match granularity:
         case "minute":
             return moment.replace(second=0, microsecond=0)
         case "hour":
-            return moment.replace(minute=0, second=0, microsecond=0)
+            return moment - _into_hour(moment, period.zone)
         case "day":
-            return midnight(moment.date())
+            return midnight(day, period.zone)
         case "week":
-            return midnight(_week(moment.date())[0])
+            return midnight(_week(day)[0], period.zone)
         case "month":
-            return midnight(moment.date().replace(day=1))
+            return midnight(day.replace(day=1), period.zone)
         case "total":
-            return midnight(period.start)
+            return period.begins
 
 
 def bucket_end(start: datetime, granularity: Granularity, period: Period) -> datetime:
     """The first moment after the bucket."""
+    day = start.astimezone(period.zone).date()
     match granularity:
         case "minute":
             return start + timedelta(minutes=1)
         case "hour":
-            return start + timedelta(hours=1)
+            return start - _into_hour(start, period.zone) + _HOUR
         case "day":
-            return start + _DAY
+            return midnight(day + _DAY, period.zone)
         case "week":
-            return start + 7 * _DAY
+            return midnight(_week(day)[1] + _DAY, period.zone)
         case "month":
-            return midnight(_month(start.date())[1] + _DAY)
+            return midnight(_month(day)[1] + _DAY, period.zone)
         case "total":
-            return midnight(period.end + _DAY)
+            return period.ends
+
+
+def _into_hour(moment: datetime, zone: tzinfo) -> timedelta:
+    """How much of the zone's hour has passed."""
+    local = moment.astimezone(zone)
+    return local - local.replace(minute=0, second=0, microsecond=0)
 
 
 def bucket_starts(period: Period, granularity: Granularity, now: datetime) -> list[datetime]:
@@ -287,24 +344,28 @@ def bucket_starts(period: Period, granularity: Granularity, now: datetime) -> li
 
 
 def _walk(period: Period, granularity: Granularity, now: datetime) -> Iterator[datetime]:
-    start = bucket_start(midnight(period.start), granularity, period)
-    while start <= now and start < midnight(period.end + _DAY):
+    start = bucket_start(period.begins, granularity, period)
+    while start <= now and start < period.ends:
         yield start
         start = bucket_end(start, granularity, period)
 
 
-def bucket_name(start: datetime, granularity: Granularity) -> str:
-    """2026-10-01 for a day, a week (its Monday) and the total, 2026-10-01T05:00Z for an hour, 2026-10 for a month."""
+def bucket_name(start: datetime, granularity: Granularity, zone: tzinfo = UTC) -> str:
+    """2026-10-01 for a day, a week (its Monday) and the total, 2026-10 for a month.
+
+    An hour is 2026-10-01T05:00Z, or 2026-10-01T05:00+02:00 in another zone.
+    """
+    local = start.astimezone(zone)
     match granularity:
         case "minute" | "hour":
-            return f"{start:%Y-%m-%dT%H:%MZ}"
+            return local.isoformat(timespec="minutes").replace("+00:00", "Z")
         case "month":
-            return f"{start:%Y-%m}"
+            return f"{local:%Y-%m}"
         case _:
-            return f"{start:%Y-%m-%d}"
+            return f"{local:%Y-%m-%d}"
 
 
 def provisional_since(period: Period, today: date) -> date | None:
-    """The first day of the period that Anthropic may still revise."""
-    first = today - PROVISIONAL_DAYS * _DAY
+    """The first day of the period that Anthropic may still revise; `today` is the UTC day, as revisions are."""
+    first = midnight(today - PROVISIONAL_DAYS * _DAY).astimezone(period.zone).date()
     return max(first, period.start) if period.end >= first else None

@@ -6,9 +6,11 @@ Money is in dollars, tokens and requests are integers.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
+
+from .periods import midnight
 
 Key = tuple[str | None, ...]
 Number = int | Decimal
@@ -39,6 +41,14 @@ class DayRows:
     def __len__(self) -> int:
         """The number of rows."""
         return sum(map(len, self.rows.values()))
+
+    def between(self, start: datetime, end: datetime) -> "DayRows":
+        """The day without what happened before the start, or from the end on."""
+        first = midnight(self.day)
+        if start <= first and first + timedelta(days=1) <= end:
+            return self
+        kept = {minute: rows for minute, rows in self.rows.items() if start <= first + timedelta(minutes=minute) < end}
+        return replace(self, rows=kept)
 
     def differs_from(self, earlier: "DayRows") -> bool:
         """Whether the rows say something else, in whatever order they came."""

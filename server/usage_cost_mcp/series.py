@@ -3,6 +3,7 @@
 Everything here is a sum, so any roll-up of a roll-up is exact; ratios are made from sums, afterwards, elsewhere.
 """
 
+from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 
 from .dimensions import Filters, Report
 from .money import exact
-from .periods import Granularity, Period, bucket_end, bucket_start, bucket_starts, midnight
+from .periods import Granularity, Period, bucket_end, bucket_starts, midnight
 from .rows import DayRows, Key, Number, Row, Sums
 
 Columns = list[Sums]
@@ -45,10 +46,9 @@ class Table:
         if granularity == self.granularity:
             return self
         # A week may start before the period; so does the first bucket that it takes in.
-        inside = [max(start, midnight(self.period.start)) for start in self.starts]
+        inside = [max(start, self.period.begins) for start in self.starts]
         starts = bucket_starts(self.period, granularity, inside[-1])
-        place = {start: n for n, start in enumerate(starts)}
-        target = [place[bucket_start(start, granularity, self.period)] for start in inside]
+        target = [_place(starts, start) for start in inside]
         return Table(
             self.period,
             granularity,
@@ -84,13 +84,12 @@ def aggregate(
     group_by: Sequence[str] = (),
     filters: Filters | None = None,
 ) -> Table:
-    """Sum the rows of a period by group and bucket.
+    """Sum the rows of a period by group and bucket; there are no others in the days.
 
     Days may come from different views, as long as each has the dimensions that are grouped and filtered by.
     Without `group_by` there is exactly one group, `()`, even when there is no row.
     """
     starts = bucket_starts(period, granularity, now)
-    place = {start: n for n, start in enumerate(starts)}
     zero: Sums = (0,) * len(report.measures)
     groups: dict[Key, Columns] = {} if group_by else {(): [zero] * len(starts)}
     grouping = _Grouping(group_by, filters or {})
@@ -99,13 +98,18 @@ def aggregate(
             group_of = grouping[day.dimensions]
             for minute, rows in day.rows.items():
                 moment = midnight(day.day) + timedelta(minutes=minute)
-                bucket = place[bucket_start(moment, granularity, period)]
+                bucket = _place(starts, moment)
                 for group, many in _gathered(rows, group_of).items():
                     columns = groups.setdefault(group, [])
                     if not columns:
                         columns += [zero] * len(starts)
                     columns[bucket] = _sum([columns[bucket], *many])
     return Table(period, granularity, starts, zero, groups)
+
+
+def _place(starts: Sequence[datetime], moment: datetime) -> int:
+    """Which of the buckets holds the moment."""
+    return bisect(starts, moment) - 1
 
 
 class _GroupOf(dict[Key, Key | None]):

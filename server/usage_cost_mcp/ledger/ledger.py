@@ -1,7 +1,7 @@
 """Days in, days out: what is held costs nothing, what is missing is fetched once, whoever asks for it."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal, Protocol
 
@@ -64,6 +64,10 @@ class Held:
     def fetched_at(self) -> datetime:
         """When the oldest of them was read."""
         return min(day.fetched_at for day in self.days)
+
+    def within(self, period: Period) -> "Held":
+        """The same, without the rows that lie outside the period."""
+        return replace(self, days=[day.between(period.begins, period.ends) for day in self.days])
 
     @property
     def rows(self) -> int:

@@ -41,7 +41,8 @@ class Cubes:
 
     def within(self, period: Period) -> "Cubes":
         """A part of the days."""
-        return Cubes(period, _within(self.spend, period), _within(self.usage, period))
+        spend, usage = (replace(held, days=held.of(period.days)) for held in (self.spend, self.usage))
+        return Cubes(period, spend, usage)
 
     def cells(self, now: datetime, filters: Filters) -> Cells:
         """Both reports cell by cell."""
@@ -52,10 +53,6 @@ class Cubes:
         for held in (self.spend, self.usage):
             yield from notes.about_age(held, now)
         yield from notes.about_rows(self.spend, self.period)
-
-
-def _within(held: Held, period: Period) -> Held:
-    return replace(held, days=held.of(period.days))
 
 
 async def read_cubes(desk: Desk, period: Period, call: Call) -> Cubes:

@@ -1,7 +1,7 @@
 """What a report needs to answer a question."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, tzinfo
 
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.ledger import Ledger
@@ -21,6 +21,6 @@ class Desk:
         """The current moment in UTC."""
         return self.clock.now()
 
-    def today(self) -> date:
-        """The current UTC day."""
-        return self.now().date()
+    def today(self, zone: tzinfo = UTC) -> date:
+        """The current day of a zone."""
+        return self.now().astimezone(zone).date()

@@ -13,11 +13,12 @@ from usage_cost_mcp.errors import QuestionError, unknown
 from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.money import plain
+from usage_cost_mcp.names import Names
 from usage_cost_mcp.periods import Period, parse_period, provisional_since
 from usage_cost_mcp.rows import Number, Sums
 from usage_cost_mcp.series import add_up, aggregate
 
-from . import notes
+from . import hygiene, notes
 from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
 from .desk import Desk
 from .labels import Labels, look_up
@@ -76,6 +77,7 @@ class ValuesFinding:
     cost: _Sizes | None
     tokens: _Sizes | None
     top: int | None
+    hygiene: Sequence[Note]
     requests: int
     now: datetime
     demo: bool
@@ -141,6 +143,7 @@ class ValuesFinding:
                 *(note for each in held for note in notes.about_age(each, self.now)),
                 *notes.about_rows(held[-1], self.period),
                 *notes.about_labels(self.labels),
+                *self.hygiene,
                 *_omitted(len(values), count),
             ],
         )
@@ -167,9 +170,9 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
     if top is not None and not 1 <= top <= MAX_VALUES:
         raise QuestionError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
     days = parse_period(period, desk.today())
-    (cost, tokens), labels = await both(
+    (cost, tokens), (labels, keys) = await both(
         both(_sizes(SPEND, dimension, days, desk, call), _sizes(USAGE, dimension, days, desk, call)),
-        look_up(desk.directory, [dimension], call),
+        both(look_up(desk.directory, [dimension], call), _keys(dimension, desk, call)),
     )
     return ValuesFinding(
         dimension=dimension,
@@ -178,10 +181,27 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
         cost=cost,
         tokens=tokens,
         top=top,
+        hygiene=list(_hygiene(dimension, cost, tokens, labels, keys)),
         requests=call.requests,
         now=desk.now(),
         demo=desk.demo,
     )
+
+
+async def _keys(dimension: str, desk: Desk, call: Call) -> Names | None:
+    """The API keys, where they matter although they are not the values."""
+    return await desk.directory.names("api_key_id", call) if dimension == "workspace_id" else None
+
+
+def _hygiene(
+    dimension: str, cost: _Sizes | None, tokens: _Sizes | None, labels: Labels, keys: Names | None
+) -> Iterator[Note]:
+    if dimension == "api_key_id" and tokens:
+        yield from hygiene.keys_without_use(labels, tokens.by_value)
+    if dimension == "workspace_id":
+        yield from hygiene.workspaces_without_keys(labels, keys)
+    if dimension == "model" and cost:
+        yield from hygiene.dominant_model(cost.by_value)
 
 
 async def _sizes(report: Report, dimension: str, period: Period, desk: Desk, call: Call) -> _Sizes | None:

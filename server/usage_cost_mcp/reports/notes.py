@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 
 from usage_cost_mcp.attribution import Attribution
 from usage_cost_mcp.dimensions import NAMED, Filters
@@ -24,14 +24,13 @@ def about_period(period: Period, granularity: Granularity, now: datetime) -> Ite
             code="future_cut_off",
             message=f"The period asked for ends {period.asked_end}; days after {period.end} have not begun.",
         )
-    first = midnight(period.start)
-    if granularity in {"week", "month"} and bucket_start(first, granularity, period) < first:
+    if granularity in {"week", "month"} and bucket_start(period.begins, granularity, period) < period.begins:
         yield Note(
             code="first_bucket_cut",
             message=f"The first {granularity} holds only its days from {period.start} on.",
         )
-    last_end = bucket_end(bucket_start(midnight(period.end), granularity, period), granularity, period)
-    if midnight(period.end) + timedelta(days=1) < last_end <= now:
+    last_end = bucket_end(midnight(period.end, period.zone), granularity, period)
+    if period.ends < last_end <= now:
         yield Note(
             code="last_bucket_cut",
             message=f"The last {granularity} holds only its days up to {period.end}.",
@@ -40,23 +39,30 @@ def about_period(period: Period, granularity: Granularity, now: datetime) -> Ite
 
 def about_rows(held: Held, period: Period) -> Iterator[Note]:
     """Days for which the report has nothing at all."""
-    used = [day.day for day in held.days if len(day)]
-    if not used:
+    first = min(_days_used(held, period.zone), default=None)
+    if first is None:
         yield Note(
             code="no_rows",
             message="The report has no row for any of these days, under any group: nothing was used, or the days "
             "are before the organization's first use.",
         )
-    elif used[0] > period.start:
+    elif first > period.start:
         yield Note(
             code="first_row",
-            message=f"The first row of the period is on {used[0]}; earlier days have none.",
+            message=f"The first row of the period is on {first}; earlier days have none.",
         )
     if held.unreported:
         yield Note(
             code="days_not_reported",
             message=f"Anthropic's answer left out {_listed(held.unreported)}, wholly or in part; counted as zero.",
         )
+
+
+def _days_used(held: Held, zone: tzinfo) -> Iterator[date]:
+    """The days of the zone that have rows."""
+    for day in held.days:
+        for minute in (minute for minute, rows in day.rows.items() if rows):
+            yield (midnight(day.day) + timedelta(minutes=minute)).astimezone(zone).date()
 
 
 def about_age(held: Held, now: datetime) -> Iterator[Note]:

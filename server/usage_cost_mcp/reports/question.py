@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, tzinfo
 
 from usage_cost_mcp.attribution import Attribution, attribution_for
 from usage_cost_mcp.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.errors import QuestionError, unknown
-from usage_cost_mcp.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
+from usage_cost_mcp.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period, resolution
 
 DEFAULT_PERIOD = "last_30_days"
 DEFAULT_GRANULARITY: Granularity = "day"
@@ -43,7 +43,7 @@ class Question:
     @property
     def width(self) -> Width:
         """How wide the buckets of the rows must be."""
-        return _WIDTHS.get(self.granularity, "1d")
+        return _WIDTHS.get(resolution(self.period, self.granularity), "1d")
 
 
 _WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}
@@ -54,18 +54,19 @@ def parse_question(
     today: date,
     *,
     period: str = DEFAULT_PERIOD,
+    zone: tzinfo = UTC,
     group_by: Sequence[str] = (),
     filter_by: GivenFilters | None = None,
     granularity: str | None = None,
     top: int | None = None,
     default_top: int | None = DEFAULT_TOP,
 ) -> Question:
-    """Check a question.
+    """Check a question; `today` is the current day of the zone.
 
     Raises:
         QuestionError: For anything that the report cannot answer; names what is accepted.
     """
-    days = parse_period(period, today)
+    days = parse_period(period, today, zone)
     groups = parse_group_by(report, group_by)
     filters = filter_by or {}
     check_filter_by(report, filters)
@@ -119,6 +120,13 @@ def _granularity(report: Report, period: Period, given: str) -> Granularity:
         raise QuestionError(
             f"granularity {granularity} is answered for at most {MAX_DAYS[granularity]} days; "
             f"the period has {len(period)}. Ask for a shorter period or a coarser granularity."
+        )
+    cut = resolution(period, granularity)
+    if len(period) > MAX_DAYS[cut]:
+        because = " and is not a whole number of hours from UTC" if cut == "minute" else ""
+        raise QuestionError(
+            f"timezone {period.zone} is cut from the report per {cut}{because}: answered for at most {MAX_DAYS[cut]} "
+            f"days; the period has {len(period)}. Ask for a shorter period, or for UTC days."
         )
     return granularity
 

@@ -8,7 +8,7 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import Filters, Report
 from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.periods import Granularity, bucket_name, coarser, provisional_since
+from usage_cost_mcp.periods import Granularity, Period, bucket_name, coarser, provisional_since
 from usage_cost_mcp.rows import Key, Number, Sums
 from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate
 
@@ -148,15 +148,15 @@ class Finding:
             estimated=bool(asked.attribution),
             summary=f"{self.kind.title} {asked.period}{self.estimated}{self.filtered_to}: {said}.{self.warnings}",
             measures={measure.name: measure.unit for measure in self.kind.shown},
-            period=PeriodEcho(start=asked.period.start, end=asked.period.end),
+            period=PeriodEcho(start=asked.period.start, end=asked.period.end, timezone=str(asked.period.zone)),
             granularity=granularity,
             group_by=asked.group_by,
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
-            buckets=[bucket_name(start, granularity) for start in table.starts],
+            buckets=self._names(table, table.starts),
             series=[self._series(line) for line in lines],
             bucket_totals=_values(self.kind.shown, bucket_totals),
             totals=_totals(self.kind.totals, totals),
-            partial_buckets=[bucket_name(start, granularity) for start in table.partial(self.now)],
+            partial_buckets=self._names(table, table.partial(self.now)),
             provisional_since=provisional_since(asked.period, self.now.date()),
             fetched_at=self.held.fetched_at,
             cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
@@ -167,6 +167,9 @@ class Finding:
                 *self._shortened(granularity, top),
             ],
         )
+
+    def _names(self, table: Table, starts: Sequence[datetime]) -> list[str]:
+        return [bucket_name(start, table.granularity, table.period.zone) for start in starts]
 
     def _series(self, line: Line) -> Series:
         group = None if line.key is None else dict(zip(self.question.group_by, line.key, strict=True))
@@ -211,11 +214,13 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         QuestionError: For a filter value that cannot be meant.
         UpstreamError: When the rows cannot be had, whole.
     """
+    days = question.period.in_utc(desk.today())
     filters = await resolve(question, desk, call)
     held, labels = await both(
-        _days(question, desk, call),
+        _days(question, days, desk, call),
         look_up(desk.directory, [*question.group_by, *question.filter_by], call),
     )
+    held = held.within(question.period)
     filters = as_spelled(filters, held)
     # Only now: an hour that began while the rows were read has its place too.
     now = desk.now()
@@ -246,7 +251,7 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
     )
 
 
-async def _days(question: Question, desk: Desk, call: Call) -> Held:
+async def _days(question: Question, days: Period, desk: Desk, call: Call) -> Held:
     if question.attribution:
-        return await attributed_days(question.attribution, question.period, desk, call)
-    return await desk.ledger.days(question.report, question.views, question.width, question.period, call)
+        return await attributed_days(question.attribution, days, desk, call)
+    return await desk.ledger.days(question.report, question.views, question.width, days, call)

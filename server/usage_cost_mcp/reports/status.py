@@ -8,14 +8,18 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, USAGE
 from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
-from usage_cost_mcp.periods import PROVISIONAL_DAYS, Period
+from usage_cost_mcp.periods import PROVISIONAL_DAYS, Period, parse_period
+from usage_cost_mcp.rows import Number
+from usage_cost_mcp.series import add_up, aggregate
 
 from . import notes
 from .answer import CacheUse, Part, Provenance
 from .desk import Desk
+from .hygiene import Mix, dominant_model, mix_of
+from .question import DEFAULT_PERIOD
 
 LIMITS = (
-    "All days are UTC; both reports are usually complete within minutes, cost sometimes later.",
+    "Days are UTC, but tokens may be cut by timezone; reports are usually complete in minutes, cost sometimes later.",
     f"The last {PROVISIONAL_DAYS} days before today may still be revised.",
     (
         "The cost report holds no Priority Tier cost, no seat or subscription fees, no taxes, no balance, and nothing "
@@ -47,7 +51,7 @@ class KeyEcho(Part):
 
 
 class NewestData(Part):
-    """The newest UTC day that has a row; null when the last days have none."""
+    """The newest UTC day that has a row; null when the last 30 days have none."""
 
     spend: date | None
     usage: date | None
@@ -67,6 +71,7 @@ class _StatusBody(Part):
     key: KeyEcho
     today: date
     newest_data: NewestData
+    mix: Mix
     held: CacheSize
     limits: Sequence[str]
 
@@ -88,20 +93,22 @@ class StatusFinding:
 
 
 async def find_status(version: str, key_source: str, desk: Desk, call: Call) -> StatusFinding:
-    """Ask for the organization, and both reports for their newest day.
+    """Ask for the organization, and both reports for the last 30 days and today.
 
     Raises:
         UpstreamError: When any of it cannot be had.
     """
     today = desk.today()
-    recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
+    complete = parse_period(DEFAULT_PERIOD, today)
+    recent = Period(complete.start, today, today)
     (organization_id, name), (spend, usage) = await both(
         desk.directory.organization(call),
         both(
             desk.ledger.days(SPEND, [SPEND.base], "1d", recent, call),
-            desk.ledger.days(USAGE, [USAGE.base], "1d", recent, call),
+            desk.ledger.days(USAGE, USAGE.views_for(["service_tier", "context_window"]), "1d", recent, call),
         ),
     )
+    costs = _cost_by_model(spend.within(complete), complete, desk)
     days, rows = desk.ledger.size()
     newest = NewestData(spend=_newest(spend), usage=_newest(usage))
     return StatusFinding(
@@ -113,15 +120,24 @@ async def find_status(version: str, key_source: str, desk: Desk, call: Call) -> 
             key=KeyEcho(kind="admin", source=key_source),
             today=today,
             newest_data=newest,
+            mix=mix_of(costs, usage.within(complete), complete),
             held=CacheSize(days=days, rows=rows),
             limits=LIMITS,
-            provisional_since=recent.start,
+            provisional_since=today - timedelta(days=PROVISIONAL_DAYS),
             fetched_at=min(spend.fetched_at, usage.fetched_at),
             cache=CacheUse(status=together([spend.status, usage.status]), upstream_requests=call.requests),
             demo=desk.demo,
-            notes=[note for each in (spend, usage) for note in notes.about_age(each, desk.now())],
+            notes=[
+                *(note for each in (spend, usage) for note in notes.about_age(each, desk.now())),
+                *dominant_model(costs),
+            ],
         )
     )
+
+
+def _cost_by_model(spend: Held, period: Period, desk: Desk) -> dict[str | None, Number]:
+    table = aggregate(spend.days, SPEND, period, "total", desk.now(), ["model"])
+    return {key[0]: add_up(columns)[0] for key, columns in table.groups.items()}
 
 
 def _newest(held: Held) -> date | None:

@@ -14,6 +14,9 @@ from .series_report import Line, Measure, SeriesReport
 ALL = "all"
 DEFAULT_MEASURES = ("input_tokens", "output_tokens")
 
+PRIORITY = frozenset[str | None]({"priority", "priority_on_demand"})
+"""The service tiers whose cost is in no report."""
+
 _INPUTS = slice(0, 4)
 """Where a row of the usage report holds its four disjoint counts of input tokens."""
 _CACHE_READ = USAGE.measures.index("cache_read_input_tokens")
@@ -103,12 +106,9 @@ def token_report(names: Sequence[str]) -> SeriesReport:
 
 def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
     days = [day for day in held.days if "service_tier" in day.dimensions]
-    wanted = _PRIORITY & filters.get("service_tier", _PRIORITY)
+    wanted = PRIORITY & filters.get("service_tier", PRIORITY)
     if any(map(any, matching(days, {**filters, "service_tier": wanted}))):
         yield Note(
             code="priority_tier_included",
             message="Includes Priority Tier tokens, whose cost is in no report: do not divide cost by these counts.",
         )
-
-
-_PRIORITY = frozenset[str | None]({"priority", "priority_on_demand"})

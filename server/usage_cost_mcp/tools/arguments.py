@@ -61,6 +61,8 @@ Period = Annotated[
     ),
 ]
 
+Timezone = Annotated[Text, _schema("string", "IANA zone of the days instead of UTC, such as Europe/Berlin.")]
+
 BilledDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(BILLED)]
 SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND)]
 UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE)]

@@ -9,6 +9,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.calls import Call
+from usage_cost_mcp.periods import parse_zone
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk
@@ -42,11 +43,11 @@ When to use which tool:
 - find_spend_anomalies: odd days. "Is anything out of line?"
 - list_dimension_values: which workspaces, keys, models, ... exist in a period, with names and ids. Use it when a name
   is unclear, or to find keys and workspaces without use.
-- get_status: which organization, how new the data is, what the numbers can never say.
+- get_status: which organization, how new the data is, its mix of tiers, what the numbers can never say.
 
 How to ask:
-- Give period as words (last_month, last_7_days, 2026-10): do not compute dates. All days are UTC. last_N_days are
-  complete days ending yesterday; for today say today or this_month.
+- Give period as words (last_month, last_7_days, 2026-10): do not compute dates. last_N_days are complete days ending
+  yesterday; for today say today or this_month. Days are UTC; tokens can be cut at another timezone's midnight.
 - Names work wherever ids do. Narrow with filter_by, split with group_by; the default answer is per day.
 - Money is an exact decimal string in dollars: quote it rounded, compute with it exactly. Ratios are 0 to 1.
 - Read the notes and partial_buckets before you draw a conclusion, and pass on what matters. Today is never complete.
@@ -79,15 +80,16 @@ async def get_token_usage(
     group_by: args.UsageDimensions = (),
     filter_by: args.Filters = None,
     granularity: args.UsageGranularity = None,
+    timezone: args.Timezone = "UTC",
     top: args.Top = None,
     measures: args.Measures = (),
 ) -> Series:
-    """Input, cached and output tokens, web searches: exact counts per UTC day (or hour, minute), one series per group.
+    """Input, cached and output tokens, web searches: exact counts per day, hour or minute, one series per group.
 
     From Anthropic's usage report, which has API keys and accounts but no money, no code execution and no request count.
     """
     kind = token_report(measures)
-    return await _series(ctx, kind, period, group_by, filter_by, granularity=granularity, top=top)
+    return await _series(ctx, kind, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone)
 
 
 async def cache_hit_ratio(
@@ -96,13 +98,16 @@ async def cache_hit_ratio(
     group_by: args.UsageDimensions = (),
     filter_by: args.Filters = None,
     granularity: args.UsageGranularity = None,
+    timezone: args.Timezone = "UTC",
     top: args.Top = None,
 ) -> Series:
-    """The share of input tokens that was read from the prompt cache, 0 to 1, per UTC day (or hour, minute) and group.
+    """The share of input tokens that was read from the prompt cache, 0 to 1, per day, hour or minute and group.
 
     Cache reads / (uncached + reads + both cache writes), always from summed counts; null where there was no input.
     """
-    return await _series(ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
+    return await _series(
+        ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone
+    )
 
 
 async def compare_spend(
@@ -159,13 +164,16 @@ async def list_dimension_values(
 ) -> Annotated[CallToolResult, ValuesAnswer]:
     """Which values of a dimension occur in a period: names, ids, and their share of spend and tokens, largest first.
 
-    Workspaces and API keys that exist but were not used are listed too, marked used: false.
+    Workspaces and API keys that were not used are listed too, marked used: false; workspaces without a key are noted.
     """
     return await tell(ctx, lambda desk, call: find_values(dimension, period, top, desk, call))
 
 
 async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer]:
-    """The connected organization, the newest day with data, which days may still change, and the limits of the data."""
+    """The connected organization, the newest data, which days may still change, and the limits of the data.
+
+    Also the share of batch, long-context and Priority tokens in the last 30 days, and the model that costs most.
+    """
     service = ctx.request_context.lifespan_context
     return await tell(ctx, lambda desk, call: find_status(service.version, service.key_source, desk, call))
 
@@ -179,14 +187,17 @@ async def _series(
     *,
     granularity: str | None,
     top: int | None,
+    timezone: str = "UTC",
 ) -> CallToolResult:
     most = _default_top(ctx)
 
     def ask(desk: Desk, call: Call) -> Awaitable[Finding]:
+        zone = parse_zone(timezone)
         question = parse_question(
             kind.report,
-            desk.today(),
+            desk.today(zone),
             period=period,
+            zone=zone,
             group_by=group_by,
             filter_by=filter_by,
             granularity=granularity,

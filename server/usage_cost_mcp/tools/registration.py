@@ -64,6 +64,8 @@ class StrictTool(Tool):
 def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
     name = place[0]
     if kind == "extra_forbidden":
+        if name == "timezone":
+            return "timezone is for get_token_usage and cache_hit_ratio: spend exists per UTC day only."
         near = difflib.get_close_matches(name, accepted, n=1)
         return f"Unknown argument {name!r:.60}.{f' Did you mean {near[0]}?' if near else ''}"
     if kind == "missing":

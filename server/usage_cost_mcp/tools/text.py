@@ -4,6 +4,7 @@ import re
 
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.hygiene import Mix
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
@@ -57,11 +58,23 @@ def _status_lines(answer: StatusAnswer) -> str:
         f"Key: {answer.key.kind}, from {answer.key.source}",
         f"Today (UTC): {answer.today}; provisional since {answer.provisional_since}",
         f"Newest data: spend {answer.newest_data.spend or 'none'}, usage {answer.newest_data.usage or 'none'}",
+        f"Mix {_mix(answer.mix)}",
         f"In memory: {answer.held.days} days, {answer.held.rows} rows",
         f"Version: {answer.version}",
         *(f"Limit: {limit}" for limit in answer.limits),
     ]
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _mix(mix: Mix) -> str:
+    shares = [
+        ("of the tokens, batch", mix.batch_share),
+        ("long context", mix.long_context_share),
+        ("Priority Tier", mix.priority_share),
+        (f"of the spend, {mix.largest_model}", mix.largest_model_cost_share),
+    ]
+    said = [f"{what} {share:.1%}" for what, share in shares if share is not None]
+    return f"{mix.start} to {mix.end}: {escaped(', '.join(said)) or 'nothing was used'}"
 
 
 def table(rows: Table) -> str:

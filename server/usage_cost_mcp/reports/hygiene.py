@@ -1,0 +1,111 @@
+"""What is worth looking after: keys without use, workspaces without keys, what the tokens and the money go to."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date
+from fractions import Fraction
+
+from usage_cost_mcp.dimensions import Filters
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.names import NOT_TOLD, Names
+from usage_cost_mcp.periods import Period
+from usage_cost_mcp.rows import Number
+from usage_cost_mcp.series import matching
+
+from .answer import Note, Part
+from .labels import Labels
+from .token_usage import PRIORITY, all_tokens
+
+
+class Mix(Part):
+    """What the tokens and the spend of some days are made of: shares from 0 to 1, null where there is nothing."""
+
+    start: date
+    end: date
+    tokens: int
+    long_context_share: float | None
+    batch_share: float | None
+    priority_share: float | None
+    largest_model: str | None
+    largest_model_cost_share: float | None
+
+
+def mix_of(costs: Mapping[str | None, Number], usage: Held, period: Period) -> Mix:
+    """The mix of a period, of its costs by model and the rows of its usage."""
+    tokens = _tokens(usage, {})
+
+    def share(**filters: frozenset[str | None]) -> float | None:
+        return round(_tokens(usage, filters) / tokens, _DIGITS) if tokens else None
+
+    model, of_cost = largest_share(costs)
+    return Mix(
+        start=period.start,
+        end=period.end,
+        tokens=tokens,
+        long_context_share=share(context_window=frozenset({"200k-1M"})),
+        batch_share=share(service_tier=frozenset({"batch"})),
+        priority_share=share(service_tier=PRIORITY),
+        largest_model=model,
+        largest_model_cost_share=round(float(of_cost), _DIGITS) if model else None,
+    )
+
+
+_DIGITS = 4
+
+
+def _tokens(usage: Held, filters: Filters) -> int:
+    return sum(map(all_tokens, matching(usage.days, filters)))
+
+
+def keys_without_use(labels: Labels, used: Collection[str | None]) -> Iterator[Note]:
+    """API keys that nothing was done with."""
+    active = _active(labels.names.get("api_key_id", {}))
+    idle = [key for key in active if key not in used]
+    if idle:
+        named = _named(idle, "api_key_id", labels)
+        yield Note(
+            code="keys_without_use",
+            message=f"{len(idle)} of {len(active)} API keys, archived ones aside, had no use in this period: {named}.",
+        )
+
+
+def workspaces_without_keys(labels: Labels, keys: Names | None) -> Iterator[Note]:
+    """Workspaces that no API key belongs to, archived ones aside."""
+    if keys is None or not all(key.workspace_id != NOT_TOLD for key in keys.values()):
+        yield Note(
+            code="keys_unavailable",
+            message="Which workspaces have no API key is not known: the list of keys does not say, or cannot be read.",
+        )
+        return
+    with_keys = {keys[key].workspace_id for key in _active(keys)}
+    without = [each for each in _active(labels.names.get("workspace_id", {})) if each not in with_keys]
+    if without:
+        named = _named(without, "workspace_id", labels)
+        message = f"Workspaces without an API key, archived ones aside: {named}."
+        yield Note(code="workspaces_without_keys", message=message)
+
+
+def dominant_model(costs: Mapping[str | None, Number]) -> Iterator[Note]:
+    """A model that is alone responsible for most of the spend."""
+    model, share = largest_share(costs)
+    if share > _MOST:
+        yield Note(code="dominant_model", message=f"{model} alone is {float(share):.0%} of the spend.")
+
+
+_MOST = Fraction(1, 2)
+
+
+def largest_share(costs: Mapping[str | None, Number]) -> tuple[str | None, Fraction]:
+    """The model that costs most, and its share of all spend; none where there is no spend."""
+    total = sum(map(Fraction, costs.values()))
+    model = max((each for each in costs if each), key=lambda each: costs[each], default=None)
+    return (model, Fraction(costs[model]) / total) if model and total > 0 else (None, Fraction(0))
+
+
+def _active(names: Names) -> list[str]:
+    return [each for each, name in names.items() if not name.archived]
+
+
+def _named(values: Sequence[str], dimension: str, labels: Labels, most: int = 3) -> str:
+    named = sorted(labels.of(dimension, value) for value in values)
+    more = f" and {len(named) - most} more" if len(named) > most else ""
+    return ", ".join(named[:most]) + more
