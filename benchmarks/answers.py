@@ -8,7 +8,7 @@ from . import demo
 from .figures import Figure, counted
 from .questions import STANDARD, ask, compact, text_of
 
-MOST_OF_THE_LIST = 12_000
+MOST_OF_THE_LIST = 16_000
 MOST_OF_HALF_THE_ANSWERS = 2_500
 MOST_OF_AN_ANSWER = 6_000
 

@@ -38,12 +38,13 @@ TOOLS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "get_spend": ({"period": "yesterday", "group_by": ["model"]}, {"spend"}),
     "get_token_usage": ({"period": "yesterday", "group_by": ["service_tier"]}, {"usage"}),
     "cache_hit_ratio": ({"period": "yesterday"}, {"usage"}),
+    "get_effective_prices": ({"period": "yesterday"}, {"spend", "usage"}),
     "list_dimension_values": ({"period": "yesterday", "dimension": "model"}, {"spend", "usage"}),
     "get_status": ({}, {"spend", "usage"}),
 }
 """The question asked of each tool, and the reports that it reads."""
 
-NUMBERS = ("series", "bucket_totals", "totals", "values", "newest_data")
+NUMBERS = ("series", "bucket_totals", "totals", "values", "prices", "unpriced", "newest_data")
 
 tally = Counter[str]()
 

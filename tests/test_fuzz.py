@@ -164,6 +164,11 @@ VALID: dict[str, list[dict[str, Any]]] = {
     "get_spend": [*_ANY, {"group_by": ["description", "cost_type"], "filter_by": {"token_type": ["output_tokens"]}}],
     "get_token_usage": [*_TOKENS, *_MEASURED],
     "cache_hit_ratio": _TOKENS,
+    "get_effective_prices": [
+        {},
+        {"period": "2026-10", "filter_by": {"model": ["claude-opus-4-6"]}, "top": 3},
+        {"period": "this_quarter", "filter_by": {"workspace_id": ["Production", "default"]}},
+    ],
     "list_dimension_values": [
         {"dimension": "workspace_id"},
         {"dimension": "model", "period": "2026-10", "top": 3},
@@ -347,11 +352,25 @@ def check_values(answer: Mapping[str, Any]) -> None:
                 )
 
 
+def check_prices(answer: Mapping[str, Any]) -> None:
+    """What is listed, whole, is the bill of tokens and the use of them."""
+    if answer["omitted"]:
+        return
+    listed = [*answer["prices"], *answer["unpriced"]]
+    billed = [row for row in picked(SPEND, answer) if row.group["token_type"] is not None]
+    assert sum(Fraction(row["cost"]) for row in listed) == total(SPEND, billed).get("cost", 0)
+    used = total(USAGE, picked(USAGE, answer)) if "token_type" not in answer["filter_by"] else {}
+    if used:
+        assert sum(row["tokens"] for row in listed) == used["input_tokens"] + used["output_tokens"]
+
+
 def check(tool: str, answer: Mapping[str, Any]) -> None:
     if tool == "get_status":
         assert answer["organization"] == ME
     elif tool == "list_dimension_values":
         check_values(answer)
+    elif tool == "get_effective_prices":
+        check_prices(answer)
     else:
         check_series(SPEND if tool == "get_spend" else USAGE, answer)
 

@@ -17,6 +17,7 @@ QUESTIONS = {
     "get_spend": "What did we spend last month, by model?",
     "get_token_usage": "Which API key used the most output tokens this week?",
     "cache_hit_ratio": "Did prompt caching get better this quarter?",
+    "get_effective_prices": "What do we really pay for a million tokens of Opus?",
     "list_dimension_values": "Which workspaces are there, and is one without use?",
     "get_status": "Which organization is this, and how new is the data?",
 }

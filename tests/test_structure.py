@@ -9,7 +9,7 @@ import usage_cost_mcp
 
 ROOT = Path(usage_cost_mcp.__file__).parent
 
-DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series", "cells"}
+DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series", "cells", "prices", "savings"}
 FOUNDATION = DOMAIN | {"bounds", "calls", "clock", "flights", "names"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),

@@ -26,6 +26,7 @@ DEMO_HELP = "on the embedded demo organization; no key, no network"
 CALL_HELP = """\
 values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{"model": ["claude-opus-4-6"]}'
 arguments of get_spend, get_token_usage, cache_hit_ratio: period, group_by, filter_by, granularity, top
+arguments of get_effective_prices: period, filter_by, top
 arguments of list_dimension_values: dimension, period, top
 example: usage-cost-mcp call get_spend period=last_month group_by=model
 """
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=CALL_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    call.add_argument("tool", help="get_spend, get_token_usage, cache_hit_ratio, list_dimension_values, get_status")
+    call.add_argument("tool", help="such as get_spend; an unknown one lists them all")
     call.add_argument("arguments", nargs="*", metavar="name=value", help="the tool's arguments")
     call.add_argument("--json", action="store_true", help="print the structured answer alone")
     call.set_defaults(run=_call)

@@ -6,7 +6,8 @@ from typing import Any
 
 from .reports.answer import SeriesAnswer, Value
 from .reports.dimension_values import ValuesAnswer
-from .tools.tables import MOST_COLUMNS, buckets_with_totals, cross_table, groups_with_totals, values_table
+from .reports.effective_prices import PricesAnswer
+from .tools.tables import MOST_COLUMNS, buckets_with_totals, cross_table, groups_with_totals, price_tables, values_table
 from .tools.text import closing
 
 BAR_WIDTH = 32
@@ -24,6 +25,9 @@ def render(structured: Mapping[str, Any]) -> str | None:
     if "values" in structured:
         values = ValuesAnswer.model_validate(structured)
         return "\n\n".join([values.summary, aligned(values_table(values)), closing(values)])
+    if "prices" in structured:
+        prices = PricesAnswer.model_validate(structured)
+        return "\n\n".join([prices.summary, *map(aligned, price_tables(prices)), closing(prices)])
     return None
 
 

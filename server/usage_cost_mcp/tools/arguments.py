@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from usage_cost_mcp.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
 from usage_cost_mcp.reports.dimension_values import MAX_VALUES
+from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PRICE_DIMENSIONS
 from usage_cost_mcp.reports.question import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
 from usage_cost_mcp.reports.token_usage import ALL, DEFAULT_MEASURES, MEASURES
 
@@ -84,6 +85,16 @@ UsageFilters = Annotated[
     _filter_by('Workspaces, keys, accounts by id or name; "default" workspace, "console" use without a key.'),
 ]
 
+PriceFilters = Annotated[
+    Mapping[str, Sequence[str | None]] | None,
+    BeforeValidator(_mapped),
+    _schema(
+        "object",
+        f"Dimension to values: {', '.join(PRICE_DIMENSIONS)}.",
+        additionalProperties={"type": "array", "items": {"type": "string"}},
+    ),
+]
+
 SpendGranularity = Annotated[str | None, _granularity(SPEND)]
 UsageGranularity = Annotated[str | None, _granularity(USAGE)]
 
@@ -109,6 +120,12 @@ Measures = Annotated[
 ]
 
 Dimension = Annotated[Text, _schema("string", "The dimension.", enum=list(ALL_DIMENSIONS))]
+
+PricesTop = Annotated[
+    int | None,
+    BeforeValidator(_no_truth_value),
+    _schema("integer", f"How many rows. Default {DEFAULT_PRICES}.", minimum=1, maximum=MAX_TOP),
+]
 
 ValuesTop = Annotated[
     int | None,

@@ -13,6 +13,7 @@ from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
+from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PricesAnswer, find_prices
 from usage_cost_mcp.reports.question import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
 from usage_cost_mcp.reports.series_report import Finding, SeriesReport, find
 from usage_cost_mcp.reports.spend import SPEND_REPORT
@@ -30,6 +31,7 @@ When to use which tool:
 - get_spend: money. "What did we spend last month, by model?" Exact US dollars by workspace, model, token type, tier.
 - get_token_usage: tokens and web searches, also by API key, account, hour or minute. "Which key uses the most output?"
 - cache_hit_ratio: how well prompt caching works. "Did caching improve this month?"
+- get_effective_prices: dollars per million tokens really paid, by model, token type, tier. "What does Opus cost us?"
 - list_dimension_values: which workspaces, keys, models, ... exist in a period, with names and ids. Use it when a name
   is unclear, or to find keys and workspaces without use.
 - get_status: which organization, how new the data is, what the numbers can never say.
@@ -94,6 +96,20 @@ async def cache_hit_ratio(
     return await _series(ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
 
 
+async def get_effective_prices(
+    ctx: ToolContext,
+    period: args.Period = DEFAULT_PERIOD,
+    filter_by: args.PriceFilters = None,
+    top: args.PricesTop = None,
+) -> Annotated[CallToolResult, PricesAnswer]:
+    """Dollars per million tokens really paid, by model, tier, context window and geo, for each token type.
+
+    The cost report divided by the usage report, cell by cell: no price list. What cannot be divided is listed with why.
+    """
+    default_top = None if _unbounded(ctx) else DEFAULT_PRICES
+    return await tell(ctx, lambda desk, call: find_prices(period, filter_by, top, default_top, desk, call))
+
+
 async def list_dimension_values(
     ctx: ToolContext,
     dimension: args.Dimension,
@@ -123,7 +139,7 @@ async def _series(
     granularity: str | None,
     top: int | None,
 ) -> CallToolResult:
-    unbounded = ctx.request_context.lifespan_context.max_answer_characters is None
+    default_top = None if _unbounded(ctx) else DEFAULT_TOP
 
     def ask(desk: Desk, call: Call) -> Awaitable[Finding]:
         question = parse_question(
@@ -134,17 +150,23 @@ async def _series(
             filter_by=filter_by,
             granularity=granularity,
             top=top,
-            default_top=None if unbounded else DEFAULT_TOP,
+            default_top=default_top,
         )
         return find(kind, question, desk, call)
 
     return await tell(ctx, ask)
 
 
+def _unbounded(ctx: ToolContext) -> bool:
+    """Whether answers may have any length."""
+    return ctx.request_context.lifespan_context.max_answer_characters is None
+
+
 _TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
     get_spend: "Spend",
     get_token_usage: "Token usage",
     cache_hit_ratio: "Cache hit ratio",
+    get_effective_prices: "Effective prices",
     list_dimension_values: "Values of a dimension",
     get_status: "Status",
 }

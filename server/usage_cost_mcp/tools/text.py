@@ -4,11 +4,12 @@ import re
 
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.effective_prices import PricesAnswer
 from usage_cost_mcp.reports.status import StatusAnswer
 
-from .tables import Table, buckets_with_totals, cross_table, groups_with_totals, values_table
+from .tables import Table, buckets_with_totals, cross_table, groups_with_totals, price_tables, values_table
 
-Answer = SeriesAnswer | ValuesAnswer | StatusAnswer
+Answer = SeriesAnswer | ValuesAnswer | PricesAnswer | StatusAnswer
 
 
 def as_text(answer: Answer) -> str:
@@ -18,6 +19,8 @@ def as_text(answer: Answer) -> str:
             body = _series(answer)
         case ValuesAnswer():
             body = [table(values_table(answer))]
+        case PricesAnswer():
+            body = [table(rows) for rows in price_tables(answer)]
         case StatusAnswer():
             body = [_status_lines(answer)]
     return "\n\n".join([escaped(answer.summary), *body, closing(answer)])
