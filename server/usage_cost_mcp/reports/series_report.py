@@ -1,8 +1,9 @@
 """From a question to exact series: the way that spend, tokens and the cache hit ratio have in common."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import Filters, Report
@@ -46,6 +47,16 @@ class Line:
         return add_up(self.columns)
 
 
+NotesOn = Callable[[Filters], Iterable[Note]]
+"""What is to be said of the rows that pass the filters."""
+
+
+async def read_rows(question: Question, desk: Desk, call: Call) -> tuple[Held, NotesOn]:
+    """The rows of the report as they are, with nothing to say of them."""
+    held = await desk.ledger.days(question.report, question.views, question.width, question.period, call)
+    return held, lambda _: ()
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
     """What sets one series tool apart from the others.
@@ -56,9 +67,12 @@ class SeriesReport:
         report: The upstream report that it reads.
         shown: The measures that have a value per bucket.
         totals: The measures of the totals.
+        group_totals: Those of each group's totals, where they are fewer.
         rank: What makes a group large.
         headline: What a person would say first, after the period.
         leaves_out: Notes on what the numbers do not hold, or hold unexpectedly.
+        read: Brings the rows, and notes on how they were come by.
+        added: What `read` adds to the measures of each row.
     """
 
     name: str
@@ -69,6 +83,9 @@ class SeriesReport:
     rank: Callable[[Sums], Number]
     headline: Callable[[Sums, Sequence[Line]], str]
     leaves_out: Callable[[Held, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
+    read: Callable[[Question, Desk, Call], Coroutine[Any, Any, tuple[Held, NotesOn]]] = read_rows
+    added: tuple[str, ...] = ()
+    group_totals: Sequence[Measure] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +186,7 @@ class Finding:
             label=line.label,
             group=group,
             values=_values(self.kind.shown, line.columns),
-            totals=_totals(self.kind.totals, line.sums),
+            totals=_totals(self.kind.group_totals or self.kind.totals, line.sums),
             other_groups=line.others,
         )
 
@@ -207,17 +224,16 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         UpstreamError: When the rows cannot be had, whole.
     """
     filters = await resolve(question, desk, call)
-    held, labels = await both(
-        desk.ledger.days(question.report, question.views, question.width, question.period, call),
+    (held, notes_on), labels = await both(
+        kind.read(question, desk, call),
         look_up(desk.directory, [*question.group_by, *question.filter_by], call),
     )
     filters = as_spelled(filters, held)
     # Only now: an hour that began while the rows were read has its place too.
     now = desk.now()
+    measured = replace(question.report, measures=question.report.measures + kind.added)
     table = await aside(
-        lambda: aggregate(
-            held.days, question.report, question.period, question.granularity, now, question.group_by, filters
-        ),
+        lambda: aggregate(held.days, measured, question.period, question.granularity, now, question.group_by, filters),
         when=held.rows > MANY_ROWS,
     )
     return Finding(
@@ -232,6 +248,7 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
             *notes.about_rows(held, question.period),
             *notes.about_filters(filters, held, labels),
             *notes.about_labels(labels),
+            *notes_on(filters),
             *kind.leaves_out(held, filters),
         ],
         requests=call.requests,

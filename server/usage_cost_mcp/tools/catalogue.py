@@ -30,7 +30,7 @@ Answers questions about this organization's Claude API spend and usage, from Ant
 When to use which tool:
 - get_spend: money. "What did we spend last month, by model?" Exact US dollars by workspace, model, token type, tier.
 - get_token_usage: tokens and web searches, also by API key, account, hour or minute. "Which key uses the most output?"
-- cache_hit_ratio: how well prompt caching works. "Did caching improve this month?"
+- cache_hit_ratio: how well prompt caching works and what it saves. "Does caching pay?"
 - get_effective_prices: dollars per million tokens really paid, by model, token type, tier. "What does Opus cost us?"
 - list_dimension_values: which workspaces, keys, models, ... exist in a period, with names and ids. Use it when a name
   is unclear, or to find keys and workspaces without use.
@@ -89,9 +89,10 @@ async def cache_hit_ratio(
     granularity: args.UsageGranularity = None,
     top: args.Top = None,
 ) -> Series:
-    """The share of input tokens that was read from the prompt cache, 0 to 1, per UTC day (or hour, minute) and group.
+    """The share of input tokens read from the prompt cache, and dollars saved, per UTC day (or hour, minute) and group.
 
-    Cache reads / (uncached + reads + both cache writes), always from summed counts; null where there was no input.
+    Ratio: cache reads / all input, 0 to 1, from summed counts. Savings: by the prices really paid, less the premium for
+    cache writes. Null where there was no input, or no price.
     """
     return await _series(ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
 
