@@ -34,6 +34,8 @@ def halves(result: CallToolResult) -> tuple[int, int]:
         ("get_token_usage", {"group_by": ["api_key_id"]}),
         ("get_token_usage", {"group_by": ["api_key_id"], "measures": ["all"]}),
         ("cache_hit_ratio", {"group_by": ["workspace_id", "model"], "period": "last_quarter"}),
+        ("get_effective_prices", {}),
+        ("get_effective_prices", {"period": "2025"}),
         ("list_dimension_values", {"dimension": "description"}),
         ("get_status", {}),
     ],

@@ -166,6 +166,11 @@ VALID: dict[str, list[dict[str, Any]]] = {
     "get_spend": [*_ANY, {"group_by": ["description", "cost_type"], "filter_by": {"token_type": ["output_tokens"]}}],
     "get_token_usage": [*_TOKENS, *_MEASURED],
     "cache_hit_ratio": _TOKENS,
+    "get_effective_prices": [
+        {},
+        {"period": "2026-10", "filter_by": {"model": ["claude-opus-4-6"]}, "top": 3},
+        {"period": "this_quarter", "filter_by": {"workspace_id": ["Production", "default"]}},
+    ],
     "list_dimension_values": [
         {"dimension": "workspace_id"},
         {"dimension": "model", "period": "2026-10", "top": 3},
@@ -315,7 +320,7 @@ def total(tool: str, rows: Sequence[Row]) -> dict[str, Fraction]:
 def hold_against(sums: Mapping[str, Fraction], totals: Mapping[str, Any]) -> None:
     """Every number of the totals is the exact one."""
     for name, value in totals.items():
-        if name != "cache_hit_ratio":
+        if name not in {"cache_hit_ratio", "cache_savings"}:
             assert Fraction(value) == sums.get(name, 0)
     if "cache_hit_ratio" in totals:
         tokens = sums.get("input_tokens", Fraction())
@@ -350,11 +355,25 @@ def check_values(answer: Mapping[str, Any]) -> None:
                 )
 
 
+def check_prices(answer: Mapping[str, Any]) -> None:
+    """What is listed, whole, is the bill of tokens and the use of them."""
+    if answer["omitted"]:
+        return
+    listed = [*answer["prices"], *answer["unpriced"]]
+    billed = [row for row in picked(SPEND, answer) if row.group["token_type"] is not None]
+    assert sum(Fraction(row["cost"]) for row in listed) == total(SPEND, billed).get("cost", 0)
+    used = total(USAGE, picked(USAGE, answer)) if "token_type" not in answer["filter_by"] else {}
+    if used:
+        assert sum(row["tokens"] for row in listed) == used["input_tokens"] + used["output_tokens"]
+
+
 def check(tool: str, answer: Mapping[str, Any]) -> None:
     if tool == "get_status":
         assert answer["organization"] == ME
     elif tool == "list_dimension_values":
         check_values(answer)
+    elif tool == "get_effective_prices":
+        check_prices(answer)
     else:
         check_series(SPEND if tool == "get_spend" else USAGE, answer)
 

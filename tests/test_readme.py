@@ -20,6 +20,7 @@ QUESTIONS = {
     "compare_spend": "Why did we spend more in October than in September?",
     "forecast_spend": "Will this month stay below $8,000?",
     "find_spend_anomalies": "Is anything odd in our spend?",
+    "get_effective_prices": "What do we really pay for a million tokens of Opus?",
     "list_dimension_values": "Which workspaces are there, and is one without use?",
     "get_status": "Which organization is this, and how new is the data?",
 }

@@ -293,6 +293,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_spend", {"period": "yesterday", "group_by": ["workspace_id", "description"]}),
     ("get_token_usage", {"period": "yesterday", "group_by": ["api_key_id", "model"]}),
     ("cache_hit_ratio", {"period": "yesterday", "group_by": ["account_id"]}),
+    ("get_effective_prices", {"period": "yesterday"}),
     ("list_dimension_values", {"dimension": "workspace_id"}),
     ("get_spend", {"group_by": ["team"]}),
     ("get_spend", {"filter_by": {"workspace_id": ["No such workspace"]}}),

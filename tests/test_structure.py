@@ -23,6 +23,8 @@ DOMAIN = {
     "decomposition",
     "forecasting",
     "anomalies",
+    "prices",
+    "savings",
 }
 FOUNDATION = DOMAIN | {"bounds", "calls", "clock", "flights", "names"}
 ALLOWED = {

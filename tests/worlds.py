@@ -81,6 +81,7 @@ class World:
         tool: The tool that reads the report.
         period: The days that most of the rows are on, both included.
         edit: A last change to the body of a page.
+        beside: What the other report holds.
     """
 
     tool: str
@@ -89,6 +90,7 @@ class World:
     page_size: int = 10_000
     shuffled: int | None = None
     edit: Callable[[Body], object] = field(default=lambda _: None)
+    beside: Sequence[Row] = ()
 
     @property
     def asked(self) -> str:
@@ -127,7 +129,8 @@ class TinyApi:
             return Response({"data": listed, "has_more": False, "first_id": None, "last_id": None})
         query = dict(request.query)
         group_by = [value for name, value in request.query if name == "group_by[]"]
-        rows: Sequence[Row] = self.world.rows if self.world.tool == report else self.beside
+        beside = self.world.beside or self.beside
+        rows: Sequence[Row] = self.world.rows if self.world.tool == report else beside
         if report == SPEND:
             page = _page(self.world, query, rows, _cost)
         else:

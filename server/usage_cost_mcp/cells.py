@@ -4,7 +4,7 @@ A cell is the finest thing that both reports know. Its cost divided by its token
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -64,11 +64,13 @@ class Cells:
         cost: Dollars by cell.
         tokens: Tokens by cell. Those of Priority Tier are not among them: their cost is in no report.
         other: Dollars that are not made of tokens.
+        priority: Tokens of Priority Tier.
     """
 
     cost: Mapping[Cell, Decimal]
     tokens: Mapping[Cell, int]
     other: Mapping[OtherCost, Decimal]
+    priority: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
 
     @property
     def total(self) -> Decimal:
@@ -101,9 +103,11 @@ def join(
                 kind = OtherCost(stream[0], cost_type, description)
                 other[kind] = other.get(kind, Decimal(0)) + dollars
             else:
-                cell = Cell(_located(Stream(*stream)), token_type)
+                cell = Cell(located(Stream(*stream)), token_type)
                 cost[cell] = cost.get(cell, Decimal(0)) + dollars
-    return Cells(cost, _tokens(usage, period, now, filters), other)
+    used = _tokens(usage, period, now, filters)
+    priority = {cell: count for cell, count in used.items() if cell.stream.service_tier in PRIORITY_TIERS}
+    return Cells(cost, {cell: used[cell] for cell in used.keys() - priority.keys()}, other, priority)
 
 
 def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[Cell, int]:
@@ -111,12 +115,12 @@ def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Fi
     return {
         Cell(stream, token_type): int(count)
         for key, columns in used.groups.items()
-        for stream in [_located(Stream(*key))]
+        for stream in [located(Stream(*key))]
         for token_type, count in zip(TOKEN_TYPES, add_up(columns), strict=False)
-        if count and stream.service_tier not in PRIORITY_TIERS
+        if count
     }
 
 
-def _located(stream: Stream) -> Stream:
+def located(stream: Stream) -> Stream:
     """A model that cannot choose where it runs has no geo in some answers, and `not_available` in others."""
     return stream if stream.inference_geo is not None else stream._replace(inference_geo="not_available")

@@ -29,6 +29,7 @@ arguments of get_spend, get_token_usage, cache_hit_ratio: period, group_by, filt
 arguments of compare_spend: period, against, group_by, filter_by, top
 arguments of forecast_spend: until, budget, filter_by
 arguments of find_spend_anomalies: period, group_by, filter_by, minimum, top
+arguments of get_effective_prices: period, filter_by, top
 arguments of list_dimension_values: dimension, period, top
 example: usage-cost-mcp call get_spend period=last_month group_by=model
 """
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=CALL_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    call.add_argument("tool", help="such as get_spend; `usage-cost-mcp demo` shows what each answers")
+    call.add_argument("tool", help="such as get_spend; an unknown one lists them all")
     call.add_argument("arguments", nargs="*", metavar="name=value", help="the tool's arguments")
     call.add_argument("--json", action="store_true", help="print the structured answer alone")
     call.set_defaults(run=_call)

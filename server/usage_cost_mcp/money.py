@@ -7,6 +7,7 @@ Reading them as dollars, or as floats, are the two classic mistakes; both are im
 import re
 from contextlib import AbstractContextManager
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
+from fractions import Fraction
 
 from .errors import ContractError
 
@@ -38,6 +39,11 @@ def dollars_from_cents(amount: str) -> Decimal:
 def exact() -> AbstractContextManager[Context]:
     """Arithmetic in which a lost digit is an exception instead of a silent rounding."""
     return localcontext(_EXACT)
+
+
+def nearest(amount: Fraction, places: int) -> Decimal:
+    """The amount rounded to so many decimals, half to even."""
+    return _EXACT.scaleb(Decimal(round(amount * 10**places)), -places)
 
 
 def plain(dollars: Decimal | int) -> str:

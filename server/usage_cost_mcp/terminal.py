@@ -6,6 +6,7 @@ from typing import Any
 
 from .reports.answer import SeriesAnswer, Value
 from .reports.dimension_values import ValuesAnswer
+from .reports.effective_prices import PricesAnswer
 from .reports.spend_anomalies import AnomaliesAnswer
 from .reports.spend_comparison import ComparisonAnswer
 from .reports.spend_forecast import ForecastAnswer
@@ -17,6 +18,7 @@ from .tools.tables import (
     cross_table,
     forecast_tables,
     groups_with_totals,
+    price_tables,
     values_table,
 )
 from .tools.text import closing
@@ -46,6 +48,9 @@ def render(structured: Mapping[str, Any]) -> str | None:
         case "spend_anomalies":
             answer = AnomaliesAnswer.model_validate(structured)
             tables = anomalies_tables(answer)
+        case "effective_prices":
+            answer = PricesAnswer.model_validate(structured)
+            tables = price_tables(answer)
         case _:
             return None
     return "\n\n".join([answer.summary, *map(aligned, tables), closing(answer)])

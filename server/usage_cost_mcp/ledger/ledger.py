@@ -178,6 +178,10 @@ class Ledger:
             raise
         return [self._store.keep(view, rows) for rows in fetched]
 
+    def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+        """Whether a view was too much for upstream, even in the shortest windows, not long ago."""
+        return View(report, dimensions, width) in self._too_much
+
     def values(self, report: Report, dimension: str) -> set[str]:
         """Every value of a dimension in the days that are held."""
         return self._store.values(report, dimension)

@@ -1,8 +1,9 @@
 """From a question to exact series: the way that spend, tokens and the cache hit ratio have in common."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import Filters, Report
@@ -14,7 +15,6 @@ from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate
 
 from . import notes
 from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
-from .attributed import attributed_days
 from .desk import Desk
 from .labels import Labels, as_spelled, look_up, resolve
 from .question import Question
@@ -47,6 +47,15 @@ class Line:
         return add_up(self.columns)
 
 
+NotesOn = Callable[[Filters], Iterable[Note]]
+"""What is to be said of the rows that pass the filters."""
+
+
+async def read_rows(question: Question, days: Period, desk: Desk, call: Call) -> tuple[Held, NotesOn]:
+    """The rows of the report as they are, with nothing to say of them."""
+    return await desk.ledger.days(question.report, question.views, question.width, days, call), lambda _: ()
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesReport:
     """What sets one series tool apart from the others.
@@ -57,9 +66,12 @@ class SeriesReport:
         report: The upstream report that it reads.
         shown: The measures that have a value per bucket.
         totals: The measures of the totals.
+        group_totals: Those of each group's totals, where they are fewer.
         rank: What makes a group large.
         headline: What a person would say first, after the period.
         leaves_out: Notes on what the numbers do not hold, or hold unexpectedly.
+        read: Brings the rows of the UTC days that the question touches, and notes on how they were come by.
+        added: What `read` adds to the measures of each row.
     """
 
     name: str
@@ -70,6 +82,9 @@ class SeriesReport:
     rank: Callable[[Sums], Number]
     headline: Callable[[Sums, Sequence[Line]], str]
     leaves_out: Callable[[Held, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
+    read: Callable[[Question, Period, Desk, Call], Coroutine[Any, Any, tuple[Held, NotesOn]]] = read_rows
+    added: tuple[str, ...] = ()
+    group_totals: Sequence[Measure] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +192,7 @@ class Finding:
             label=line.label,
             group=group,
             values=_values(self.kind.shown, line.columns),
-            totals=_totals(self.kind.totals, line.sums),
+            totals=_totals(self.kind.group_totals or self.kind.totals, line.sums),
             other_groups=line.others,
         )
 
@@ -216,18 +231,17 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
     """
     days = question.period.in_utc(desk.today())
     filters = await resolve(question, desk, call)
-    held, labels = await both(
-        _days(question, days, desk, call),
+    (held, notes_on), labels = await both(
+        kind.read(question, days, desk, call),
         look_up(desk.directory, [*question.group_by, *question.filter_by], call),
     )
     held = held.within(question.period)
     filters = as_spelled(filters, held)
     # Only now: an hour that began while the rows were read has its place too.
     now = desk.now()
+    measured = replace(question.report, measures=question.report.measures + kind.added)
     table = await aside(
-        lambda: aggregate(
-            held.days, question.report, question.period, question.granularity, now, question.group_by, filters
-        ),
+        lambda: aggregate(held.days, measured, question.period, question.granularity, now, question.group_by, filters),
         when=held.rows > MANY_ROWS,
     )
     return Finding(
@@ -238,20 +252,14 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         table=table,
         labels=labels,
         notes=[
-            *notes.about_attribution(question.attribution),
             *notes.about_age(held, now),
             *notes.about_rows(held, question.period),
             *notes.about_filters(filters, held, labels),
             *notes.about_labels(labels),
+            *notes_on(filters),
             *kind.leaves_out(held, filters),
         ],
         requests=call.requests,
         now=now,
         demo=desk.demo,
     )
-
-
-async def _days(question: Question, days: Period, desk: Desk, call: Call) -> Held:
-    if question.attribution:
-        return await attributed_days(question.attribution, days, desk, call)
-    return await desk.ledger.days(question.report, question.views, question.width, days, call)

@@ -3,14 +3,20 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
+from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, Filters
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.money import exact, plain, readable
+from usage_cost_mcp.periods import Period
 from usage_cost_mcp.rows import Sums
 from usage_cost_mcp.series import matching
 
+from . import notes
 from .answer import Note
-from .series_report import Line, Measure, SeriesReport
+from .attributed import attributed_days
+from .desk import Desk
+from .question import Question
+from .series_report import Line, Measure, NotesOn, SeriesReport, read_rows
 
 COST = Measure("cost", "USD", lambda sums: plain(sums[0]))
 
@@ -37,6 +43,14 @@ def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
         yield Note(code="credits_included", message=f"Includes credits of {readable(credited)}.")
 
 
+async def _read(question: Question, days: Period, desk: Desk, call: Call) -> tuple[Held, NotesOn]:
+    """The bill as it is, or shared out."""
+    by = question.attribution
+    if by is None:
+        return await read_rows(question, days, desk, call)
+    return await attributed_days(by, days, desk, call), lambda _: notes.about_attribution(by)
+
+
 SPEND_REPORT = SeriesReport(
     name="spend",
     title="Spend",
@@ -46,4 +60,5 @@ SPEND_REPORT = SeriesReport(
     rank=lambda sums: sums[0],
     headline=_headline,
     leaves_out=_leaves_out,
+    read=_read,
 )

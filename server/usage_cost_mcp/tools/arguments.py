@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 from usage_cost_mcp.dimensions import ALL_DIMENSIONS, BILLED, SPEND, USAGE, Report
 from usage_cost_mcp.reports.dimension_values import MAX_VALUES
+from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PRICE_DIMENSIONS
 from usage_cost_mcp.reports.question import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
 from usage_cost_mcp.reports.token_usage import ALL, DEFAULT_MEASURES, MEASURES
 
@@ -56,8 +57,7 @@ Period = Annotated[
     Text,
     _schema(
         "string",
-        "UTC days, such as today, last_7_days, this_week, last_month, this_quarter, 2026-Q3, 2026-10, 2026-10-05, "
-        "2026-10-01..2026-10-15.",
+        "UTC days, as today, last_7_days, this_week, last_month, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15.",
     ),
 ]
 
@@ -75,6 +75,16 @@ Filters = Annotated[
         "object",
         "Dimension to values, as in group_by. Workspaces, keys, accounts by id or name; "
         '"default" workspace, "console" use without a key.',
+        additionalProperties={"type": "array", "items": {"type": "string"}},
+    ),
+]
+
+PriceFilters = Annotated[
+    Mapping[str, Sequence[str | None]] | None,
+    BeforeValidator(_mapped),
+    _schema(
+        "object",
+        f"Dimension to values: {', '.join(PRICE_DIMENSIONS)}.",
         additionalProperties={"type": "array", "items": {"type": "string"}},
     ),
 ]
@@ -104,6 +114,12 @@ Measures = Annotated[
 ]
 
 Dimension = Annotated[Text, _schema("string", "The dimension.", enum=list(ALL_DIMENSIONS))]
+
+PricesTop = Annotated[
+    int | None,
+    BeforeValidator(_no_truth_value),
+    _schema("integer", f"How many rows. Default {DEFAULT_PRICES}.", minimum=1, maximum=MAX_TOP),
+]
 
 ValuesTop = Annotated[
     int | None,

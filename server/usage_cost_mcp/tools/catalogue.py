@@ -14,6 +14,7 @@ from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
+from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PricesAnswer, find_prices
 from usage_cost_mcp.reports.question import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
 from usage_cost_mcp.reports.series_report import Finding, SeriesReport, find
 from usage_cost_mcp.reports.spend import SPEND_REPORT
@@ -37,10 +38,11 @@ When to use which tool:
 - get_spend: money. "What did we spend last month, by model?" Exact US dollars by workspace, model, token type, tier;
   estimated by API key, account, service account.
 - get_token_usage: tokens and web searches, also by API key, account, hour or minute. "Which key uses the most output?"
-- cache_hit_ratio: how well prompt caching works. "Did caching improve this month?"
+- cache_hit_ratio: how well prompt caching works and what it saves. "Does caching pay?"
 - compare_spend: why spend changed. "Why was October more than September?"
 - forecast_spend: where the month will end, and whether a budget holds. "Will we stay below $8,000?"
 - find_spend_anomalies: odd days. "Is anything out of line?"
+- get_effective_prices: dollars per million tokens really paid, by model, token type, tier. "What does Opus cost us?"
 - list_dimension_values: which workspaces, keys, models, ... exist in a period, with names and ids. Use it when a name
   is unclear, or to find keys and workspaces without use.
 - get_status: which organization, how new the data is, its mix of tiers, what the numbers can never say.
@@ -101,9 +103,10 @@ async def cache_hit_ratio(
     timezone: args.Timezone = "UTC",
     top: args.Top = None,
 ) -> Series:
-    """The share of input tokens that was read from the prompt cache, 0 to 1, per day, hour or minute and group.
+    """The share of input tokens read from the prompt cache, and dollars saved, per day, hour or minute and group.
 
-    Cache reads / (uncached + reads + both cache writes), always from summed counts; null where there was no input.
+    Ratio: cache reads / all input, 0 to 1, from summed counts. Savings: by the prices really paid, less the premium for
+    cache writes. Null where there was no input, or no price.
     """
     return await _series(
         ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone
@@ -154,6 +157,20 @@ async def find_spend_anomalies(
     Says so when nothing is odd. Today is left out.
     """
     return await tell(ctx, lambda desk, call: look_for_anomalies(period, group_by, filter_by, minimum, top, desk, call))
+
+
+async def get_effective_prices(
+    ctx: ToolContext,
+    period: args.Period = DEFAULT_PERIOD,
+    filter_by: args.PriceFilters = None,
+    top: args.PricesTop = None,
+) -> Annotated[CallToolResult, PricesAnswer]:
+    """Dollars per million tokens really paid, by model, tier, context window and geo, for each token type.
+
+    The cost report divided by the usage report, cell by cell: no price list. What cannot be divided is listed with why.
+    """
+    most = _default_top(ctx, DEFAULT_PRICES)
+    return await tell(ctx, lambda desk, call: find_prices(period, filter_by, top, most, desk, call))
 
 
 async def list_dimension_values(
@@ -209,9 +226,9 @@ async def _series(
     return await tell(ctx, ask)
 
 
-def _default_top(ctx: ToolContext) -> int | None:
+def _default_top(ctx: ToolContext, most: int = DEFAULT_TOP) -> int | None:
     """How many groups are shown when nobody says; all of them where there is no bound."""
-    return DEFAULT_TOP if ctx.request_context.lifespan_context.max_answer_characters is not None else None
+    return most if ctx.request_context.lifespan_context.max_answer_characters is not None else None
 
 
 _TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
@@ -221,6 +238,7 @@ _TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
     compare_spend: "Compare spend",
     forecast_spend: "Forecast spend",
     find_spend_anomalies: "Spend anomalies",
+    get_effective_prices: "Effective prices",
     list_dimension_values: "Values of a dimension",
     get_status: "Status",
 }

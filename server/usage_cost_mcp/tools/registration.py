@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.redact import redacted
 
-READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=True)
+READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 
 class StrictTool(Tool):

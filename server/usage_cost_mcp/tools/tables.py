@@ -7,6 +7,7 @@ from decimal import Decimal
 from usage_cost_mcp.money import readable
 from usage_cost_mcp.reports.answer import SeriesAnswer, Value
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.effective_prices import PriceRow, PricesAnswer, kind_label, usual_order
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer, GroupChange
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
@@ -147,6 +148,45 @@ def anomalies_tables(answer: AnomaliesAnswer) -> Tables:
             ),
         ]
     ]
+
+
+def price_tables(answer: PricesAnswer) -> list[Table]:
+    """Each kind of use with its prices by token type; then what has no price, and why."""
+    types = sorted({name for row in answer.prices for name in row.usd_per_million_tokens}, key=usual_order)
+    prices = [
+        ["dollars per million tokens", *(_TYPES.get(name, name) for name in types), "cost"],
+        *(
+            [kind_label(row), *(_price(row, name) for name in types), readable_value(row.cost, "USD")]
+            for row in answer.prices
+        ),
+    ]
+    unpriced = [
+        ["without a price", "cost", "tokens", "why"],
+        *(
+            [kind_label(row), _known(row.cost, "USD"), _known(row.tokens, "tokens"), row.reason]
+            for row in answer.unpriced
+        ),
+    ]
+    return [rows for rows in (prices, unpriced) if len(rows) > 1]
+
+
+def _price(row: PriceRow, name: str) -> str:
+    price = row.usd_per_million_tokens.get(name, "-")
+    return f"{price} ({' to '.join(row.range[name])})" if name in row.range else price
+
+
+def _known(value: Value, unit: str) -> str:
+    """A zero is what the report does not have."""
+    return readable_value(value if value not in {0, "0"} else None, unit)
+
+
+_TYPES = {
+    "uncached_input_tokens": "uncached input",
+    "cache_read_input_tokens": "cache read",
+    "cache_creation.ephemeral_5m_input_tokens": "cache write 5m",
+    "cache_creation.ephemeral_1h_input_tokens": "cache write 1h",
+    "output_tokens": "output",
+}
 
 
 def readable_value(value: Value, unit: str) -> str:

@@ -4,6 +4,7 @@ import re
 
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.effective_prices import PricesAnswer
 from usage_cost_mcp.reports.hygiene import Mix
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
@@ -18,10 +19,11 @@ from .tables import (
     cross_table,
     forecast_tables,
     groups_with_totals,
+    price_tables,
     values_table,
 )
 
-Answer = SeriesAnswer | ValuesAnswer | StatusAnswer | ComparisonAnswer | ForecastAnswer | AnomaliesAnswer
+Answer = SeriesAnswer | ValuesAnswer | StatusAnswer | ComparisonAnswer | ForecastAnswer | AnomaliesAnswer | PricesAnswer
 
 
 def as_text(answer: Answer) -> str:
@@ -37,6 +39,8 @@ def as_text(answer: Answer) -> str:
             body = list(map(table, forecast_tables(answer)))
         case AnomaliesAnswer():
             body = list(map(table, anomalies_tables(answer)))
+        case PricesAnswer():
+            body = list(map(table, price_tables(answer)))
         case StatusAnswer():
             body = [_status_lines(answer)]
     return "\n\n".join([escaped(answer.summary), *body, closing(answer)])

@@ -1,0 +1,280 @@
+"""What did a token cost: the bill divided by the tokens of the same cell, by all that sets a price."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from pydantic import Field
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.cells import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join
+from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.errors import unknown
+from usage_cost_mcp.flights import aside, both
+from usage_cost_mcp.money import exact, plain, readable
+from usage_cost_mcp.periods import Period, provisional_since
+from usage_cost_mcp.prices import Billed, Changed, Kind, changed_prices, ends, per_million, pooled, unpriced
+
+from . import notes
+from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
+from .cubes import Cubes, read_cubes
+from .desk import Desk
+from .labels import Labels, as_spelled, look_up, resolve
+from .question import GivenFilters, parse_question
+from .series_report import MANY_ROWS
+
+T = TypeVar("T")
+
+DEFAULT_PRICES = 20
+PRICE_DIMENSIONS = (*Stream._fields, "token_type")
+"""What prices can be narrowed by."""
+
+
+class PriceRow(Part):
+    """The prices of one kind of use by token type; `range` holds the lowest and highest of those that changed."""
+
+    group: dict[str, str | None]
+    usd_per_million_tokens: dict[str, str]
+    range: dict[str, tuple[str, str]] = Field(default_factory=dict[str, tuple[str, str]], exclude_if=lambda it: not it)
+    cost: str
+    tokens: int
+
+
+class UnpricedRow(Part):
+    """Tokens or a cost that cannot be divided by the other, and why."""
+
+    group: dict[str, str | None]
+    token_types: Sequence[str]
+    cost: str
+    tokens: int
+    reason: str
+
+
+class _PricesBody(Part):
+    report: str
+    summary: str
+    period: PeriodEcho
+    filter_by: dict[str, list[str | None]]
+    prices: Sequence[PriceRow]
+    unpriced: Sequence[UnpricedRow]
+    omitted: int
+
+
+class PricesAnswer(Provenance, _PricesBody):
+    """Dollars per million tokens, the largest cost first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PricesFinding:
+    """All prices, to be told as far as there is room."""
+
+    period: Period
+    filters: Filters
+    labels: Labels
+    held: Cubes
+    cells: Cells
+    changed: Changed
+    top: int | None
+    by_default: bool
+    requests: int
+    now: datetime
+    demo: bool
+
+    def answers(self) -> Iterator[PricesAnswer]:
+        """The answer with all rows that were asked for, then with ever fewer."""
+        prices, rest = self._prices(), self._unpriced()
+        most = max(len(prices), len(rest))
+        count = min(most, self.top or most)
+        yield self._answer(prices, rest, count)
+        while count > 1:
+            count = count * 2 // 3
+            yield self._answer(prices, rest, count)
+
+    def _prices(self) -> list[PriceRow]:
+        by_kind: dict[Kind, dict[str, Billed]] = {}
+        for (kind, token_type), billed in pooled(self.cells, Kind.of).items():
+            by_kind.setdefault(Kind(*kind), {})[token_type] = billed
+        return sorted((self._price_row(kind, billed) for kind, billed in by_kind.items()), key=_largest_first)
+
+    def _price_row(self, kind: Kind, billed: Mapping[str, Billed]) -> PriceRow:
+        changed = {name: self.changed[kind, name].values() for name in billed if (kind, name) in self.changed}
+        return PriceRow(
+            group=kind._asdict(),
+            usd_per_million_tokens={name: per_million(billed[name].price) for name in sorted(billed, key=usual_order)},
+            range={name: (per_million(min(daily)), per_million(max(daily))) for name, daily in changed.items()},
+            cost=_sum(each.cost for each in billed.values()),
+            tokens=sum(each.tokens for each in billed.values()),
+        )
+
+    def _unpriced(self) -> list[UnpricedRow]:
+        cells: dict[tuple[Kind, str], list[Cell]] = {}
+        for cell, reason in unpriced(self.cells).items():
+            cells.setdefault((Kind.of(cell.stream), reason), []).append(cell)
+        rows = [
+            UnpricedRow(
+                group=kind._asdict(),
+                token_types=sorted({cell.token_type for cell in many}, key=usual_order),
+                cost=_sum(self.cells.cost.get(cell, Decimal(0)) for cell in many),
+                tokens=sum(self.cells.tokens.get(cell, 0) + self.cells.priority.get(cell, 0) for cell in many),
+                reason=reason,
+            )
+            for (kind, reason), many in cells.items()
+        ]
+        return sorted(rows, key=_largest_first)
+
+    def _answer(self, prices: Sequence[PriceRow], rest: Sequence[UnpricedRow], count: int) -> PricesAnswer:
+        omitted = len(prices[count:]) + len(rest[count:])
+        return PricesAnswer(
+            report="effective_prices",
+            summary=f"Effective prices {self.period}: {_headline(prices)}.",
+            period=PeriodEcho(start=self.period.start, end=self.period.end),
+            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            prices=prices[:count],
+            unpriced=rest[:count],
+            omitted=omitted,
+            provisional_since=provisional_since(self.period, self.now.date()),
+            fetched_at=self.held.fetched_at,
+            cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
+            demo=self.demo,
+            notes=[
+                *notes.about_period(self.period, "total", self.now),
+                *self.held.notes(self.now),
+                *self._about_filters(),
+                *notes.about_labels(self.labels),
+                *self._about_prices(prices),
+                *_omitted(omitted, count),
+            ],
+        )
+
+    def _about_filters(self) -> Iterator[Note]:
+        """What a filter names may be in either report; token types are in the bill alone."""
+        either = replace(self.held.spend, days=[*self.held.spend.days, *self.held.usage.days])
+        for dimension, values in self.filters.items():
+            held = either if dimension in USAGE.dimensions else self.held.spend
+            yield from notes.about_filters({dimension: values}, held, self.labels)
+
+    def _about_prices(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
+        models = sorted({row.group["model"] or "no model" for row in prices if row.range})
+        if models:
+            yield Note(
+                code="prices_changed",
+                message=f"Prices of {', '.join(models)} changed within the period: their average is shown, with the "
+                "lowest and highest of a day as range. Ask for a shorter period to see either.",
+            )
+        if not all(ends(billed.price) for billed in pooled(self.cells, Kind.of).values()):
+            yield Note(code="prices_rounded", message="Prices of more than 12 decimals are rounded to 6.")
+        if self.cells.other:
+            kinds = sorted({kind.cost_type or "credits and the like" for kind in self.cells.other})
+            total = readable(Decimal(_sum(self.cells.other.values())))
+            yield Note(
+                code="other_costs_left_out",
+                message=f"{total} of costs that are not made of tokens ({', '.join(kinds)}) are left out.",
+            )
+
+
+def usual_order(token_type: str) -> tuple[int, str]:
+    """The token types as they are usually told, then those that are new."""
+    return TOKEN_TYPES.index(token_type) if token_type in TOKEN_TYPES else len(TOKEN_TYPES), token_type
+
+
+def _largest_first(row: PriceRow | UnpricedRow) -> tuple[Decimal, int, str]:
+    return -abs(Decimal(row.cost)), -row.tokens, str(row)
+
+
+def _sum(amounts: Iterable[Decimal]) -> str:
+    with exact():
+        return plain(sum(amounts, Decimal(0)))
+
+
+def _headline(prices: Sequence[PriceRow]) -> str:
+    """The prices of what costs most."""
+    if not prices:
+        return "no cost that can be divided by tokens"
+    first, *others = prices
+    of_type = first.usd_per_million_tokens
+    words = {UNCACHED: "uncached input", OUTPUT: "output"}
+    named = [name for name in words if name in of_type] or list(of_type)[:1]
+    said = " and ".join(f"${of_type[name]} per million {words.get(name, name)} tokens" for name in named)
+    more = f"; {len(others)} more below" if others else ""
+    return f"{kind_label(first)}: {said}{more}"
+
+
+def kind_label(row: PriceRow | UnpricedRow) -> str:
+    """What sets the price, as a person reads it."""
+    return ", ".join(value for value in row.group.values() if value and value != "not_available") or "no model"
+
+
+def _omitted(omitted: int, count: int) -> Iterator[Note]:
+    if omitted:
+        yield Note(
+            code="prices_omitted",
+            message=f"{omitted} more rows are not listed here, only the {count} with the largest cost; "
+            "ask with a larger top or with filter_by.",
+        )
+
+
+async def find_prices(
+    period: str, filter_by: GivenFilters | None, top: int | None, default_top: int | None, desk: Desk, call: Call
+) -> PricesFinding:
+    """The effective prices of a period.
+
+    Raises:
+        QuestionError: For a filter or period that cannot be meant.
+        UpstreamError: When the rows of either report cannot be had, whole.
+    """
+    for dimension in filter_by or {}:
+        if dimension not in PRICE_DIMENSIONS:
+            raise unknown("filter_by", dimension, PRICE_DIMENSIONS)
+    question = parse_question(SPEND, desk.today(), period=period, filter_by=filter_by, top=top, default_top=default_top)
+    filters = await resolve(question, desk, call)
+    held, labels = await both(read_cubes(desk, question.period, call), look_up(desk.directory, filters, call))
+    filters = as_spelled(filters, held.spend)
+    now = desk.now()
+    whose = {name: values for name, values in filters.items() if name == "workspace_id"}
+
+    def joined() -> tuple[Cells, Changed]:
+        return (
+            _narrowed(join(held.spend.days, held.usage.days, question.period, now), filters),
+            changed_prices(held.spend.days, held.usage.days, question.period, now, whose),
+        )
+
+    cells, changed = await aside(joined, when=held.rows > MANY_ROWS)
+    return PricesFinding(
+        period=question.period,
+        filters=filters,
+        labels=labels,
+        held=held,
+        cells=cells,
+        changed=changed,
+        top=question.top,
+        by_default=question.by_default,
+        requests=call.requests,
+        now=now,
+        demo=desk.demo,
+    )
+
+
+def _narrowed(cells: Cells, filters: Filters) -> Cells:
+    """The cells that pass the filters. A cost without tokens is of a workspace, and of nothing else."""
+
+    def passes(cell: Cell) -> bool:
+        of = {**cell.stream._asdict(), "token_type": cell.token_type}
+        return all(of[dimension] in values for dimension, values in filters.items())
+
+    def kept(by_cell: Mapping[Cell, T]) -> dict[Cell, T]:
+        return {cell: value for cell, value in by_cell.items() if passes(cell)}
+
+    narrow = filters.keys() - {"workspace_id"}
+    whose = filters.get("workspace_id")
+    return Cells(
+        kept(cells.cost),
+        kept(cells.tokens),
+        {
+            kind: cost
+            for kind, cost in cells.other.items()
+            if not narrow and (whose is None or kind.workspace_id in whose)
+        },
+        kept(cells.priority),
+    )

@@ -1,0 +1,111 @@
+"""What the prompt cache saved: what its tokens cost, against what they would have cost without it.
+
+A read costs less than an uncached token, a write costs more; the difference times the tokens is the saving or the
+premium. Each row is rounded once, so that rows add up like any other money.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+from fractions import Fraction
+from typing import NamedTuple
+
+from .cells import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED, Stream, located
+from .money import nearest
+from .prices import Kind, Prices
+from .rows import DayRows, Key, Row, Sums
+
+ADDED = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")
+"""What a row says besides its counts: dollars, the cache tokens with a price, and those with one from elsewhere."""
+
+_CACHE_TYPES = (CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H)
+_CACHE = slice(TOKEN_TYPES.index(CACHE_READ), TOKEN_TYPES.index(CACHE_WRITE_1H) + 1)
+_PLACES = 6
+"""Decimals of what a row saved: a millionth of a dollar."""
+_RATE_PLACES = 24
+"""Decimals of a rate: whole numbers are quick to multiply, and no count of tokens makes the next digit visible."""
+
+
+def cache_tokens(sums: Sums) -> int:
+    """The tokens that were read from the cache or written to it."""
+    return int(sum(sums[_CACHE]))
+
+
+def can_be_priced(dimensions: Iterable[str]) -> bool:
+    """Whether rows with these dimensions say all that sets a price."""
+    return set(Kind._fields) <= set(dimensions)
+
+
+def with_savings(days: Sequence[DayRows], prices: Prices) -> list[DayRows]:
+    """The same rows of the usage report with what each of them saved; zero where it has no price."""
+    rates = {dimensions: _Rates(dimensions, prices) for dimensions in {day.dimensions for day in days}}
+    return [
+        replace(
+            day,
+            rows={
+                minute: list(_with_savings(rows, rates[day.dimensions], day.day)) for minute, rows in day.rows.items()
+            },
+        )
+        for day in days
+    ]
+
+
+class _Rate(NamedTuple):
+    """What a token of one type saves against an uncached one, in 10^-24 dollars; negative for one that is written."""
+
+    units: int
+    borrowed: bool
+
+
+_Three = Sequence[_Rate | None]
+"""The rates of reads and of both writes, None where there is no price."""
+
+
+class _Rates:
+    """The rates by the key of a row; worked out once for a key, and for each day where prices vary."""
+
+    def __init__(self, dimensions: Sequence[str], prices: Prices) -> None:
+        self._places = {dimension: place for place, dimension in enumerate(dimensions)}
+        self._prices = prices
+        self._lasting: dict[Key, _Three | None] = {}
+
+    def of(self, key: Key, day: date) -> _Three:
+        if key not in self._lasting:
+            cell = self._cell(key)
+            self._lasting[key] = None if cell and self._prices.vary(cell) else self._on(cell, day)
+        return self._lasting[key] or self._on(self._cell(key), day)
+
+    def _cell(self, key: Key) -> Stream | Kind | None:
+        if not can_be_priced(self._places):
+            return None
+        of = {dimension: key[place] for dimension, place in self._places.items()}
+        stream = located(Stream(of.get("workspace_id"), *(of[dimension] for dimension in Kind._fields)))
+        return stream if "workspace_id" in of else Kind.of(stream)
+
+    def _on(self, cell: Stream | Kind | None, day: date) -> _Three:
+        return [self._rate(cell, token_type, day) if cell else None for token_type in _CACHE_TYPES]
+
+    def _rate(self, cell: Stream | Kind, token_type: str, day: date) -> _Rate | None:
+        uncached, cached = (self._prices.find(cell, each, day) for each in (UNCACHED, token_type))
+        if uncached is None or cached is None:
+            return None
+        units = round((uncached.dollars - cached.dollars) * 10**_RATE_PLACES)
+        return _Rate(units, uncached.borrowed or cached.borrowed)
+
+
+def _with_savings(rows: Iterable[Row], rates: _Rates, day: date) -> Iterator[Row]:
+    for key, sums in rows:
+        yield key, (*sums, *_savings(sums, rates.of(key, day)))
+
+
+def _savings(sums: Sums, rates: _Three) -> Sums:
+    used = [(int(count), rate) for count, rate in zip(sums[_CACHE], rates, strict=True) if count]
+    priced = [(count, rate) for count, rate in used if rate]
+    if len(priced) < len(used):
+        return (0,) * len(ADDED)
+    units = sum(count * rate.units for count, rate in priced)
+    return (
+        nearest(Fraction(units, 10**_RATE_PLACES), _PLACES),
+        sum(count for count, _ in priced),
+        sum(count for count, rate in priced if rate.borrowed),
+    )
