@@ -22,4 +22,4 @@ def test_the_inspector_accepts_the_tool_list_strictly(era: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(json.loads(done.stdout)["tools"]) == 5
+    assert len(json.loads(done.stdout)["tools"]) == 9

@@ -9,6 +9,8 @@ from conftest import ask
 from inline_snapshot import external_file
 from mcp import Client
 
+from usage_cost_mcp.reports.answer import Provenance
+
 pytestmark = pytest.mark.anyio
 
 TOOLS = [
@@ -79,8 +81,8 @@ async def test_the_server_says_who_it_is(client: Client) -> None:
         ("get_status", {}),
     ],
 )
-async def test_every_field_of_an_answer_is_in_the_output_schema(
+async def test_every_field_of_an_answer_is_in_the_output_schema_but_those_that_every_answer_ends_with(
     client: Client, name: str, arguments: dict[str, Any]
 ) -> None:
     schema = (await listed(client))[name]["outputSchema"]
-    assert list(schema["properties"]) == list(await ask(client, name, **arguments))
+    assert [*schema["properties"], *Provenance.model_fields] == list(await ask(client, name, **arguments))

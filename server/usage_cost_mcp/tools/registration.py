@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.redact import redacted
+from usage_cost_mcp.reports.answer import Provenance
 
 READ_ONLY = ToolAnnotations(read_only_hint=True)
 
@@ -106,12 +107,12 @@ def _slim_part(key: str, part: Any) -> Any:
 
 
 def outline(schema: Any) -> dict[str, Any]:
-    """The names and types of an answer's fields; models read it before every conversation, an answer tells the rest."""
-    properties = {name: {"type": _type_of(part)} for name, part in schema["properties"].items()}
-    return {"type": "object", "properties": properties}
+    """The names and types of an answer's own fields; what every answer ends with is not told again for each tool."""
+    own = {name: part for name, part in schema["properties"].items() if name not in Provenance.model_fields}
+    return {"type": "object", "properties": {name: _types_of(part) for name, part in own.items()}}
 
 
-def _type_of(part: dict[str, Any]) -> Any:
+def _types_of(part: dict[str, Any]) -> dict[str, Any]:
     if "anyOf" in part:
-        return [_type_of(each) for each in part["anyOf"]]
-    return part.get("type", "object")
+        return {"anyOf": [_types_of(each) for each in part["anyOf"]]}
+    return {"type": part.get("type", "object")}
