@@ -1,0 +1,8 @@
+"""Where a host enters the bundle: the same as the `usage-cost-mcp` command."""
+
+import sys
+
+from usage_cost_mcp.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,275 @@
+"""Each way to install: what it says is true, and what it starts answers.
+
+What needs a program that is not on the PATH is skipped: `mcpb` packs the bundle, `uv` installs and starts it as a host
+does, `skillsaw` holds the registry's schema.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tomllib
+from base64 import b64decode
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+from canary import KEY, keeps_silent
+from conftest import Listener, ask
+from mcp import Client, StdioServerParameters
+from test_cli import environment
+
+from usage_cost_mcp.demo import DemoApi, serve_on_loopback
+
+ROOT = Path(__file__).parent.parent
+PACKAGING = ROOT / "packaging"
+EXAMPLE = json.loads((ROOT / "examples" / "claude_desktop_config.json").read_text(encoding="utf-8"))
+MANIFEST = json.loads((PACKAGING / "mcpb" / "manifest.json").read_text(encoding="utf-8"))
+REGISTRY = json.loads((PACKAGING / "server.json").read_text(encoding="utf-8"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINNED = set(re.findall(r"^([\w.-]+==[^ ]+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
+
+PACKER, UV, LINTER = (shutil.which(name) for name in ("mcpb", "uv", "skillsaw"))
+packs = pytest.mark.skipif(PACKER is None, reason="mcpb is not on the PATH")
+installs = pytest.mark.skipif(UV is None, reason="uv is not on the PATH; nothing is installed from the package index")
+
+
+def run(*words: str | Path, **options: Any) -> str:
+    """What a command prints that goes well, and does not say the key."""
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=300, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    assert keeps_silent(done.stdout + done.stderr)
+    return done.stdout
+
+
+def asked(server: StdioServerParameters) -> tuple[list[str], dict[str, Any]]:
+    """The tools of a server that is started, and its answer to a question."""
+
+    async def conversation() -> tuple[list[str], dict[str, Any]]:
+        async with Listener(server) as client:
+            tools = [tool.name for tool in (await client.list_tools()).tools]
+            return tools, await ask(client, "get_spend", period="last_month")
+
+    return asyncio.run(conversation())
+
+
+def installed(environment: Path) -> set[str]:
+    """What is in a virtual environment beside our own package, with its version."""
+    [packages] = environment.glob("lib/python*/site-packages")
+    found = {re.sub(r"[-_.]+", "-", each.name).lower(): each.version for each in distributions(path=[str(packages)])}
+    return {
+        f"{name}=={version}" for name, version in found.items() if name not in {PROJECT["name"], "pip", "setuptools"}
+    }
+
+
+# What is said of the server
+
+
+def test_every_description_has_the_version_of_the_project() -> None:
+    [package] = REGISTRY["packages"]
+    assert {MANIFEST["version"], REGISTRY["version"], package["version"]} == {PROJECT["version"]}
+    assert {MANIFEST["name"], package["identifier"]} == {PROJECT["name"]}
+
+
+@pytest.mark.anyio
+async def test_the_manifest_lists_exactly_our_tools(client: Client) -> None:
+    first_sentences = {
+        tool.name: (tool.description or "").partition(". ")[0].removesuffix(".")
+        for tool in (await client.list_tools()).tools
+    }
+    assert {tool["name"]: tool["description"] for tool in MANIFEST["tools"]} == first_sentences
+
+
+def test_the_key_is_asked_for_as_a_secret_and_nothing_else_is() -> None:
+    [(name, asked_for)] = MANIFEST["user_config"].items()
+    assert (asked_for["sensitive"], asked_for["required"]) == (True, True)
+    assert MANIFEST["server"]["mcp_config"]["env"] == {"ANTHROPIC_ADMIN_API_KEY": f"${{user_config.{name}}}"}
+    [variable] = REGISTRY["packages"][0]["environmentVariables"]
+    assert variable["name"] == "ANTHROPIC_ADMIN_API_KEY"
+    assert (variable["isSecret"], variable["isRequired"]) == (True, True)
+
+
+def test_the_icon_is_a_small_square_png() -> None:
+    icon = (PACKAGING / "mcpb" / MANIFEST["icon"]).read_bytes()
+    assert icon.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", icon[16:24]) == (512, 512)
+    assert len(icon) < 30_000
+
+
+def test_the_readme_claims_the_name_in_the_registry() -> None:
+    assert f"<!-- mcp-name: {REGISTRY['name']} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(LINTER is None, reason="skillsaw is not on the PATH")
+def test_the_description_for_the_registry_is_valid(tmp_path: Path) -> None:
+    shutil.copy(PACKAGING / "server.json", tmp_path)
+    assert "Repo type: mcp-registry" in run(str(LINTER), "lint", "--strict", "--no-color", tmp_path)
+
+
+# The bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle, packed by the documented command and unpacked by the official tool."""
+    built, unpacked = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("unpacked")
+    run(sys.executable, PACKAGING / "bundle.py", built)
+    run(str(PACKER), "unpack", built / "usage-cost-mcp.mcpb", unpacked)
+    return unpacked
+
+
+@packs
+def test_the_bundle_holds_the_program_and_nothing_of_its_development(bundle: Path) -> None:
+    assert {path.name for path in bundle.iterdir()} == {
+        "LICENSE",
+        "README.md",
+        "SECURITY.md",
+        "icon.png",
+        "main.py",
+        "manifest.json",
+        "pyproject.toml",
+        "server",
+    }
+    assert sources(bundle / "server") == sources(ROOT / "server")
+    project = tomllib.loads((bundle / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"] == PROJECT
+    assert "dependency-groups" not in project
+
+
+def sources(folder: Path) -> set[Path]:
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+
+
+@packs
+@installs
+def test_the_installed_bundle_answers(bundle: Path) -> None:
+    config = MANIFEST["server"]["mcp_config"]
+    words = [config["command"], *(word.replace("${__dirname}", str(bundle)) for word in config["args"])]
+    assert words == ["uv", "run", "--directory", str(bundle), MANIFEST["server"]["entry_point"]]
+    given = {name: value.replace("${user_config.admin_api_key}", KEY) for name, value in config["env"].items()}
+
+    assert run(*words, "--version", env=environment()) == f"{PROJECT['version']}\n"
+    assert installed(bundle / ".venv") <= PINNED
+    with serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as url:
+        env = environment(**given, USAGE_COST_MCP_BASE_URL=url)
+        tools, answer = asked(StdioServerParameters(command=words[0], args=words[1:], env=env))
+    assert tools == [tool["name"] for tool in MANIFEST["tools"]]
+    assert answer["summary"].startswith("Spend ")
+    assert answer["demo"] is False
+
+
+def test_without_the_packer_the_command_says_how_to_run_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, PACKAGING / "bundle.py", tmp_path / "build"],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "npx --yes --package @anthropic-ai/mcpb@" in done.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_the_packer_has_one_version_everywhere() -> None:
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/install.md", ".ci/run")]
+    texts.append((PACKAGING / "bundle.py").read_text(encoding="utf-8"))
+    assert [re.findall(r"@anthropic-ai/mcpb@([\d.]+)", text) for text in texts] == [["2.1.2"]] * 4
+
+
+# The links
+
+
+def links(*clone: str) -> str:
+    return run(sys.executable, PACKAGING / "links.py", *clone)
+
+
+def test_the_links_that_the_documentation_shows_are_those_of_the_example() -> None:
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert f"<!-- links -->\n```text\n{links('/path/to/usage-cost-mcp')}```\n<!-- /links -->" in text
+
+
+def test_the_link_to_cursor_holds_the_example() -> None:
+    link = urlsplit(links("/path/to/usage-cost-mcp").split()[0])
+    query = {name: value for name, [value] in parse_qs(link.query).items()}
+    assert (link.scheme, link.netloc, link.path) == ("cursor", "anysphere.cursor-deeplink", "/mcp/install")
+    assert {query["name"]: json.loads(b64decode(query["config"], validate=True))} == EXAMPLE["mcpServers"]
+
+
+def test_the_link_to_vscode_holds_this_clone_and_asks_for_the_key() -> None:
+    address, _, config = links().split()[1].partition("?")
+    assert address == "vscode:mcp/install"
+    assert json.loads(unquote(config)) == {
+        "name": "usage-cost",
+        "command": f"{ROOT}/.venv/bin/usage-cost-mcp",
+        "env": {"ANTHROPIC_ADMIN_API_KEY": "${input:ANTHROPIC_ADMIN_API_KEY}"},
+        "inputs": [
+            {
+                "id": "ANTHROPIC_ADMIN_API_KEY",
+                "type": "promptString",
+                "description": "ANTHROPIC_ADMIN_API_KEY",
+                "password": True,
+            }
+        ],
+    }
+
+
+# uv and the container
+
+
+@installs
+def test_uvx_runs_a_clone() -> None:
+    assert run("uvx", "--from", ROOT, "usage-cost-mcp", "--version", env=environment()) == f"{PROJECT['version']}\n"
+
+
+def instructions() -> Iterator[tuple[str, str]]:
+    for line in (PACKAGING / "Containerfile").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, _, words = line.partition(" ")
+            yield name, words
+
+
+def test_the_container_has_two_stages_a_user_without_rights_and_no_shell() -> None:
+    order = [name for name, _ in instructions()]
+    last = dict(instructions())
+    assert order.count("FROM") == 2
+    assert {words.split()[0] for name, words in instructions() if name == "FROM"} == {"python:3.11-slim"}
+    assert order[-2:] == ["USER", "ENTRYPOINT"]
+    assert last["USER"].split(":")[0] not in {"0", "root"}
+    assert json.loads(last["ENTRYPOINT"]) == ["/opt/usage-cost-mcp/bin/usage-cost-mcp"]
+
+
+@installs
+def test_what_the_container_builds_answers(tmp_path: Path) -> None:
+    context, target = tmp_path / "build", tmp_path / "opt"
+    context.mkdir()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for name, words in instructions():
+        if name == "RUN":
+            run("sh", "-euc", words.replace("/opt/", f"{target}/"), cwd=context, env=environment(PATH=path))
+        elif name == "COPY" and not words.startswith("--from"):
+            copy(words.split(), context)
+    assert installed(target / "usage-cost-mcp") <= PINNED
+    [command] = json.loads(dict(instructions())["ENTRYPOINT"])
+    tools, answer = asked(StdioServerParameters(command=command.replace("/opt/", f"{target}/"), args=["--demo"]))
+    assert tools == [tool["name"] for tool in MANIFEST["tools"]]
+    assert answer["demo"] is True
+
+
+def copy(words: list[str], context: Path) -> None:
+    """What COPY does with files and, into a folder of that name, with a folder."""
+    *names, target = words
+    for name in names:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, context / target)
+        else:
+            shutil.copy(ROOT / name, context / target)
