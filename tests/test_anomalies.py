@@ -10,7 +10,7 @@ from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.anomalies import (
+from usage_cost_mcp.analysis.anomalies import (
     HISTORY_DAYS,
     LEAST_MINIMUM,
     LEAST_WEEKS,

@@ -12,8 +12,8 @@ from conftest import REPORTS
 from hypothesis import given
 from hypothesis import strategies as st
 
+from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, History, backtest, forecast, runs_out
 from usage_cost_mcp.demo.organization import Organization
-from usage_cost_mcp.forecasting import HISTORY_DAYS, Backtest, Forecast, History, backtest, forecast, runs_out
 
 DAY = timedelta(days=1)
 TODAY = date(2026, 11, 22)

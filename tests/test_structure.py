@@ -9,30 +9,15 @@ import usage_cost_mcp
 
 ROOT = Path(usage_cost_mcp.__file__).parent
 
-DOMAIN = {
-    "redact",
-    "errors",
-    "money",
-    "allocation",
-    "periods",
-    "dimensions",
-    "rows",
-    "series",
-    "attribution",
-    "cells",
-    "decomposition",
-    "forecasting",
-    "anomalies",
-    "prices",
-    "savings",
-}
+DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series"}
 FOUNDATION = DOMAIN | {"bounds", "calls", "clock", "flights", "names"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),
+    "analysis": DOMAIN | {"analysis"},
     "settings": FOUNDATION,
     "ledger": FOUNDATION | {"ledger"},
-    "reports": FOUNDATION | {"ledger", "reports"},
+    "reports": FOUNDATION | {"analysis", "ledger", "reports"},
     "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
     "tools": FOUNDATION | {"reports", "tools"},
     "demo": {"demo"},

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from usage_cost_mcp.attribution import API_KEY, Attribution, attribute, usage_by, usage_by_key
+from usage_cost_mcp.analysis.attribution import API_KEY, Attribution, attribute, usage_by, usage_by_key
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, USAGE
 from usage_cost_mcp.errors import UnavailableError

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from usage_cost_mcp.analysis.cells import Cells, Stream, join
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.cells import Cells, Stream, join
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import CacheStatus, Held, together

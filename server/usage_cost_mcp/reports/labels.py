@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from usage_cost_mcp.attribution import NOT_ATTRIBUTABLE
+from usage_cost_mcp.analysis.attribution import NOT_ATTRIBUTABLE
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
 from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown

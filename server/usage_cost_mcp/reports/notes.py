@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
-from usage_cost_mcp.attribution import Attribution
+from usage_cost_mcp.analysis.attribution import Attribution
 from usage_cost_mcp.dimensions import NAMED, Filters
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.ledger import Held

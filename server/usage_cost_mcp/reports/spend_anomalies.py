@@ -7,10 +7,10 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from usage_cost_mcp.anomalies import HISTORY_DAYS, MOST_WEEKS, Anomaly, Review, default_minimum, find_anomalies
+from usage_cost_mcp.analysis.anomalies import HISTORY_DAYS, MOST_WEEKS, Anomaly, Review, default_minimum, find_anomalies
+from usage_cost_mcp.analysis.cells import Cells, join
+from usage_cost_mcp.analysis.decomposition import Driver, decompose
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.cells import Cells, join
-from usage_cost_mcp.decomposition import Driver, decompose
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import CacheStatus, Held, together

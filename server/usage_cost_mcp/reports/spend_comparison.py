@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from pydantic import Field
 
+from usage_cost_mcp.analysis.decomposition import EFFECTS, Driver, apportioned, decompose
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.decomposition import EFFECTS, Driver, apportioned, decompose
 from usage_cost_mcp.dimensions import SPEND, Filters
 from usage_cost_mcp.errors import QuestionError
 from usage_cost_mcp.flights import aside, both

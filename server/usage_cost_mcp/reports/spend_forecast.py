@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import Field
 
+from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, forecast, runs_out
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, Filters
 from usage_cost_mcp.errors import QuestionError, clipped
 from usage_cost_mcp.flights import both
-from usage_cost_mcp.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, forecast, runs_out
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.money import exact, plain, readable
 from usage_cost_mcp.periods import Period, parse_horizon, provisional_since

@@ -10,10 +10,11 @@ from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 
+from usage_cost_mcp.money import nearest
+from usage_cost_mcp.rows import DayRows, Key, Row, Sums
+
 from .cells import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED, Stream, located
-from .money import nearest
 from .prices import Kind, Prices
-from .rows import DayRows, Key, Row, Sums
 
 ADDED = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")
 """What a row says besides its counts: dollars, the cache tokens with a price, and those with one from elsewhere."""

@@ -10,11 +10,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from .dimensions import SPEND, USAGE, Filters
-from .money import exact
-from .periods import Period
-from .rows import DayRows
-from .series import add_up, aggregate
+from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.money import exact
+from usage_cost_mcp.periods import Period
+from usage_cost_mcp.rows import DayRows
+from usage_cost_mcp.series import add_up, aggregate
 
 TOKEN_TYPES = (
     "uncached_input_tokens",

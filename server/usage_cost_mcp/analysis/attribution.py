@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from usage_cost_mcp.dimensions import MAX_GROUPINGS, USAGE, Report
+from usage_cost_mcp.errors import QuestionError
+from usage_cost_mcp.rows import DayRows, Key, Row
+
 from .allocation import allocate, split
-from .dimensions import MAX_GROUPINGS, USAGE, Report
-from .errors import QuestionError
-from .rows import DayRows, Key, Row
 
 NOT_ATTRIBUTABLE = "not_attributable"
 """Whose the costs are that have no tokens: code execution, sessions, credits."""

@@ -8,12 +8,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
+from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.money import exact, nearest, plain
+from usage_cost_mcp.periods import Period
+from usage_cost_mcp.rows import DayRows, Key
+from usage_cost_mcp.series import Columns, Table, add_columns, aggregate
+
 from .cells import TOKEN_TYPES, Cell, Cells, Stream, located
-from .dimensions import SPEND, USAGE, Filters
-from .money import exact, nearest, plain
-from .periods import Period
-from .rows import DayRows, Key
-from .series import Columns, Table, add_columns, aggregate
 
 _PLACES, _ROUNDED_PLACES = 12, 6
 """Decimals up to which a price per million tokens is exact, and those that are left of a longer one."""

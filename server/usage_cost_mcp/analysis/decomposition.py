@@ -16,8 +16,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, get_args
 
+from usage_cost_mcp.money import exact
+
 from .cells import OUTPUT, TOKEN_TYPES, Cell, Cells, OtherCost, Stream
-from .money import exact
 
 Effect = Literal["volume", "price", "model_mix", "tier_mix", "cache_mix", "output_mix", "no_tokens"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)

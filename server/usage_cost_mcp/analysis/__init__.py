@@ -1,0 +1,1 @@
+"""What neither report says by itself, made from both: pure, like all that it is made of."""
