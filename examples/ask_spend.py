@@ -30,11 +30,7 @@ async def main() -> None:
     )
     async with Client(server) as client:
         spend = await ask(client, "get_spend", period="last_month", group_by=["model"], granularity="total")
-        # Priority Tier tokens have no cost in the report, so they are left out of the division below.
-        billed = {"service_tier": ["standard", "batch"]}
-        tokens = await ask(
-            client, "get_token_usage", period="last_month", group_by=["model"], filter_by=billed, granularity="total"
-        )
+        prices = await ask(client, "get_effective_prices", period="last_month")
         caching = await ask(client, "cache_hit_ratio", period="last_month", granularity="total")
 
     print(spend["summary"])
@@ -44,16 +40,14 @@ async def main() -> None:
     total = Decimal(spend["totals"]["cost"])
     print(f"{days[0]} to {days[1]}: {total} dollars, to the last digit")
 
-    used = {
-        each["group"]["model"]: each["totals"]["input_tokens"] + each["totals"]["output_tokens"]
-        for each in tokens["series"]
-        if each["group"]
-    }
     for each in spend["series"]:
-        model = each["group"] and each["group"]["model"]
-        if model in used:
-            price = Decimal(each["totals"]["cost"]) / used[model] * 1_000_000
-            print(f"{model}: {price:.4f} dollars per million tokens, all kinds together")
+        share = Decimal(each["totals"]["cost"]) / total if total else 0
+        print(f"{each['label']}: {share:.1%} of it")
+
+    for kind in prices["prices"]:
+        named = ", ".join(value for value in kind["group"].values() if value)
+        if price := kind["usd_per_million_tokens"].get("output_tokens"):
+            print(f"{named}: {price} dollars per million output tokens")
 
     print(f"{caching['totals']['cache_hit_ratio']:.1%} of the input was read from the cache")
 

@@ -1,5 +1,6 @@
 """The command line as a shell and a host see it: real processes, real pipes."""
 
+import csv
 import json
 import os
 import subprocess
@@ -73,6 +74,34 @@ def test_call_gives_every_group_without_being_asked(api: str) -> None:
     assert {tuple(series["group"].values()) for series in answer["series"]} == expected.keys()
 
 
+def test_call_gives_every_cent_of_every_day_as_csv(api: str) -> None:
+    done = run("call", "get_spend", *QUARTER, "--format", "csv", env=connected_to(api))
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = oracle.dollars(api, "2026-08-01", "2026-10-29", ["model"])
+    lines = list(csv.DictReader(done.stdout.splitlines()))
+    assert len(lines) == 90 * len(expected)
+    for line in lines:
+        assert Fraction(line["cost"]) == expected[(line["model"] or None,)][line["bucket"]]
+
+
+def test_call_gives_json_by_either_option(api: str) -> None:
+    words = ("call", "list_dimension_values", "dimension=model", "period=2026-10")
+    by_format = run(*words, "--format", "json", env=connected_to(api))
+    by_both = run(*words, "--format=json", "--json", env=connected_to(api))
+    assert json.loads(by_format.stdout)["values"] == json.loads(by_both.stdout)["values"]
+
+
+def test_call_prints_a_table_when_told_so() -> None:
+    assert "█" in run("call", "get_spend", "period=last_7_days", "--format", "table", "--demo").stdout
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_call_prints_nothing_but_the_reason_when_it_fails(form: str) -> None:
+    done = run("call", "get_spend", "period=whenever", "--format", form, "--demo")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "whenever" in done.stderr
+
+
 def test_call_does_not_mind_a_reader_who_leaves() -> None:
     command = (
         f"{sys.executable} -m usage_cost_mcp call get_spend period=2026 group_by=description --json --demo | head -c 9"
@@ -123,6 +152,9 @@ def test_call_fails_with_the_reason_on_stderr() -> None:
         (["call", "get_spend", "filter_by={model", "--demo"], "filter_by is not valid JSON"),
         (["call", "get_cost", "--demo"], "tool 'get_cost' is not known. Did you mean get_status?"),
         (["call", "get_spend", "--demo", "--verbose"], "unrecognized arguments: --verbose"),
+        (["call", "get_spend", "--demo", "--format", "xml"], "invalid choice: 'xml'"),
+        (["call", "get_spend", "--demo", "--format", "csv", "--json"], "in one format, not as csv and json"),
+        (["call", "get_spend", "--demo", "--format=table", "--format=csv"], "in one format, not as table and csv"),
         (["call", "get_spend", "--demo", "period=today", "period=yesterday"], "period is given twice"),
         (["serve", "period=today"], "unrecognized arguments: period=today"),
         (["repeat"], "invalid choice"),

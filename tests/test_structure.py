@@ -22,6 +22,7 @@ ALLOWED = {
     "tools": FOUNDATION | {"reports", "tools"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
+    "sheets": set[str](),
     "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""

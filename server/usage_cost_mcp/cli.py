@@ -23,6 +23,8 @@ from .settings import Settings
 
 DEMO_HELP = "on the embedded demo organization; no key, no network"
 
+FORMATS = ("table", "json", "csv")
+
 CALL_HELP = """\
 values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{"model": ["claude-opus-4-6"]}'
 arguments of get_spend, get_token_usage, cache_hit_ratio: period, group_by, filter_by, granularity, top
@@ -31,7 +33,7 @@ arguments of forecast_spend: until, budget, filter_by
 arguments of find_spend_anomalies: period, group_by, filter_by, minimum, top
 arguments of get_effective_prices: period, filter_by, top
 arguments of list_dimension_values: dimension, period, top
-example: usage-cost-mcp call get_spend period=last_month group_by=model
+example: usage-cost-mcp call get_spend period=last_month group_by=model --format csv
 """
 
 
@@ -90,7 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     call.add_argument("tool", help="such as get_spend; an unknown one lists them all")
     call.add_argument("arguments", nargs="*", metavar="name=value", help="the tool's arguments")
-    call.add_argument("--json", action="store_true", help="print the structured answer alone")
+    call.add_argument(
+        "--format",
+        dest="formats",
+        action="append",
+        choices=FORMATS,
+        help="table: as a person reads it (the default); json: the structured answer; csv: its numbers as a flat table",
+    )
+    call.add_argument("--json", dest="formats", action="append_const", const="json", help="the same as --format json")
     call.set_defaults(run=_call)
     doctor = commands.add_parser("doctor", help="check key, connection, permissions, clock and data")
     doctor.set_defaults(run=_doctor)
@@ -128,10 +137,16 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    given = _given(arguments.arguments)
+    given, form = _given(arguments.arguments), _one_format(arguments.formats or FORMATS[:1])
     with _settings(demo=arguments.demo) as settings:
         unbounded = replace(settings, max_answer_characters=None)
-        return asyncio.run(_call_tool(unbounded, arguments.tool, given, as_json=arguments.json))
+        return asyncio.run(_call_tool(unbounded, arguments.tool, given, form))
+
+
+def _one_format(formats: Sequence[str]) -> str:
+    if len(set(formats)) > 1:
+        raise ConfigurationError(f"An answer is printed in one format, not as {' and '.join(formats)}.")
+    return formats[0]
 
 
 def _given(words: Sequence[str]) -> dict[str, Any]:
@@ -154,11 +169,10 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
             raise ConfigurationError(f"{name} is not valid JSON: {value}") from None
 
 
-async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], *, as_json: bool) -> int:
+async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], form: str) -> int:
     from mcp import Client
 
     from .app import build_server
-    from .terminal import render
 
     async with Client(build_server(settings)) as client:
         tools = [each.name for each in (await client.list_tools()).tools]
@@ -170,9 +184,23 @@ async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], *, as
     if result.is_error:
         print(text, file=sys.stderr)
         return 1
-    structured: dict[str, Any] = result.structured_content or {}
-    print(json.dumps(structured, ensure_ascii=False) if as_json else render(structured) or text, flush=True)
+    print(_printed(result.structured_content or {}, form) or text, flush=True)
     return 0
+
+
+def _printed(structured: dict[str, Any], form: str) -> str | None:
+    """An answer in the format that was asked for; None for a table of an answer that is no table."""
+    match form:
+        case "json":
+            return json.dumps(structured, ensure_ascii=False)
+        case "csv":
+            from .sheets import as_csv
+
+            return as_csv(structured).removesuffix("\n")
+        case _:
+            from .terminal import render
+
+            return render(structured)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
