@@ -12,6 +12,9 @@ from .clock import Clock, CorrectedClock, SystemClock
 from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
+from .tools.completions import completer
+from .tools.prompts import all_prompts
+from .tools.resources import all_resources
 from .tools.results import Service
 
 NAME = "usage-cost-mcp"
@@ -40,24 +43,36 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         bounds: How far a call may go.
     """
     ours = version(NAME)
+    serving: list[Service] = []
+
+    def at_hand() -> Service:
+        return serving[-1]
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Any]) -> AsyncGenerator[Service]:
         async with AsyncExitStack() as at_the_end:
-            yield Service(
+            service = Service(
                 open_desk=lambda: open_desk(settings, CorrectedClock(clock or SystemClock()), bounds, at_the_end),
                 version=ours,
                 key_source=settings.key_source,
                 call_seconds=bounds.call_seconds,
                 max_answer_characters=settings.max_answer_characters,
             )
+            serving.append(service)
+            at_the_end.callback(serving.remove, service)
+            yield service
 
-    return MCPServer(
+    server = MCPServer[Service](
         NAME,
         title="Claude usage and cost",
         version=ours,
         instructions=INSTRUCTIONS,
         tools=list(all_tools()),
+        resources=list(all_resources(at_hand)),
         lifespan=lifespan,
         log_level=settings.log_level,
     )
+    for prompt in all_prompts():
+        server.add_prompt(prompt)
+    server.completion()(completer(at_hand))
+    return server

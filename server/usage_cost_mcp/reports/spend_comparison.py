@@ -308,7 +308,7 @@ async def find_comparison(
         default_top=default_top,
     )
     ours = until_yesterday(question.period, desk.today())
-    theirs = _against(against, ours, desk.today())
+    theirs = parse_against(against, ours, desk.today())
     filters = await resolve(question, desk, call)
     (now_cubes, then_cubes), labels = await both(
         _read(desk, ours, theirs, call),
@@ -341,7 +341,12 @@ async def find_comparison(
     )
 
 
-def _against(words: str, period: Period, today: date) -> Period:
+def parse_against(words: str, period: Period, today: date) -> Period:
+    """The period that another one is held against.
+
+    Raises:
+        QuestionError: When the words are not understood, or the two overlap.
+    """
     earlier = period_before(words, period)
     found = earlier or parse_period(words, today)
     if found.end >= period.start and found.start <= period.end:

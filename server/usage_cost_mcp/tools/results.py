@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, TextContent
 
-from usage_cost_mcp.calls import Call
+from usage_cost_mcp.calls import Call, Progress, silent
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
 from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.status import find_status
 
 from .text import Answer, as_text
 
@@ -54,18 +55,29 @@ class Finding(Protocol):
         ...
 
 
+AtHand = Callable[[], Service]
+"""The service of the server that runs, for those whom the SDK gives no context: resources and completions."""
+
 ToolContext = Context[Service, Any]
 Ask = Callable[[Desk, Call], Awaitable[Finding]]
 
 
 async def tell(ctx: ToolContext, ask: Ask) -> CallToolResult:
+    """The answer to a tool's question.
+
+    Raises:
+        UsageCostError: Whatever kept the question from being answered.
+    """
+    return await told(ctx.request_context.lifespan_context, ask, ctx.report_progress)
+
+
+async def told(service: Service, ask: Ask, progress: Progress = silent) -> CallToolResult:
     """Ask, within the time that a call has, and put the answer into both halves of a result.
 
     Raises:
         UsageCostError: Whatever kept the question from being answered.
     """
-    service = ctx.request_context.lifespan_context
-    call = Call(service.desk.clock.monotonic() + service.call_seconds, ctx.report_progress)
+    call = Call(service.desk.clock.monotonic() + service.call_seconds, progress)
     try:
         async with asyncio.timeout(service.call_seconds):
             finding = await _asked(service.desk, call, ask)
@@ -75,6 +87,11 @@ async def tell(ctx: ToolContext, ask: Ask) -> CallToolResult:
             "go on from there, or ask for a shorter period."
         ) from None
     return _fitting(finding, service.max_answer_characters)
+
+
+def status_of(service: Service) -> Ask:
+    """The question for the state of a service."""
+    return lambda desk, call: find_status(service.version, service.key_source, desk, call)
 
 
 async def _asked(desk: Desk, call: Call, ask: Ask) -> Finding:

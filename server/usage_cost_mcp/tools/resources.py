@@ -1,0 +1,50 @@
+"""What a person, or a model, may read besides asking: the glossary, and the state of the server."""
+
+import json
+from collections.abc import Sequence
+
+from mcp.server.mcpserver.exceptions import ResourceError
+from mcp.server.mcpserver.resources import FunctionResource, Resource
+
+from usage_cost_mcp.errors import UsageCostError
+
+from .results import AtHand, status_of, told
+
+GLOSSARY = "usage-cost://glossary"
+STATUS = "usage-cost://status"
+
+
+def all_resources(at_hand: AtHand) -> Sequence[Resource]:
+    """Every resource of the server, in the order in which they are listed; nothing is made before it is read."""
+
+    async def glossary() -> str:
+        from .glossary import as_markdown
+
+        return as_markdown()
+
+    async def status() -> str:
+        service = at_hand()
+        try:
+            result = await told(service, status_of(service))
+        except UsageCostError as failure:
+            raise ResourceError(str(failure)) from failure
+        return json.dumps(result.structured_content, ensure_ascii=False)
+
+    return [
+        FunctionResource(
+            uri=GLOSSARY,
+            name="glossary",
+            title="Glossary",
+            description="Every dimension and measure: what it means, which tools have it, and what it leaves out.",
+            mime_type="text/markdown",
+            fn=glossary,
+        ),
+        FunctionResource(
+            uri=STATUS,
+            name="status",
+            title="Status",
+            description="What get_status says: the connected organization, the newest data, the limits of the data.",
+            mime_type="application/json",
+            fn=status,
+        ),
+    ]
