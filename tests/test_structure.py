@@ -19,7 +19,7 @@ ALLOWED = {
     "ledger": FOUNDATION | {"ledger"},
     "reports": FOUNDATION | {"analysis", "ledger", "reports"},
     "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
-    "tools": FOUNDATION | {"reports", "tools"},
+    "tools": FOUNDATION | {"analysis", "reports", "tools"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),
