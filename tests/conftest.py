@@ -46,6 +46,17 @@ REPORTS: list[str] = []
 """Lines about the run that are printed at its end."""
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where several processes share the tests, each hands its lines to the one that prints."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["reports"] = REPORTS
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    REPORTS.extend(getattr(node, "workeroutput", {}).get("reports", []))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in REPORTS:
         terminalreporter.write_line(line)
