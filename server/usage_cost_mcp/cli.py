@@ -33,6 +33,7 @@ arguments of forecast_spend: until, budget, filter_by
 arguments of find_spend_anomalies: period, group_by, filter_by, minimum, top
 arguments of get_effective_prices: period, filter_by, top
 arguments of list_dimension_values: dimension, period, top
+chart=true is for MCP clients: it adds a picture, which a terminal cannot show
 example: usage-cost-mcp call get_spend period=last_month group_by=model --format csv
 """
 

@@ -1,7 +1,7 @@
-"""Answers for a person at a terminal: aligned tables, a bar per day, a sparkline per group."""
+"""Answers for a person at a terminal: aligned tables, a bar per day, a step per cause, a sparkline per group."""
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
 from .reports.answer import SeriesAnswer, Value
@@ -19,6 +19,7 @@ from .tools.tables import (
     forecast_tables,
     groups_with_totals,
     price_tables,
+    readable_value,
     values_table,
 )
 from .tools.text import closing
@@ -26,6 +27,8 @@ from .tools.text import closing
 BAR_WIDTH = 32
 _A_COURSE = 4
 """The fewest buckets that a sparkline says something about."""
+_MOST_STEPS = 10
+"""How many days of a forecast are drawn, at most."""
 _SPARKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -41,19 +44,19 @@ def render(structured: Mapping[str, Any]) -> str | None:
     match structured.get("report"):
         case "spend_comparison":
             answer = ComparisonAnswer.model_validate(structured)
-            tables = comparison_tables(answer)
+            tables = _comparison(answer)
         case "spend_forecast":
             answer = ForecastAnswer.model_validate(structured)
-            tables = forecast_tables(answer)
+            tables = [*map(aligned, forecast_tables(answer)), _course(answer)]
         case "spend_anomalies":
             answer = AnomaliesAnswer.model_validate(structured)
-            tables = anomalies_tables(answer)
+            tables = map(aligned, anomalies_tables(answer))
         case "effective_prices":
             answer = PricesAnswer.model_validate(structured)
-            tables = price_tables(answer)
+            tables = map(aligned, price_tables(answer))
         case _:
             return None
-    return "\n\n".join([answer.summary, *map(aligned, tables), closing(answer)])
+    return "\n\n".join([answer.summary, *tables, closing(answer)])
 
 
 def _series(answer: SeriesAnswer) -> list[str]:
@@ -67,6 +70,27 @@ def _series(answer: SeriesAnswer) -> list[str]:
     if len(answer.measures) == 1 and len(answer.buckets) <= MOST_COLUMNS:
         return [aligned(cross_table(answer, first), courses)]
     return [aligned(groups_with_totals(answer), courses), _with_bars(answer, first, unit)]
+
+
+def _comparison(answer: ComparisonAnswer) -> list[str]:
+    """The causes, where these are known, as steps from nothing to the whole change; else the groups."""
+    first, *others = comparison_tables(answer)
+    changes = [float(part.change) for part in answer.drivers or answer.groups]
+    return [aligned(first, ["", *waterfall(changes)]), *map(aligned, others)]
+
+
+def _course(answer: ForecastAnswer) -> str:
+    """How the total grows, in a few days of the period: solid where it is known, light where it is expected."""
+    last = len(answer.buckets) - 1
+    shown = sorted(range(last, -1, -(last // _MOST_STEPS + 1)))
+    days, totals = answer.buckets, answer.cumulative["expected"]
+    longest = max(float(amount or 0) for amount in (*totals, answer.budget and answer.budget.amount))
+    drawn = [
+        bar if answer.complete_until and days[place] <= answer.complete_until else "░" * len(bar)
+        for place, bar in zip(shown, bars([totals[place] for place in shown], longest), strict=True)
+    ]
+    rows = [[str(days[place]), readable_value(totals[place], "USD")] for place in shown]
+    return aligned([["until", "cumulative"], *rows], ["", *drawn])
 
 
 def _with_bars(answer: SeriesAnswer, measure: str, unit: str) -> str:
@@ -100,6 +124,17 @@ def bars(values: Sequence[Value], longest: float | None = None) -> list[str]:
 def _bar(eighths: int) -> str:
     whole, rest = divmod(eighths, 8)
     return "█" * whole + _EIGHTHS[rest].strip()
+
+
+def waterfall(changes: Sequence[float]) -> list[str]:
+    """A bar per change from where the one before ends, light where it goes back, and one for all of them together."""
+    ends = [*accumulate(changes, initial=0.0)]
+    low, span = min(ends), max(ends) - min(ends) or 1.0
+    drawn: list[str] = []
+    for start, end in [*pairwise(ends), (0.0, ends[-1])]:
+        left, right = (round(BAR_WIDTH * (each - low) / span) for each in sorted((start, end)))
+        drawn.append(" " * left + ("█" if end > start else "░") * (right - left))
+    return drawn
 
 
 def sparkline(values: Sequence[Value]) -> str:

@@ -145,3 +145,5 @@ Dollars = Annotated[
 ]
 Budget = Annotated[Dollars, _schema("number", "Dollars for the whole period.")]
 Minimum = Annotated[Dollars, _schema("number", "Dollars a day below which nothing is told; by default 1% of a day.")]
+
+Chart = Annotated[bool, _schema("boolean", "Add a PNG.")]

@@ -68,13 +68,14 @@ async def get_spend(
     filter_by: args.Filters = None,
     granularity: args.SpendGranularity = None,
     top: args.Top = None,
+    chart: args.Chart = False,
 ) -> Series:
     """What the organization spent on the Claude API, in exact US dollars per UTC day: one series per group.
 
     From Anthropic's cost report: no Priority Tier, no seats, no cost per request. By API key, account or service
     account it is an estimate: the bill, shared by tokens.
     """
-    return await _series(ctx, SPEND_REPORT, period, group_by, filter_by, granularity=granularity, top=top)
+    return await _series(ctx, SPEND_REPORT, period, group_by, filter_by, granularity=granularity, top=top, chart=chart)
 
 
 async def get_token_usage(
@@ -86,13 +87,16 @@ async def get_token_usage(
     timezone: args.Timezone = "UTC",
     top: args.Top = None,
     measures: args.Measures = (),
+    chart: args.Chart = False,
 ) -> Series:
     """Input, cached and output tokens, web searches: exact counts per day, hour or minute, one series per group.
 
     From Anthropic's usage report, which has API keys and accounts but no money, no code execution and no request count.
     """
     kind = token_report(measures)
-    return await _series(ctx, kind, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone)
+    return await _series(
+        ctx, kind, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone, chart=chart
+    )
 
 
 async def cache_hit_ratio(
@@ -103,6 +107,7 @@ async def cache_hit_ratio(
     granularity: args.UsageGranularity = None,
     timezone: args.Timezone = "UTC",
     top: args.Top = None,
+    chart: args.Chart = False,
 ) -> Series:
     """The share of input tokens read from the prompt cache, and dollars saved, per day, hour or minute and group.
 
@@ -110,7 +115,7 @@ async def cache_hit_ratio(
     cache writes. Null where there was no input, or no price.
     """
     return await _series(
-        ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone
+        ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone, chart=chart
     )
 
 
@@ -121,6 +126,7 @@ async def compare_spend(
     group_by: args.BilledDimensions = BY_MODEL,
     filter_by: args.Filters = None,
     top: args.Top = None,
+    chart: args.Chart = False,
 ) -> Annotated[CallToolResult, ComparisonAnswer]:
     """Why spend changed from one period to another: by group, and by cause, in parts that add up to the change exactly.
 
@@ -128,7 +134,9 @@ async def compare_spend(
     """
     most = _default_top(ctx)
     return await tell(
-        ctx, lambda desk, call: find_comparison(period, against, group_by, filter_by, top, most, desk, call)
+        ctx,
+        lambda desk, call: find_comparison(period, against, group_by, filter_by, top, most, desk, call),
+        chart=chart,
     )
 
 
@@ -137,12 +145,13 @@ async def forecast_spend(
     until: args.Until = DEFAULT_UNTIL,
     budget: args.Budget = None,
     filter_by: args.Filters = None,
+    chart: args.Chart = False,
 ) -> Annotated[CallToolResult, ForecastAnswer]:
     """What the month, quarter or year will have cost: an expected total, an 80% interval, and how well that did before.
 
     With a budget: over or under, the share used, the day on which it runs out.
     """
-    return await tell(ctx, lambda desk, call: find_forecast(until, filter_by, budget, desk, call))
+    return await tell(ctx, lambda desk, call: find_forecast(until, filter_by, budget, desk, call), chart=chart)
 
 
 async def find_spend_anomalies(
@@ -204,6 +213,7 @@ async def _series(
     *,
     granularity: str | None,
     top: int | None,
+    chart: bool,
     timezone: str = "UTC",
 ) -> CallToolResult:
     most = _default_top(ctx)
@@ -223,7 +233,7 @@ async def _series(
         )
         return find(kind, question, desk, call)
 
-    return await tell(ctx, ask)
+    return await tell(ctx, ask, chart=chart)
 
 
 def _default_top(ctx: ToolContext, most: int = DEFAULT_TOP) -> int | None:

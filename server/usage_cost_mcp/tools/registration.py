@@ -79,6 +79,7 @@ _SHAPES = {
     "group_by": 'a list of dimensions, such as ["model"]',
     "filter_by": 'an object from dimension to list of values, such as {"model": ["claude-opus-4-6"]}',
     "budget": "a number of dollars",
+    "chart": "true or false",
     "minimum": "a number of dollars",
     "measures": 'a list of measures, such as ["output_tokens"]',
 }

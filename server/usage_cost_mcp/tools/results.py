@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, ImageContent, TextContent
 
 from usage_cost_mcp.calls import Call, Progress, silent
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
+from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.status import find_status
 
@@ -28,6 +29,7 @@ class Service:
         open_desk: Connects to the Admin API.
         call_seconds: The longest that a call may take.
         max_answer_characters: The bound of either half of an answer; None for no bound at all.
+        drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
     """
 
     open_desk: Callable[[], Desk]
@@ -35,6 +37,7 @@ class Service:
     key_source: str
     call_seconds: float
     max_answer_characters: int | None
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @cached_property
     def desk(self) -> Desk:
@@ -62,17 +65,17 @@ ToolContext = Context[Service, Any]
 Ask = Callable[[Desk, Call], Awaitable[Finding]]
 
 
-async def tell(ctx: ToolContext, ask: Ask) -> CallToolResult:
+async def tell(ctx: ToolContext, ask: Ask, *, chart: bool = False) -> CallToolResult:
     """The answer to a tool's question.
 
     Raises:
         UsageCostError: Whatever kept the question from being answered.
     """
-    return await told(ctx.request_context.lifespan_context, ask, ctx.report_progress)
+    return await told(ctx.request_context.lifespan_context, ask, ctx.report_progress, chart=chart)
 
 
-async def told(service: Service, ask: Ask, progress: Progress = silent) -> CallToolResult:
-    """Ask, within the time that a call has, and put the answer into both halves of a result.
+async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart: bool = False) -> CallToolResult:
+    """Ask, within the time that a call has, and put the answer into both halves of a result, maybe with a picture.
 
     Raises:
         UsageCostError: Whatever kept the question from being answered.
@@ -86,7 +89,34 @@ async def told(service: Service, ask: Ask, progress: Progress = silent) -> CallT
             f"The answer took longer than {service.call_seconds:g} seconds. What has arrived is kept: ask again to "
             "go on from there, or ask for a shorter period."
         ) from None
-    return _fitting(finding, service.max_answer_characters)
+    most = service.max_answer_characters
+    answer, text = _fitting(finding, most)
+    if not chart:
+        return _result(answer, text)
+    if image := await _picture(service, call, answer):
+        return _result(answer, text, image)
+    from .pictures import UNAVAILABLE
+
+    return _result(*_fitting(finding, most, UNAVAILABLE))
+
+
+def _result(answer: Answer, text: str, *images: ImageContent) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=text), *images], structured_content=answer.model_dump(mode="json"))
+
+
+async def _picture(service: Service, call: Call, answer: Answer) -> ImageContent | None:
+    """The answer drawn, if that can be done here and in what is left of the call's time."""
+    from .charts import Drawable
+    from .pictures import picture
+
+    if not isinstance(answer, Drawable):
+        return None
+    seconds = max(1.0, call.deadline - service.desk.clock.monotonic())
+    try:
+        async with asyncio.timeout(seconds), service.drawing:
+            return await picture(answer, seconds)
+    except TimeoutError:
+        return None
 
 
 def status_of(service: Service) -> Ask:
@@ -106,16 +136,15 @@ async def _asked(desk: Desk, call: Call, ask: Ask) -> Finding:
     return finding if desk.today() == today else await ask(desk, call)
 
 
-def _fitting(finding: Finding, most: int | None) -> CallToolResult:
-    """The fullest answer that fits: into the brief bound where the length was left to us, else into the hard one."""
+def _fitting(finding: Finding, most: int | None, *notes: Note) -> tuple[Answer, str]:
+    """The fullest answer that fits, with its text: where the length was left to us, into the brief bound if it can."""
     bounds = [most] if most is None or not finding.by_default else [min(most, BRIEF_CHARACTERS), most]
     for bound in bounds:
-        for answer in finding.answers():
+        for found in finding.answers():
+            answer = found.model_copy(update={"notes": [*found.notes, *notes]}) if notes else found
             if bound is not None and len(answer.model_dump_json()) > bound:
                 continue
             text = as_text(answer)
             if bound is None or len(text) <= bound:
-                return CallToolResult(
-                    content=[TextContent(text=text)], structured_content=answer.model_dump(mode="json")
-                )
+                return answer, text
     raise QuestionError(f"Even the briefest answer is longer than {most} characters; name fewer values in filter_by.")

@@ -1,0 +1,375 @@
+"""Answers as Vega-Lite specifications: stacked bars, lines for ratios, a waterfall of causes, a fan for a forecast.
+
+Floats are for drawing only.
+"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from itertools import accumulate, pairwise
+from typing import Any
+
+from usage_cost_mcp.money import readable
+from usage_cost_mcp.reports.answer import Series, SeriesAnswer, Value
+from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
+from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
+
+from .panels import (
+    GAP,
+    HEIGHT,
+    WIDTH,
+    Bar,
+    Rows,
+    Spec,
+    colors_of,
+    day_of,
+    field,
+    hatching,
+    horizontal_bars,
+    is_ratio,
+    layer,
+    over_time,
+    scale_of,
+)
+from .tables import readable_value
+
+PALETTE = (
+    "#4269d0",
+    "#efb118",
+    "#ff725c",
+    "#6cc5b0",
+    "#3ca951",
+    "#ff8ab7",
+    "#a463f2",
+    "#97bbf5",
+    "#9c6b4e",
+    "#9498a0",
+)
+"""A colour for each of the largest groups, told apart by the colour-blind too."""
+OTHER = "#555555"
+
+_BLUE, _RED = PALETTE[0], PALETTE[2]
+_MOST_BARS = 100
+"""More buckets are drawn as one outline per group: bars would be thinner than the gaps between them."""
+_MOST_POINTS = 60
+_BESIDE = 80
+"""Pixels for the amounts that a forecast comes to."""
+_LINE_HEIGHT = 14
+
+Drawable = SeriesAnswer | ComparisonAnswer | ForecastAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What is drawn of a group: a value per bucket, and a name and a colour that no other group has."""
+
+    name: str
+    color: str
+    values: Sequence[float | None]
+
+
+def specification(answer: Drawable) -> Spec:
+    """What to draw of an answer."""
+    match answer:
+        case SeriesAnswer():
+            panels = list(_panels(answer))
+        case ComparisonAnswer():
+            panels = [_waterfall(answer)]
+        case ForecastAnswer():
+            panels = [_fan(answer)]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "background": "white",
+        "padding": 16,
+        "title": _title(answer),
+        "vconcat": panels,
+        "spacing": 28,
+        "config": _CONFIG,
+    }
+
+
+_CONFIG: Spec = {
+    "font": "Helvetica Neue, Arial, Liberation Sans, DejaVu Sans, sans-serif",
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 12,
+        "labelColor": "#444",
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "titleColor": "#444",
+        "gridColor": "#e6e6e6",
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 6,
+        "labelFlush": False,
+    },
+    "text": {"fontSize": 12, "color": "#444"},
+}
+
+
+def _title(answer: Drawable) -> Spec:
+    """The summary: its subject large; below it the rest, and what a picture that is passed on must say by itself."""
+    subject, _, rest = answer.summary.partition(": " if isinstance(answer, SeriesAnswer) else ". ")
+    return {
+        "text": _wrapped(subject.removesuffix("."), 88),
+        "fontSize": 16,
+        "subtitle": [*_wrapped(rest, 112), *_wrapped(" ".join(_caption(answer)), 112)],
+        "subtitleFontSize": 12.5,
+        "subtitleColor": "#444",
+        "subtitlePadding": 6,
+        "subtitleLineHeight": 17,
+        "anchor": "start",
+        "offset": 16,
+        "limit": WIDTH + 60,
+    }
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, max_lines=3, placeholder=" ...")
+
+
+def _caption(answer: Drawable) -> Iterator[str]:
+    match answer:
+        case SeriesAnswer():
+            dashed = " or dashed" if _has_ratio(answer) and len(answer.buckets) > 1 else ""
+            if _first_unsettled(answer) < len(answer.buckets):
+                yield f"Hatched{dashed}: not over yet, or may still be revised."
+            if _has_ratio(answer) and len(answer.series) > len(PALETTE) + 1:
+                yield f"Ratios of the largest {len(PALETTE)} groups."
+        case ComparisonAnswer():
+            if answer.provisional_since:
+                yield f"Days from {answer.provisional_since} on may still be revised."
+        case ForecastAnswer():
+            band = "" if answer.low is None else " Band: 80% interval."
+            yield f"Cumulative. Solid: days that are over. Dashed: expected.{band}"
+    if answer.demo:
+        yield "Demo data."
+
+
+# --- series: a panel for each measure, since each has a scale of its own
+
+
+def _panels(answer: SeriesAnswer) -> Iterator[Spec]:
+    height = {1: HEIGHT, 2: 210}.get(len(answer.measures), 120)
+    for measure, unit in answer.measures.items():
+        lines = list(_lines(answer.series, measure, unit))
+        if len(answer.buckets) == 1:
+            yield _bar_each(answer, lines, measure, unit)
+        elif is_ratio(unit):
+            yield _courses(answer, lines, measure, height)
+        else:
+            yield _stacks(answer, lines, measure, unit, height)
+
+
+def _has_ratio(answer: SeriesAnswer) -> bool:
+    return any(map(is_ratio, answer.measures.values()))
+
+
+def _lines(series: Sequence[Series], measure: str, unit: str) -> Iterator[_Line]:
+    """The largest groups, and the rest as one, which has no ratio: ratios cannot be added up."""
+    largest, rest = series[: len(PALETTE)], series[len(PALETTE) :]
+    names, columns = [each.label for each in largest], [_numbers(each, measure) for each in largest]
+    if len(rest) == 1:
+        names.append(rest[0].label)
+        columns.append(_numbers(rest[0], measure))
+    elif rest:
+        names.append(f"Other ({sum(each.other_groups or 1 for each in rest)} groups)")
+        together = zip(*(_numbers(each, measure) for each in rest), strict=True)
+        columns.append([None if is_ratio(unit) else sum(value or 0 for value in column) for column in together])
+    colors = [OTHER if each.group is None else color for each, color in zip(largest, PALETTE, strict=False)]
+    for name, color, values in zip(_distinct(names), [*colors, OTHER], columns, strict=False):
+        yield _Line(name, color, values)
+
+
+def _numbers(series: Series, measure: str) -> list[float | None]:
+    return [_number(value) for value in series.values[measure]]
+
+
+def _number(value: Value) -> float | None:
+    return None if value is None else float(value)
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """The names, numbered where several things have the same."""
+    seen = Counter[str]()
+    distinct: list[str] = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(f"{name} ({seen[name]})" if seen[name] > 1 else name)
+    return distinct
+
+
+def _first_unsettled(answer: SeriesAnswer) -> int:
+    """From which bucket on the numbers may still change."""
+    ends = [*(day_of(name) for name in answer.buckets[1:]), answer.period.end + timedelta(days=1)]
+    for place, (name, end) in enumerate(zip(answer.buckets, ends, strict=True)):
+        last_day = max(day_of(name), end - timedelta(days=1))
+        if name in answer.partial_buckets or (answer.provisional_since and last_day >= answer.provisional_since):
+            return place
+    return len(answer.buckets)
+
+
+def _stacks(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, unit: str, height: int) -> Spec:
+    """A column per bucket, with a piece per group; credits go below zero."""
+    count, first = len(answer.buckets), _first_unsettled(answer)
+    above, tops = _stacked(lines, count, 1)
+    below, bottoms = _stacked(lines, count, -1)
+    low, span = min(bottoms), max(tops) - min(bottoms) or 1.0
+    color = colors_of({line.name: line.color for line in lines}, shown=bool(answer.group_by))
+    if count > _MOST_BARS:
+        outline = {"type": "area", "interpolate": "step-after"}
+        pieces = [layer(outline, _to_the_edge(rows), y2=field("y2"), color=color) for rows in (above, below)]
+        boxes = [(first, count, min(bottoms[first:], default=0.0), max(tops[first:], default=0.0))]
+    else:
+        bars = [
+            {**row, "x": row["x"] + GAP, "x2": row["x"] + 1 - GAP} for row in above + below if row["y"] != row["y2"]
+        ]
+        pieces = [layer({"type": "rect"}, bars, x2=field("x2"), y2=field("y2"), color=color)]
+        boxes = [(place + GAP, place + 1 - GAP, bottoms[place], tops[place]) for place in range(first, count)]
+    return over_time(
+        [*pieces, hatching(boxes, count / WIDTH, span * 1.03 / height)],
+        answer.buckets,
+        scale_of("y", (low, low + span * 1.03), unit, measure),
+        height,
+    )
+
+
+def _stacked(lines: Sequence[_Line], count: int, sign: int) -> tuple[Rows, list[float]]:
+    """The pieces on one side of zero, each where the one before ends, and where the last ones end."""
+    rows: Rows = []
+    tops = [0.0] * count
+    for line in lines:
+        bases = tops
+        tops = [base + sign * max(0.0, sign * (value or 0)) for base, value in zip(bases, line.values, strict=True)]
+        if tops == bases:
+            continue
+        rows += [
+            {"name": line.name, "x": place, "y": base, "y2": top}
+            for place, (base, top) in enumerate(zip(bases, tops, strict=True))
+        ]
+    return rows, tops
+
+
+def _to_the_edge(rows: Rows) -> Rows:
+    """With the last bucket of each outline drawn to its end."""
+    last = max((row["x"] for row in rows), default=0)
+    return [*rows, *({**row, "x": last + 1} for row in rows if row["x"] == last)]
+
+
+def _courses(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, height: int) -> Spec:
+    """A line per group, broken where there is nothing to divide by, dashed where it may still change."""
+    count, first = len(answer.buckets), _first_unsettled(answer)
+    points: Rows = [
+        {"name": line.name, "x": place + 0.5, "y": value} for line in lines for place, value in enumerate(line.values)
+    ]
+    solid = [point for point in points if point["x"] < first]
+    dashed = [point for point in points if point["x"] > first - 1]
+    color = colors_of({line.name: line.color for line in lines}, shown=bool(answer.group_by))
+    layers = [
+        layer({"type": "line", "strokeWidth": 2}, solid, color=color),
+        layer({"type": "line", "strokeWidth": 2, "strokeDash": [4, 3]}, dashed, color=color),
+    ]
+    if count <= _MOST_POINTS:
+        known = [point for point in points if point["y"] is not None]
+        layers.append(layer({"type": "point", "filled": True, "size": 30, "opacity": 1}, known, color=color))
+    high = max((value for line in lines for value in line.values if value is not None), default=0.0)
+    return over_time(layers, answer.buckets, scale_of("y", (0, min(1.0, high * 1.1) or 1.0), "ratio", measure), height)
+
+
+def _bar_each(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, unit: str) -> Spec:
+    """A single bucket is read best as a bar for each group."""
+    bars = [
+        Bar(line.name, 0, line.values[0] or 0, line.color, readable_value(_as_counted(line.values[0], unit), unit))
+        for line in lines
+    ]
+    return horizontal_bars(bars, unit, measure, hatched=_first_unsettled(answer) == 0)
+
+
+def _as_counted(value: float | None, unit: str) -> Value:
+    return value if value is None or unit == "USD" or is_ratio(unit) else int(value)
+
+
+# --- a comparison: from cause to cause to the whole change
+
+
+def _waterfall(answer: ComparisonAnswer) -> Spec:
+    """The causes of the change; where these cannot be known, the groups."""
+    parts = answer.drivers or answer.groups
+    ends = list(accumulate((float(part.change) for part in parts), initial=0.0))
+    names = _distinct([*(part.label for part in parts), "Total change"])
+    bars = [
+        Bar(name, start, end, _RED if end > start else _BLUE, _signed(part.change))
+        for name, part, (start, end) in zip(names, parts, pairwise(ends), strict=False)
+    ]
+    total = Bar(names[-1], 0, float(answer.change), OTHER, _signed(answer.change))
+    return horizontal_bars([*bars, total], "USD", "change a day" if answer.per == "day" else "change", connected=True)
+
+
+def _signed(dollars: str) -> str:
+    return f"{'+' if Decimal(dollars) > 0 else ''}{readable(Decimal(dollars))}"
+
+
+# --- a forecast: what is known, what is expected, and between what
+
+
+def _fan(answer: ForecastAnswer) -> Spec:
+    """The total at the end of each day."""
+    start, lines = answer.period.start, (answer.cumulative[name] for name in ("expected", "low", "high"))
+    course: Rows = [{"x": 0, "y": 0.0, "low": 0.0, "high": 0.0}]
+    for day, expected, low, high in zip(answer.buckets, *lines, strict=True):
+        row = {"x": (day - start).days + 1, "y": _number(expected), "low": _number(low), "high": _number(high)}
+        course.append(row)
+    over = (answer.complete_until - start).days + 1 if answer.complete_until else 0
+    known = [row for row in course if row["x"] <= over]
+    to_come = course[len(known) - 1 :]
+    budget = [float(answer.budget.amount)] if answer.budget else []
+    amounts = [row[name] for row in course for name in ("y", "low", "high") if row[name] is not None] + budget
+    bottom, span = min(amounts), max(amounts) - min(amounts) or 1.0
+    line: Spec = {"type": "line", "color": _BLUE, "strokeWidth": 2.5}
+    days = [str(start + timedelta(days=n)) for n in range((answer.period.end - start).days + 1)]
+    return over_time(
+        [
+            layer(
+                {"type": "area", "color": _BLUE, "opacity": 0.22},
+                _with_interval(to_come),
+                y=field("low"),
+                y2=field("high"),
+            ),
+            layer(line, known),
+            layer({**line, "strokeDash": [5, 4]}, to_come),
+            *_budget_line(budget, len(days)),
+            *_ends(course[-1], answer, span / HEIGHT),
+        ],
+        days,
+        scale_of("y", (bottom, bottom + span * 1.06), "USD", "cumulative cost"),
+        HEIGHT,
+        width=WIDTH - _BESIDE,
+    )
+
+
+def _with_interval(course: Rows) -> Rows:
+    return [row for row in course if row["low"] is not None]
+
+
+def _budget_line(budget: Sequence[float], days: int) -> Iterator[Spec]:
+    for amount in budget:
+        said = {"x": 0, "x2": days, "y": amount, "said": f"Budget {readable(Decimal(str(amount)))}"}
+        yield layer({"type": "rule", "color": _RED, "strokeWidth": 2}, [said], x2=field("x2"))
+        text = {"type": "text", "align": "left", "dx": 4, "dy": -8, "color": "#c4452f", "fontWeight": "bold"}
+        yield layer(text, [said], text=field("said", "nominal"))
+
+
+def _ends(last: dict[str, Any], answer: ForecastAnswer, pixel: float) -> Iterator[Spec]:
+    """What the expected line and the band come to, said where they end; the band's where there is room."""
+    yield _said_at(last["x"], last["y"], answer.expected, bold=True)
+    for y, amount in ((last["low"], answer.low), (last["high"], answer.high)):
+        if amount is not None and abs(y - last["y"]) > _LINE_HEIGHT * pixel:
+            yield _said_at(last["x"], y, amount, bold=False)
+
+
+def _said_at(x: int, y: float, amount: str, *, bold: bool) -> Spec:
+    mark = {"type": "text", "align": "left", "dx": 6, "fontWeight": "bold" if bold else "normal"}
+    return layer(mark, [{"x": x, "y": y, "said": readable(Decimal(amount))}], text=field("said", "nominal"))

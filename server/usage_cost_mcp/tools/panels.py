@@ -1,0 +1,200 @@
+"""The parts that charts are made of, in Vega-Lite: a row of buckets, horizontal bars, hatching, scales.
+
+Why so literal: stripes and labels are computed here, and a name only ever is a value of the data. So no name of a
+workspace becomes part of an expression, and nothing depends on how Vega-Lite parses or sorts.
+"""
+
+from calendar import month_abbr
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+from typing import Any
+
+WIDTH = 690
+HEIGHT = 340
+GAP = 0.12
+"""The share of its place that a bar leaves free on either side."""
+
+_WIDTH_OF_NAMES = 290
+_WIDTH_OF_LETTER = 7
+_MOST_DATES = 8
+_HOURS = 24
+_ROW = 30
+_ROOM_TO_SAY = 1.22
+"""How much longer than its bars a panel is, so that their amounts can be said behind them."""
+_STRIPES = 7
+"""Pixels from one stripe of the hatching to the next."""
+_DOLLARS, _CENTS = 10, 0.1
+"""The largest amounts on an axis from which on it needs no cents, or no parts of a cent."""
+
+Spec = dict[str, Any]
+Rows = list[dict[str, Any]]
+Box = tuple[float, float, float, float]
+"""Left, right, bottom and top, on the scales of the axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A horizontal bar from one amount to another, and what is said beside it."""
+
+    name: str
+    start: float
+    end: float
+    color: str
+    said: str
+
+
+def over_time(layers: Sequence[Spec], buckets: Sequence[str], amounts: Spec, height: int, width: int = WIDTH) -> Spec:
+    """Layers over a row of buckets, each one wide, with the names of some of them below."""
+    step = _even(-(-len(buckets) // _MOST_DATES), buckets)
+    dates = [{"x": place + 0.5, "said": _short(name)} for place, name in enumerate(buckets) if place % step == 0]
+    below = layer({"type": "text", "baseline": "top"}, dates, y={"value": height + 9}, text=field("said", "nominal"))
+    across = {**field("x"), "scale": {"domain": [0, len(buckets)], "nice": False}, "axis": None}
+    return {
+        "width": width,
+        "height": height,
+        "encoding": {"x": across, "y": amounts},
+        "layer": [*layers, below],
+    }
+
+
+def _even(step: int, buckets: Sequence[str]) -> int:
+    """Whole days, where hours would be named every other hour of another day."""
+    hourly = len(buckets) > 1 and [name[14:16] for name in buckets[:2]] == ["00", "00"]
+    return -(-step // _HOURS) * _HOURS if hourly and step > _HOURS // 2 else step
+
+
+def _short(bucket: str) -> str:
+    """Nov 3, Nov 3 05:00, or Nov 2026."""
+    day = day_of(bucket)
+    if len(bucket) == len("2026-11"):
+        return f"{month_abbr[day.month]} {day.year}"
+    return f"{month_abbr[day.month]} {day.day} {bucket[11:16]}".strip()
+
+
+def scale_of(channel: str, domain: tuple[float, float], unit: str, words: str) -> Spec:
+    """The scale of what is measured; its axis always holds zero."""
+    peak = max(map(abs, domain))
+    if is_ratio(unit):
+        labels = {"format": ".0%"}
+    elif unit == "USD":
+        labels = {"format": "$,.0f" if peak >= _DOLLARS else "$,.2f" if peak >= _CENTS else "$~g"}
+        words = f"{words} (USD)"
+    else:
+        labels = {"labelExpr": "replace(format(datum.value, '~s'), 'G', 'B')"}  # a billion, as people say
+    return {
+        **field(channel),
+        "scale": {"domain": domain, "nice": False},
+        "axis": {"title": words.replace("_", " "), "tickCount": 5, **labels},
+    }
+
+
+def layer(mark: Spec, rows: Sequence[dict[str, Any]], **encoding: Spec) -> Spec:
+    return {"data": {"values": list(rows)}, "mark": mark, "encoding": encoding}
+
+
+def field(name: str, kind: str = "quantitative") -> Spec:
+    return {"field": name, "type": kind}
+
+
+def horizontal_bars(
+    bars: Sequence[Bar], unit: str, words: str, *, hatched: bool = False, connected: bool = False
+) -> Spec:
+    """Horizontal bars, each with its name before it and its amount behind it."""
+    ends = [0.0, *(bar.start for bar in bars), *(bar.end for bar in bars)]
+    low, span = min(ends), (max(ends) - min(ends) or 1.0) * _ROOM_TO_SAY
+    names = _WIDTH_OF_LETTER * max((len(bar.name) for bar in bars), default=0)
+    width = WIDTH - min(names, _WIDTH_OF_NAMES)
+    rows: Rows = [
+        {
+            "name": bar.name,
+            "x": bar.start,
+            "x2": bar.end,
+            "y": place + GAP,
+            "y2": place + 1 - GAP,
+            "middle": place + 0.5,
+            "side": max(bar.start, bar.end),
+            "said": bar.said,
+        }
+        for place, bar in enumerate(bars)
+    ]
+    boxes = [(min(0, row["x2"]), max(0, row["x2"]), row["y"], row["y2"]) for row in rows if hatched]
+    steps = [{"x": one["x2"], "y": one["y2"], "y2": other["y"]} for one, other in pairwise(rows) if connected]
+    middle = field("middle")
+    beside: Spec = {"type": "text", "align": "right", "limit": _WIDTH_OF_NAMES, "fontSize": 12.5}
+    return {
+        "width": width,
+        "height": _ROW * max(1, len(bars)),
+        "encoding": {
+            "x": scale_of("x", (low, low + span), unit, words),
+            "y": {**field("y"), "scale": {"domain": [len(bars), 0], "nice": False}, "axis": None},
+        },
+        "layer": [
+            layer(
+                {"type": "rect"},
+                rows,
+                x2=field("x2"),
+                y2=field("y2"),
+                color=colors_of({bar.name: bar.color for bar in bars}),
+            ),
+            hatching(boxes, span / width, 1 / _ROW),
+            layer({"type": "rule", "color": "#aaa"}, steps, y2=field("y2")),
+            layer(beside, rows, x={"value": -8}, y=middle, text=field("name", "nominal")),
+            layer(
+                {"type": "text", "align": "left", "dx": 6},
+                rows,
+                x=field("side"),
+                y=middle,
+                text=field("said", "nominal"),
+            ),
+        ],
+    }
+
+
+def hatching(boxes: Iterable[Box], wide: float, tall: float) -> Spec:
+    """White stripes at 45 degrees across boxes, where a pixel is so wide and so tall."""
+    stripes = [stripe for box in boxes for stripe in _stripes(box, wide, tall)]
+    mark = {"type": "rule", "color": "white", "strokeWidth": 2, "opacity": 0.7}
+    return layer(mark, stripes, x2=field("x2"), y2=field("y2"))
+
+
+def _stripes(box: Box, wide: float, tall: float) -> Iterator[dict[str, float]]:
+    left, right, bottom, top = box
+    width, height = (right - left) / wide, (top - bottom) / tall
+    for start in range(-int(width), int(height) + 1, _STRIPES):
+        begin, end = max(0.0, -start), min(width, height - start)
+        if begin < end:
+            yield {
+                "x": left + begin * wide,
+                "x2": left + end * wide,
+                "y": bottom + (begin + start) * tall,
+                "y2": bottom + (end + start) * tall,
+            }
+
+
+def colors_of(colors: Mapping[str, str], *, shown: bool = False) -> Spec:
+    """The colour of each name, and whether a legend says so."""
+    legend = {
+        "orient": "bottom",
+        "columns": 3,
+        "title": None,
+        "labelFontSize": 12,
+        "labelColor": "#222",
+        "labelLimit": 205,
+        "symbolType": "square",
+        "offset": 28,
+    }
+    return {
+        **field("name", "nominal"),
+        "scale": {"domain": [*colors], "range": [*colors.values()]},
+        "legend": legend if shown and colors else None,
+    }
+
+
+def day_of(bucket: str) -> date:
+    return date.fromisoformat(f"{bucket}-01"[:10])
+
+
+def is_ratio(unit: str) -> bool:
+    return unit.startswith("ratio")
