@@ -240,7 +240,7 @@ PROVOKED: Mapping[str, Callable[[House], Any]] = {
     "nobody there": nobody_there,
     "no answer": partial(no_answer, bounds=Bounds(request_seconds=0.1)),
     "no time": partial(no_answer, bounds=Bounds(call_seconds=0.1)),
-    "unknown period": lambda house: question(house, "get_spend", period="past two weeks"),
+    "unknown period": lambda house: question(house, "get_spend", period="october"),
     "future": lambda house: question(house, "get_spend", period="2026-12"),
     "per hour": lambda house: question(house, "get_spend", granularity="hour"),
     "local days": lambda house: question(house, "get_spend", timezone="Europe/Berlin"),

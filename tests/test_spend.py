@@ -146,6 +146,11 @@ async def test_what_the_cost_report_leaves_out_is_said_only_where_it_applies(cli
     )
 
 
+async def test_a_cost_that_is_in_no_report_is_not_told_as_a_zero(client: Client) -> None:
+    answer = await ask(client, "get_spend", filter_by={"service_tier": ["priority"]})
+    assert answer["summary"].endswith("Priority Tier cost is in no report: this is not its cost.")
+
+
 async def test_both_halves_stand_alone(client: Client) -> None:
     result = await client.call_tool("get_spend", {"period": "last_month", "group_by": ["model"], "granularity": "week"})
     answer = result.structured_content

@@ -79,7 +79,7 @@ async def test_a_budget_that_is_too_small_is_over_and_runs_out_on_a_day(client: 
     assert f"used up on {gone}" in answer["summary"]
 
 
-@pytest.mark.parametrize("budget", ["$9,000", "9000.00", 9000, 9000.0])
+@pytest.mark.parametrize("budget", ["$9,000", "9000.00", "9k", 9000, 9000.0])
 async def test_a_budget_that_holds_is_under_however_it_is_written(client: Client, budget: object) -> None:
     stands = (await ask(client, "forecast_spend", budget=budget))["budget"]
     assert (stands["over_budget"], stands["runs_out_on"], Decimal(stands["amount"])) == (False, None, 9000)
@@ -98,6 +98,7 @@ async def test_one_workspace_is_forecast_by_its_name(client: Client, upstream: U
         ("quarter_end", "2026-10-01", "2026-12-31"),
         ("year end", "2026-01-01", "2026-12-31"),
         ("2026-12-15", "2026-11-01", "2026-12-15"),
+        ("2026-12", "2026-11-01", "2026-12-31"),
         ("2026-11-22", "2026-11-01", "2026-11-22"),
     ],
 )

@@ -28,6 +28,7 @@ FORMATS = ("table", "json", "csv")
 CALL_HELP = """\
 values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{"model": ["claude-opus-4-6"]}'
 arguments of get_spend, get_token_usage, cache_hit_ratio: period, group_by, filter_by, granularity, top
+of get_token_usage and cache_hit_ratio also timezone, of get_token_usage measures
 arguments of compare_spend: period, against, group_by, filter_by, top
 arguments of forecast_spend: until, budget, filter_by
 arguments of find_spend_anomalies: period, group_by, filter_by, minimum, top

@@ -153,13 +153,20 @@ def require_dimension(report: Report, dimension: str, argument: str) -> None:
         return
     if dimension in ALL_DIMENSIONS:
         raise QuestionError(
-            f"{argument} {dimension} does not exist in Anthropic's {_SOURCES[report.name]}. "
+            f"{argument} {dimension} does not exist in Anthropic's {_SOURCES[report.name]} ({_where_else(dimension)}). "
             f"Accepted: {', '.join(report.accepted)}."
         )
     raise unknown(argument, dimension, report.accepted)
 
 
-_SOURCES = {
-    "spend": "cost report (get_token_usage has it, get_spend estimates some)",
-    "usage": "usage report (get_spend has it)",
-}
+_SOURCES = {"spend": "cost report", "usage": "usage report"}
+
+
+def _where_else(dimension: str) -> str:
+    if dimension in BILLED.dimensions:
+        return "get_spend has it"
+    return (
+        "get_token_usage has it"
+        if dimension not in SPEND.attributed
+        else "get_token_usage has it, get_spend estimates it"
+    )

@@ -119,7 +119,9 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
     if start > end:
         raise QuestionError(f"period {clipped(text)} ends ({end}) before it starts ({start}).")
     if start > today:
-        raise QuestionError(f"period {clipped(text)} lies in the future: today is {today} ({zone}).")
+        raise QuestionError(
+            f"period {clipped(text)} lies in the future: today is {today} ({zone}). forecast_spend looks ahead."
+        )
     period = Period(start, min(end, today), end, zone)
     if len(period) > MAX_DAYS["day"]:
         most = MAX_DAYS["day"]
@@ -130,6 +132,7 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
 def _days_of(text: str, today: date) -> tuple[date, date]:
     words = re.sub(r"[\s_]+|-", "_", text.strip().lower())
     words = re.sub(r"^(previous|past)_", "last_", words)
+    words = re.sub(r"(?<=^last_)[a-z]+(?=_)", lambda word: _NUMBERS.get(word[0], word[0]), words)
     if words in _NAMED:
         return _NAMED[words](today)
     first, dots, last = re.sub(r"\s+", "", re.sub(r"\s+to\s+", "..", text.strip().lower())).upper().partition("..")
@@ -140,9 +143,25 @@ def _days_of(text: str, today: date) -> tuple[date, date]:
     except OverflowError:
         raise QuestionError(f"period {clipped(text)} begins before there were calendars.") from None
     except ValueError:
-        near = difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        near = _meant(words, today) or next(iter(difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)), None)
+        hint = f" Did you mean {near}?" if near else ""
         raise QuestionError(f"period {clipped(text)} is not known.{hint} Accepted: {PERIOD_WORDS}.") from None
+
+
+_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_NUMBERS = {word: str(number) for number, word in enumerate(_WORDS, 1)}
+
+
+def _meant(words: str, today: date) -> str | None:
+    """The latest month or quarter that a bare name stands for: october, Q3."""
+    months = [name.lower() for name in calendar.month_name[1:]]
+    if words in months:
+        month = months.index(words) + 1
+        return f"{today.year - (month > today.month)}-{month:02}"
+    if match := re.fullmatch(r"q([1-4])", words):
+        quarter = int(match[1])
+        return f"{today.year - (3 * quarter - 2 > today.month)}-Q{quarter}"
+    return None
 
 
 def _last(count: int, span: Callable[[date], tuple[date, date]], today: date) -> tuple[date, date]:
@@ -260,10 +279,12 @@ def parse_horizon(text: str, today: date) -> Period:
         start, end = HORIZONS[words](today)
         return Period(start, end, end)
     try:
-        start, end = today.replace(day=1), date.fromisoformat(text.strip())
+        start, end = today.replace(day=1), _span(text.strip().upper())[1]
     except ValueError:
         accepted = ", ".join(HORIZONS)
-        raise QuestionError(f"until {clipped(text)} is not known. Accepted: {accepted}, or a day to come.") from None
+        raise QuestionError(
+            f"until {clipped(text)} is not known. Accepted: {accepted}, or what is to come: 2026-12-15, 2026-12."
+        ) from None
     if not today <= end <= today + 366 * _DAY:
         raise QuestionError(f"until {end} must be a day from today ({today}, UTC) to a year ahead.")
     return Period(start, end, end)

@@ -196,7 +196,10 @@ def _headline(prices: Sequence[PriceRow]) -> str:
     of_type = first.usd_per_million_tokens
     words = {UNCACHED: "uncached input", OUTPUT: "output"}
     named = [name for name in words if name in of_type] or list(of_type)[:1]
-    said = " and ".join(f"${of_type[name]} per million {words.get(name, name)} tokens" for name in named)
+    said = " and ".join(
+        f"${of_type[name]} per million {words.get(name, name.removesuffix('_tokens').replace('_', ' '))} tokens"
+        for name in named
+    )
     more = f"; {len(others)} more below" if others else ""
     return f"{kind_label(first)}: {said}{more}"
 

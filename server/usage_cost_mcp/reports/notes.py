@@ -128,6 +128,9 @@ def about_filters(filters: Filters, held: Held, labels: Labels) -> Iterator[Note
 
 
 NO_MATCH = "filter_matches_nothing"
+NOT_IN_ANY_REPORT = "not_in_any_report"
+GRAVE = frozenset({NO_MATCH, NOT_IN_ANY_REPORT, STALE})
+"""What must not be missed even by who reads the summary alone."""
 
 
 def restricted(filters: Filters, labels: Labels) -> str:

@@ -116,7 +116,7 @@ class Finding:
     @property
     def warnings(self) -> str:
         """What must not be missed even by who reads the summary alone."""
-        grave = [note.message for note in self.notes if note.code in {notes.NO_MATCH, notes.STALE}]
+        grave = [note.message for note in self.notes if note.code in notes.GRAVE]
         return "".join(f" {message}" for message in grave)
 
     @property

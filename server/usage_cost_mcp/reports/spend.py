@@ -17,6 +17,7 @@ from .attributed import attributed_days
 from .desk import Desk
 from .question import Question
 from .series_report import Line, Measure, NotesOn, SeriesReport, read_rows
+from .token_usage import PRIORITY
 
 COST = Measure("cost", "USD", lambda sums: plain(sums[0]))
 
@@ -31,8 +32,10 @@ def _headline(totals: Sums, lines: Sequence[Line]) -> str:
     return f"{said}; largest: {lines[0].label} {readable(largest)}{share}"
 
 
-def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
-    if None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
+def leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
+    if filters.get("service_tier", {None}) <= PRIORITY:
+        yield Note(code=notes.NOT_IN_ANY_REPORT, message="Priority Tier cost is in no report: this is not its cost.")
+    elif None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
         yield Note(
             code="priority_tier_excluded",
             message="Priority Tier cost is in no report; its tokens are in get_token_usage.",
@@ -59,6 +62,6 @@ SPEND_REPORT = SeriesReport(
     totals=[COST],
     rank=lambda sums: sums[0],
     headline=_headline,
-    leaves_out=_leaves_out,
+    leaves_out=leaves_out,
     read=_read,
 )

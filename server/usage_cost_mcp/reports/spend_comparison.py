@@ -26,6 +26,7 @@ from .desk import Desk
 from .labels import NULL_LABELS, Labels, as_spelled, look_up, resolve
 from .question import GivenFilters, Question, billed_question
 from .series_report import MANY_ROWS
+from .spend import leaves_out
 
 DEFAULT_AGAINST = "previous"
 DEFAULT_GROUP_BY = ("model",)
@@ -334,6 +335,7 @@ async def find_comparison(
             *now_cubes.notes(now),
             *notes.about_labels(labels),
             *_about_causes(drivers, filters),
+            *leaves_out(now_cubes.spend, filters),
         ],
         requests=call.requests,
         now=now,

@@ -245,13 +245,14 @@ def _about_trust(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Not
 
 
 def parse_dollars(argument: str, given: str) -> Decimal:
-    """An amount above zero, as people write it: 5000, 5,000.50 or $5000.
+    """An amount above zero, as people write it: 5000, 5,000.50, $5000 or 5k.
 
     Raises:
         QuestionError: For anything else.
     """
+    written = given.strip().lower().removeprefix("$").replace(",", "")
     try:
-        amount = Decimal(given.strip().removeprefix("$").replace(",", ""))
+        amount = Decimal(written.removesuffix("k")) * (1000 if written.endswith("k") else 1)
     except InvalidOperation:
         amount = Decimal(0)
     if not (amount.is_finite() and 0 < amount < _MOST_DOLLARS):
