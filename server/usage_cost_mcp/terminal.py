@@ -12,15 +12,13 @@ from .reports.spend_comparison import ComparisonAnswer
 from .reports.spend_forecast import ForecastAnswer
 from .tools.tables import (
     MOST_COLUMNS,
-    anomalies_tables,
+    TableAnswer,
     buckets_with_totals,
     comparison_tables,
     cross_table,
-    forecast_tables,
     groups_with_totals,
-    price_tables,
     readable_value,
-    values_table,
+    tables_of,
 )
 from .tools.text import closing
 
@@ -38,25 +36,22 @@ def render(structured: Mapping[str, Any]) -> str | None:
     if "series" in structured:
         series = SeriesAnswer.model_validate(structured)
         return "\n\n".join([series.summary, *_series(series), closing(series)])
-    if "values" in structured:
-        values = ValuesAnswer.model_validate(structured)
-        return "\n\n".join([values.summary, aligned(values_table(values)), closing(values)])
-    match structured.get("report"):
-        case "spend_comparison":
-            answer = ComparisonAnswer.model_validate(structured)
-            tables = _comparison(answer)
-        case "spend_forecast":
-            answer = ForecastAnswer.model_validate(structured)
-            tables = [*map(aligned, forecast_tables(answer)), _course(answer)]
-        case "spend_anomalies":
-            answer = AnomaliesAnswer.model_validate(structured)
-            tables = map(aligned, anomalies_tables(answer))
-        case "effective_prices":
-            answer = PricesAnswer.model_validate(structured)
-            tables = map(aligned, price_tables(answer))
-        case _:
-            return None
-    return "\n\n".join([answer.summary, *tables, closing(answer)])
+    named = "values" if "values" in structured else structured.get("report", "")
+    if named not in _KINDS:
+        return None
+    answer = _KINDS[named].model_validate(structured)
+    tables = _comparison(answer) if isinstance(answer, ComparisonAnswer) else list(map(aligned, tables_of(answer)))
+    course = [_course(answer)] if isinstance(answer, ForecastAnswer) else []
+    return "\n\n".join([answer.summary, *tables, *course, closing(answer)])
+
+
+_KINDS: Mapping[str, type[TableAnswer]] = {
+    "values": ValuesAnswer,
+    "spend_comparison": ComparisonAnswer,
+    "spend_forecast": ForecastAnswer,
+    "spend_anomalies": AnomaliesAnswer,
+    "effective_prices": PricesAnswer,
+}
 
 
 def _series(answer: SeriesAnswer) -> list[str]:

@@ -19,6 +19,25 @@ Table = Sequence[Sequence[str]]
 Tables = Sequence[Table]
 
 
+TableAnswer = ValuesAnswer | ComparisonAnswer | ForecastAnswer | AnomaliesAnswer | PricesAnswer
+"""The answers whose tables are the same everywhere."""
+
+
+def tables_of(answer: TableAnswer) -> Tables:
+    """Every table of an answer."""
+    match answer:
+        case ValuesAnswer():
+            return [values_table(answer)]
+        case ComparisonAnswer():
+            return comparison_tables(answer)
+        case ForecastAnswer():
+            return forecast_tables(answer)
+        case AnomaliesAnswer():
+            return anomalies_tables(answer)
+        case PricesAnswer():
+            return price_tables(answer)
+
+
 def cross_table(answer: SeriesAnswer, measure: str) -> Table:
     """Every group in every bucket: groups down and buckets across where these are few, else the other way round."""
     unit = answer.measures[measure]

@@ -3,27 +3,12 @@
 import re
 
 from usage_cost_mcp.reports.answer import SeriesAnswer
-from usage_cost_mcp.reports.dimension_values import ValuesAnswer
-from usage_cost_mcp.reports.effective_prices import PricesAnswer
 from usage_cost_mcp.reports.hygiene import Mix
-from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
-from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
-from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 from usage_cost_mcp.reports.status import StatusAnswer
 
-from .tables import (
-    Table,
-    anomalies_tables,
-    buckets_with_totals,
-    comparison_tables,
-    cross_table,
-    forecast_tables,
-    groups_with_totals,
-    price_tables,
-    values_table,
-)
+from .tables import Table, TableAnswer, buckets_with_totals, cross_table, groups_with_totals, tables_of
 
-Answer = SeriesAnswer | ValuesAnswer | StatusAnswer | ComparisonAnswer | ForecastAnswer | AnomaliesAnswer | PricesAnswer
+Answer = SeriesAnswer | StatusAnswer | TableAnswer
 
 
 def as_text(answer: Answer) -> str:
@@ -31,18 +16,10 @@ def as_text(answer: Answer) -> str:
     match answer:
         case SeriesAnswer():
             body = _series(answer)
-        case ValuesAnswer():
-            body = [table(values_table(answer))]
-        case ComparisonAnswer():
-            body = list(map(table, comparison_tables(answer)))
-        case ForecastAnswer():
-            body = list(map(table, forecast_tables(answer)))
-        case AnomaliesAnswer():
-            body = list(map(table, anomalies_tables(answer)))
-        case PricesAnswer():
-            body = list(map(table, price_tables(answer)))
         case StatusAnswer():
             body = [_status_lines(answer)]
+        case _:
+            body = list(map(table, tables_of(answer)))
     return "\n\n".join([escaped(answer.summary), *body, closing(answer)])
 
 
