@@ -34,10 +34,11 @@ ALLOWED = {
     "ledger": FOUNDATION | {"ledger"},
     "reports": FOUNDATION | {"ledger", "reports"},
     "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
-    "tools": FOUNDATION | {"reports", "tools"},
+    "tools": FOUNDATION | {"reports", "tools", "view"},
+    "view": {"view"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
-    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools"},
+    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 

@@ -13,6 +13,7 @@ from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.results import Service
+from .view import chart_app
 
 NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
@@ -58,6 +59,7 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         version=ours,
         instructions=INSTRUCTIONS,
         tools=list(all_tools()),
+        extensions=[chart_app()],
         lifespan=lifespan,
         log_level=settings.log_level,
     )
