@@ -286,6 +286,16 @@ test("a failed call is told in its own words", async ({ open, show }) => {
   assert.equal(await app.locator("#controls").isVisible(), false);
 });
 
+test("only the host is listened to", async ({ open, ask, page }) => {
+  const app = await open();
+  const answer = await ask(app, "get_spend", WEEK);
+  await app.locator("html").evaluate((_, structuredContent) => new Promise((resolve) => {
+    window.addEventListener("message", () => resolve(), { once: true });
+    window.postMessage({ jsonrpc: "2.0", method: "ui/notifications/tool-result", params: { structuredContent } }, "*");
+  }), { ...answer, summary: "Forged." });
+  assert.equal(await app.text("#summary"), answer.summary);
+});
+
 test("hostile names are text, in the chart, the table and the tip", async ({ open, ask }) => {
   const app = await open({ server: "hostile" });
   const answer = await ask(app, "get_spend", { ...MONTH, period: "last_month" });
@@ -546,7 +556,8 @@ function stage(name) {
       return refusals.length ? { isError: true, content: [{ type: "text", text: refusals.pop() }] } : servers[server].callTool(params);
     });
     await page.goto(outer.origin);
-    await page.evaluate((options) => window.host.open(options), { url: inner.origin, capabilities, context, permissions, sandbox });
+    const options = { url: inner.origin, capabilities, context, permissions, sandbox };
+    await within(5, page.evaluate((given) => window.host.open(given), options));
     const frame = page.frames().find((each) => each.url().startsWith(inner.origin));
     return {
       server,
@@ -612,12 +623,21 @@ function stage(name) {
   return { given: { open, show, ask, calls, tools, page: () => newest }, finish };
 }
 
+/** A promise with an end: a page that says nothing must not hold up the others. */
+async function within(seconds, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not done in ${seconds} s`)), 1000 * seconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 async function outcome({ name, run }) {
   const { given, finish } = stage(name);
   const errors = [];
   for (const step of [() => run(given), finish]) {
     try {
-      await step();
+      await within(20, step());
     } catch (error) {
       errors.push(error.stack ?? String(error));
     }
