@@ -20,6 +20,7 @@ from conftest import Connect, Upstream, ask, text_of
 from mcp import Client
 from mcp.types import CallToolResult, ImageContent
 
+import usage_cost_mcp
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.reports.answer import SeriesAnswer
@@ -306,3 +307,9 @@ async def test_the_terminal_draws_causes_and_the_course_of_a_forecast(client: Cl
     assert "+$20.14  █" in comparison
     assert "2026-11-21   $4,940.37  █" in forecast
     assert "2026-11-30   $7,003.90  ░" in forecast
+
+
+def test_the_picture_and_the_chart_in_the_conversation_have_the_same_colours() -> None:
+    page = (Path(usage_cost_mcp.__file__).parent / "view" / "chart.html").read_text(encoding="utf-8")
+    assert ", ".join(f'"{colour}"' for colour in PALETTE) in page
+    assert f'OTHER = "{OTHER}"' in page

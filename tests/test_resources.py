@@ -12,6 +12,7 @@ from mcp import Client, MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 
 from usage_cost_mcp.demo.http import Response
+from usage_cost_mcp.view import CHART_URI
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +45,7 @@ async def test_the_resources_are_listed_with_titles_and_types(client: Client) ->
     assert [(each.uri, each.title, each.mime_type) for each in listed] == [
         (GLOSSARY, "Glossary", "text/markdown"),
         (STATUS, "Status", "application/json"),
+        (CHART_URI, "Chart of an answer", "text/html;profile=mcp-app"),
     ]
     assert all(each.description for each in listed)
 

@@ -19,11 +19,12 @@ ALLOWED = {
     "ledger": FOUNDATION | {"ledger"},
     "reports": FOUNDATION | {"analysis", "ledger", "reports"},
     "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
-    "tools": FOUNDATION | {"analysis", "reports", "tools"},
+    "tools": FOUNDATION | {"analysis", "reports", "tools", "view"},
+    "view": {"view"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),
-    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools"},
+    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 

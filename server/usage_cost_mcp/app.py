@@ -16,6 +16,7 @@ from .tools.completions import completer
 from .tools.prompts import all_prompts
 from .tools.resources import all_resources
 from .tools.results import Service
+from .view import chart_app
 
 NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
@@ -69,6 +70,7 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         instructions=INSTRUCTIONS,
         tools=list(all_tools()),
         resources=list(all_resources(at_hand)),
+        extensions=[chart_app()],
         lifespan=lifespan,
         log_level=settings.log_level,
     )

@@ -26,6 +26,7 @@ from usage_cost_mcp.reports.spend_comparison import DEFAULT_GROUP_BY as BY_MODEL
 from usage_cost_mcp.reports.spend_forecast import DEFAULT_UNTIL, ForecastAnswer, find_forecast
 from usage_cost_mcp.reports.status import StatusAnswer
 from usage_cost_mcp.reports.token_usage import token_report
+from usage_cost_mcp.view import CHART_URI
 
 from . import arguments as args
 from .registration import READ_ONLY, StrictTool
@@ -253,12 +254,21 @@ _TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
     get_status: "Status",
 }
 
+_DRAWN = {get_spend, get_token_usage, cache_hit_ratio, compare_spend, forecast_spend}
+"""The tools whose answer hosts with MCP Apps show as a chart."""
+
 
 @cache
 def all_tools() -> Sequence[Tool]:
     """Every tool of the server, in the order in which they are listed; without state, so servers may share them."""
     return [
-        StrictTool.from_function(function, title=title, description=_description(function), annotations=READ_ONLY)
+        StrictTool.from_function(
+            function,
+            title=title,
+            description=_description(function),
+            annotations=READ_ONLY,
+            meta={"ui": {"resourceUri": CHART_URI}} if function in _DRAWN else None,
+        )
         for function, title in _TITLES.items()
     ]
 

@@ -37,21 +37,21 @@ from .panels import (
 from .tables import readable_value
 
 PALETTE = (
-    "#4269d0",
-    "#efb118",
-    "#ff725c",
-    "#6cc5b0",
-    "#3ca951",
-    "#ff8ab7",
-    "#a463f2",
-    "#97bbf5",
-    "#9c6b4e",
-    "#9498a0",
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#cc79a7",
+    "#56b4e9",
+    "#d55e00",
+    "#8f3fe0",
+    "#7a4a1c",
+    "#a6d67c",
+    "#585070",
 )
 """A colour for each of the largest groups, told apart by the colour-blind too."""
-OTHER = "#555555"
+OTHER = "#8c8c8c"
 
-_BLUE, _RED = PALETTE[0], PALETTE[2]
+_BLUE, _RED = PALETTE[0], PALETTE[5]
 _MOST_BARS = 100
 """More buckets are drawn as one outline per group: bars would be thinner than the gaps between them."""
 _MOST_POINTS = 60
