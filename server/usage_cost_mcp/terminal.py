@@ -35,14 +35,14 @@ def render(structured: Mapping[str, Any]) -> str | None:
     """The structured half of an answer as a person reads it; None for an answer that is no table."""
     if "series" in structured:
         series = SeriesAnswer.model_validate(structured)
-        return "\n\n".join([series.summary, *_series(series), closing(series)])
+        return "\n\n".join([series.summary, *_series(series), closing(series, str)])
     named = "values" if "values" in structured else structured.get("report", "")
     if named not in _KINDS:
         return None
     answer = _KINDS[named].model_validate(structured)
     tables = _comparison(answer) if isinstance(answer, ComparisonAnswer) else list(map(aligned, tables_of(answer)))
     course = [_course(answer)] if isinstance(answer, ForecastAnswer) else []
-    return "\n\n".join([answer.summary, *tables, *course, closing(answer)])
+    return "\n\n".join([answer.summary, *tables, *course, closing(answer, str)])
 
 
 _KINDS: Mapping[str, type[TableAnswer]] = {

@@ -20,24 +20,24 @@ QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
         {"period": "last_month", "group_by": ["model"], "granularity": "day"},
     ),
     (
-        "Which workspace was behind the jump?",
-        "get_spend",
-        {"period": "last_month", "group_by": ["workspace_id"], "granularity": "week"},
+        "Why was it more than the month before?",
+        "compare_spend",
+        {"period": "last_month", "against": "previous_month", "group_by": ["workspace_id"]},
     ),
     (
-        "Which API keys use the most tokens?",
-        "get_token_usage",
+        "Will this month stay below $8,000?",
+        "forecast_spend",
+        {"budget": 8000},
+    ),
+    (
+        "What does each API key cost?",
+        "get_spend",
         {"period": "last_month", "group_by": ["api_key_id"], "granularity": "total"},
     ),
     (
-        "Does prompt caching pay more and more?",
+        "Does prompt caching pay?",
         "cache_hit_ratio",
         {"period": "this_year", "filter_by": {"workspace_id": ["Production"]}, "granularity": "month"},
-    ),
-    (
-        "Which workspaces do we have, and is one without use?",
-        "list_dimension_values",
-        {"dimension": "workspace_id"},
     ),
 )
 

@@ -1,6 +1,7 @@
 """The text half of an answer: a headline, a compact Markdown table, the notes. It stands alone."""
 
 import re
+from collections.abc import Callable
 
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.hygiene import Mix
@@ -73,9 +74,9 @@ def escaped(text: str) -> str:
 _STEERING = re.compile(r"([\\`*~\[\]<>|!#]|(?<=:)/(?=/)|(?<=www)\.)", re.IGNORECASE)
 
 
-def closing(answer: Answer) -> str:
-    """What should be known besides the numbers, a line each."""
-    lines = [f"Note: {escaped(note.message)}" for note in answer.notes]
+def closing(answer: Answer, safe: Callable[[str], str] = escaped) -> str:
+    """What should be known besides the numbers, a line each; by default safe as Markdown."""
+    lines = [f"Note: {safe(note.message)}" for note in answer.notes]
     if isinstance(answer, SeriesAnswer) and answer.partial_buckets:
         partial = "the period" if answer.granularity == "total" else ", ".join(answer.partial_buckets)
         lines.append(f"Not over yet: {partial}.")
