@@ -200,7 +200,8 @@ async def test_both_halves_say_that_it_is_an_estimate_and_how_it_was_made(client
         "code": "allocated",
         "message": "Estimated: the cost report has no API key, so each cost is shared by tokens of the same "
         "token_type, workspace_id, model, service_tier, context_window, inference_geo, searches by requests. "
-        "The parts add up to the bill exactly.",
+        "The parts add up to the bill exactly. Keys that the list no longer has share with use without a key what is "
+        "left of a workspace.",
     }
     assert answer["summary"] in text_of(result)
     assert note["message"] in text_of(result)

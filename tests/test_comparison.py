@@ -230,6 +230,22 @@ async def test_neighbouring_periods_are_read_in_one_walk_and_asked_again_for_not
     assert answer["cache"] == {"status": "hit", "upstream_requests": 0}
 
 
+async def test_a_geo_that_is_not_told_is_one_that_is_not_available(client: Client) -> None:
+    told, not_told = [
+        await ask(client, "compare_spend", period="2026-10", filter_by={"inference_geo": [geo]})
+        for geo in ("not_available", None)
+    ]
+    assert told["drivers"] == not_told["drivers"]
+    assert {each["effect"] for each in told["drivers"]} >= {"volume"}
+
+
+async def test_a_period_before_the_data_is_named_as_such(client: Client) -> None:
+    answer = await ask(client, "compare_spend", period="2026-10", against="2023-10")
+    assert [note["message"] for note in answer["notes"] if note["code"] == "nothing_to_compare_with"] == [
+        "The cost report has no row for 2023-10-01 to 2023-10-31 (31 days, UTC)."
+    ]
+
+
 async def test_under_a_filter_that_usage_does_not_have_the_groups_are_told_without_causes(client: Client) -> None:
     answer = await ask(client, "compare_spend", filter_by={"token_type": ["output_tokens"]})
     assert answer["drivers"] == []

@@ -150,3 +150,20 @@ async def test_a_model_that_most_of_the_spend_goes_to_is_named(
     if "dominant_model" in codes:
         share = float(largest / sum(sums.values()))
         assert hygiene(answer)["dominant_model"] == f"{model} alone is {share:.0%} of the spend."
+
+
+async def test_a_workspace_that_is_called_like_the_default_one_is_told_with_its_id(
+    client: Client, upstream: Upstream
+) -> None:
+    def renamed(request: Request) -> Response | None:
+        if not request.path.endswith("workspaces"):
+            return None
+        return Response(
+            {"data": [{"id": org.PRODUCTION, "name": "Default workspace", "archived_at": None}], "has_more": False}
+        )
+
+    upstream.instead = renamed
+    answer = await ask(client, "list_dimension_values", dimension="workspace_id")
+    labels = {each["value"]: each["label"] for each in answer["values"]}
+    assert labels[org.PRODUCTION] == f"Default workspace ({org.PRODUCTION})"
+    assert labels[None] == "Default workspace"

@@ -1,6 +1,7 @@
 """find_spend_anomalies: what was planted is found with its cause, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -9,6 +10,9 @@ import pytest
 from conftest import Upstream, ask, refusal, text_of
 from mcp import Client
 from oracle import dollars
+
+from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.dimensions import SPEND
 
 pytestmark = pytest.mark.anyio
 
@@ -98,3 +102,52 @@ async def test_what_cannot_be_judged_is_refused_before_any_request(
 ) -> None:
     assert said in await refusal(client, "find_spend_anomalies", **question)
     assert not upstream.requests
+
+
+def billed(dollars: Callable[[date], int | None]) -> Callable[[Request], Response | None]:
+    """A cost report with one row a day, or none; a usage report without any."""
+
+    def instead(request: Request) -> Response | None:
+        if not request.path.endswith(("cost_report", "messages")):
+            return None
+        query = dict(request.query)
+        first, end = (date.fromisoformat(query[name][:10]) for name in ("starting_at", "ending_at"))
+        days = [first + timedelta(days=n) for n in range((end - first).days)]
+        return Response({"data": [_bucket(request, day, dollars(day)) for day in days], "has_more": False})
+
+    return instead
+
+
+def _bucket(request: Request, day: date, dollars: int | None) -> dict[str, Any]:
+    row = {
+        **dict.fromkeys(SPEND.dimensions),
+        "workspace_id": "wrkspc_a",
+        "amount": f"{100 * (dollars or 0)}",
+        "currency": "USD",
+    }
+    return {
+        "starting_at": f"{day}T00:00:00Z",
+        "ending_at": f"{day + timedelta(days=1)}T00:00:00Z",
+        "results": [row] if dollars is not None and request.path.endswith("cost_report") else [],
+    }
+
+
+async def test_a_finding_of_several_days_has_the_cost_of_all_of_them(client: Client, upstream: Upstream) -> None:
+    odd = {date(2026, 11, 7), date(2026, 11, 9)}  # with a Sunday between them that costs what Sundays do
+    upstream.instead = billed(lambda day: 100 if day in odd else 30 if day.weekday() == SUNDAY else 2)
+    answer = await ask(client, "find_spend_anomalies", period="2026-11-01..2026-11-21")
+    (found,) = answer["anomalies"]
+    assert (found["start"], found["end"]) == ("2026-11-07", "2026-11-09")
+    assert (found["cost"], found["expected"], found["excess"]) == ("230", "34", "196")
+
+
+SUNDAY = 6
+
+
+async def test_the_first_days_of_an_organization_are_not_held_against_days_before_it(
+    client: Client, upstream: Upstream
+) -> None:
+    upstream.instead = billed(lambda day: 50 if day >= date(2026, 10, 1) else None)
+    answer = await ask(client, "find_spend_anomalies", period="2026-10")
+    assert answer["anomalies"] == []
+    assert "not_judged" in [note["code"] for note in answer["notes"]]

@@ -121,6 +121,15 @@ def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Fi
     }
 
 
+def same_geo(filters: Filters) -> Filters:
+    """The filters, under which a geo that is not told and one that is not available are the same."""
+    geos = filters.get("inference_geo", frozenset[str | None]())
+    return {**filters, "inference_geo": geos | NO_GEO} if geos & NO_GEO else filters
+
+
+NO_GEO = frozenset[str | None]({None, "not_available"})
+
+
 def located(stream: Stream) -> Stream:
     """A model that cannot choose where it runs has no geo in some answers, and `not_available` in others."""
     return stream if stream.inference_geo is not None else stream._replace(inference_geo="not_available")

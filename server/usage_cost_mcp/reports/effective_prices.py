@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.cells import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join
+from usage_cost_mcp.analysis.cells import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join, same_geo
 from usage_cost_mcp.analysis.prices import Billed, Changed, Kind, changed_prices, ends, per_million, pooled, unpriced
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
@@ -233,7 +233,7 @@ async def find_prices(
     question = parse_question(SPEND, desk.today(), period=period, filter_by=filter_by, top=top, default_top=default_top)
     filters = await resolve(question, desk, call)
     held, labels = await both(read_cubes(desk, question.period, call), look_up(desk.directory, filters, call))
-    filters = as_spelled(filters, held.spend)
+    filters = same_geo(as_spelled(filters, held.spend))
     now = desk.now()
     whose = {name: values for name, values in filters.items() if name == "workspace_id"}
 

@@ -74,7 +74,10 @@ class Labels:
     @cached_property
     def _namesakes(self) -> dict[str, Counter[str]]:
         """How many things have a name."""
-        return {dimension: Counter(name.text for name in names.values()) for dimension, names in self.names.items()}
+        return {
+            dimension: Counter([NULL_LABELS[dimension], *(name.text for name in names.values())])
+            for dimension, names in self.names.items()
+        }
 
     def of_group(self, dimensions: Sequence[str], key: Key) -> str:
         """The label of a group; "Total" for the one group of an answer without a grouping."""

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
-from usage_cost_mcp.analysis.attribution import Attribution
+from usage_cost_mcp.analysis.attribution import API_KEY, Attribution
 from usage_cost_mcp.dimensions import NAMED, Filters
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.ledger import Held
@@ -91,10 +91,16 @@ def about_attribution(attribution: Attribution | None) -> Iterator[Note]:
     """How the numbers were shared out."""
     if attribution:
         name = SHARED_BY[attribution.dimension]
+        keyless = (
+            " Keys that the list no longer has share with use without a key what is left of a workspace."
+            if attribution.dimension == API_KEY
+            else ""
+        )
         yield Note(
             code="allocated",
             message=f"Estimated: the cost report has no {name}, so each cost is shared by tokens of the same "
-            f"token_type, {', '.join(attribution.cell)}, searches by requests. The parts add up to the bill exactly.",
+            f"token_type, {', '.join(attribution.cell)}, searches by requests. The parts add up to the bill exactly."
+            f"{keyless}",
         )
 
 

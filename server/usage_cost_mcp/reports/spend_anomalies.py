@@ -1,7 +1,7 @@
 """Days on which a group's spend was out of line with its own weekdays, each with what is likely behind it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -14,7 +14,7 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import CacheStatus, Held, together
-from usage_cost_mcp.money import plain, readable
+from usage_cost_mcp.money import exact, plain, readable
 from usage_cost_mcp.periods import Period, provisional_since, until_yesterday
 from usage_cost_mcp.series import aggregate
 
@@ -62,7 +62,11 @@ class AnomaliesAnswer(Provenance, _AnomaliesBody):
 
 @dataclass(frozen=True, slots=True)
 class AnomaliesFinding:
-    """All that was found out, to be told as far as there is room."""
+    """All that was found out, to be told as far as there is room.
+
+    Attributes:
+        between: For each finding, what its days cost that were as usual.
+    """
 
     question: Question
     period: Period
@@ -70,6 +74,7 @@ class AnomaliesFinding:
     labels: Labels
     minimum: Decimal
     review: Review
+    between: Sequence[Decimal]
     drivers: Sequence[Driver | None]
     groups: int
     fetched_at: datetime
@@ -86,21 +91,23 @@ class AnomaliesFinding:
 
     def answers(self) -> Iterator[AnomaliesAnswer]:
         """The answer with all findings that were asked for, then with ever fewer."""
-        found = [self._echo(each, driver) for each, driver in zip(self.review.anomalies, self.drivers, strict=True)]
+        found = list(map(self._echo, self.review.anomalies, self.drivers, self.between))
         count = min(len(found), self.question.top or len(found))
         yield self._answer(found, count)
         while count > 1:
             count = count * 2 // 3
             yield self._answer(found, count)
 
-    def _echo(self, anomaly: Anomaly, driver: Driver | None) -> AnomalyEcho:
+    def _echo(self, anomaly: Anomaly, driver: Driver | None, between: Decimal) -> AnomalyEcho:
+        with exact():
+            cost, expected = anomaly.actual + between, anomaly.expected + between
         return AnomalyEcho(
             start=anomaly.days[0],
             end=anomaly.days[-1],
             label=self.labels.of_group(self.question.group_by, anomaly.key),
             group=dict(zip(self.question.group_by, anomaly.key, strict=True)),
-            cost=plain(anomaly.actual),
-            expected=plain(anomaly.expected),
+            cost=plain(cost),
+            expected=plain(expected),
             excess=plain(anomaly.excess),
             outcome=anomaly.outcome,
             driver=driver and f"{cause(driver, self.labels)} {signed(driver.change)}",
@@ -169,10 +176,13 @@ async def find_spend_anomalies(
     )
     filters, now = as_spelled(filters, held), desk.now()
     table = aggregate(held.days, SPEND, looked_at, "day", now, question.group_by, filters)
-    groups = {key: [Decimal(cost) for (cost,) in columns] for key, columns in table.groups.items()}
+    # Days before the first row are no zeros: nothing is known of them.
+    begun = min((rows.day for rows in held.days if len(rows)), default=looked_at.end)
+    known = slice((begun - looked_at.start).days, None)
+    groups = {key: [Decimal(cost) for (cost,) in columns[known]] for key, columns in table.groups.items()}
     least = least or default_minimum(groups)
-    review = find_anomalies(groups, looked_at.start, judged.start, least)
-    drivers, usage = await _drivers(review, question, filters, held, looked_at, desk, call)
+    review = find_anomalies(groups, begun, max(judged.start, begun), least)
+    drivers, usage = await _drivers(review, question, filters, held, replace(looked_at, start=begun), desk, call)
     parts = [held, *usage]
     return AnomaliesFinding(
         question=question,
@@ -181,6 +191,7 @@ async def find_spend_anomalies(
         labels=labels,
         minimum=least,
         review=review,
+        between=[_between(each, groups[each.key], begun) for each in review.anomalies],
         drivers=drivers,
         groups=len(groups),
         fetched_at=min(each.fetched_at for each in parts),
@@ -188,7 +199,7 @@ async def find_spend_anomalies(
         notes=[
             *_about_today(question.period, judged),
             *notes.about_age(held, now),
-            *notes.about_rows(held, looked_at),
+            *notes.about_rows(replace(held, days=held.of(judged.days)), judged),
             *notes.about_filters(filters, held, labels),
             *notes.about_labels(labels),
             *_about_unjudged(review, question, labels),
@@ -197,6 +208,13 @@ async def find_spend_anomalies(
         now=now,
         demo=desk.demo,
     )
+
+
+def _between(anomaly: Anomaly, amounts: Sequence[Decimal], first: date) -> Decimal:
+    """What the days cost that lie between the odd ones."""
+    with exact():
+        run = amounts[(anomaly.days[0] - first).days : (anomaly.days[-1] - first).days + 1]
+        return sum(run, Decimal(0)) - anomaly.actual
 
 
 _DAY = timedelta(days=1)

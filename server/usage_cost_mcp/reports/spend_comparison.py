@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from pydantic import Field
 
+from usage_cost_mcp.analysis.cells import same_geo
 from usage_cost_mcp.analysis.decomposition import EFFECTS, Driver, apportioned, decompose
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, Filters
@@ -315,7 +316,7 @@ async def find_comparison(
         _read(desk, ours, theirs, call),
         look_up(desk.directory, {"workspace_id", *question.group_by, *question.filter_by}, call),
     )
-    filters = as_spelled(filters, now_cubes.spend)
+    filters = same_geo(as_spelled(filters, now_cubes.spend))
     now = desk.now()
     groups, drivers = await aside(
         lambda: _compared(now_cubes, then_cubes, question, filters, now),
@@ -331,7 +332,7 @@ async def find_comparison(
         labels=labels,
         notes=[
             *_about_days(question.period, ours, theirs),
-            *then_cubes.notes(now),
+            *_about_the_other(then_cubes, now),
             *now_cubes.notes(now),
             *notes.about_labels(labels),
             *_about_causes(drivers, filters),
@@ -392,6 +393,13 @@ def _about_days(asked: Period, ours: Period, theirs: Period) -> Iterator[Note]:
             code="per_day",
             message=f"The periods have {len(ours)} and {len(theirs)} days, so every change is in dollars a day.",
         )
+
+
+def _about_the_other(cubes: Cubes, now: datetime) -> Iterator[Note]:
+    for held in (cubes.spend, cubes.usage):
+        yield from notes.about_age(held, now)
+    if not cubes.spend.rows:
+        yield Note(code="nothing_to_compare_with", message=f"The cost report has no row for {cubes.period}.")
 
 
 def _about_causes(drivers: Sequence[Driver] | None, filters: Filters) -> Iterator[Note]:
