@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from fractions import Fraction
 from typing import NamedTuple
 
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
@@ -77,11 +76,6 @@ class Cells:
         """All dollars."""
         with exact():
             return sum(self.cost.values(), Decimal(0)) + sum(self.other.values(), Decimal(0))
-
-    def price(self, cell: Cell) -> Fraction | None:
-        """Dollars a token; None where there is no cost or no tokens to divide it by."""
-        cost, tokens = self.cost.get(cell, Decimal(0)), self.tokens.get(cell, 0)
-        return Fraction(cost) / tokens if cost and tokens else None
 
 
 def join(

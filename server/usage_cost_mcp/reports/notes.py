@@ -37,6 +37,12 @@ def about_period(period: Period, granularity: Granularity, now: datetime) -> Ite
         )
 
 
+def about_today(asked: Period, taken: Period) -> Iterator[Note]:
+    """Today, where only days that are over were taken."""
+    if taken.end < asked.end:
+        yield Note(code="today_left_out", message=f"{asked.end} is not over, so it is left out.")
+
+
 def about_rows(held: Held, period: Period) -> Iterator[Note]:
     """Days for which the report has nothing at all."""
     first = min(_days_used(held, period.zone), default=None)

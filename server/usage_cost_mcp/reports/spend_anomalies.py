@@ -197,7 +197,7 @@ async def find_spend_anomalies(
         fetched_at=min(each.fetched_at for each in parts),
         status=together(each.status for each in parts),
         notes=[
-            *_about_today(question.period, judged),
+            *notes.about_today(question.period, judged),
             *notes.about_age(held, now),
             *notes.about_rows(replace(held, days=held.of(judged.days)), judged),
             *notes.about_filters(filters, held, labels),
@@ -242,11 +242,6 @@ async def _drivers(
         return next(iter(decompose(before, after, change, per=(weeks, 1))), None)
 
     return [driver(anomaly) for anomaly in review.anomalies], [usage]
-
-
-def _about_today(asked: Period, judged: Period) -> Iterator[Note]:
-    if judged.end < asked.end:
-        yield Note(code="today_left_out", message=f"{asked.end} is not over, so it is left out.")
 
 
 def _about_unjudged(review: Review, question: Question, labels: Labels) -> Iterator[Note]:

@@ -386,8 +386,7 @@ def _costs(cubes: Cubes, group_by: Sequence[str], filters: Filters, now: datetim
 
 
 def _about_days(asked: Period, ours: Period, theirs: Period) -> Iterator[Note]:
-    if ours.end < asked.end:
-        yield Note(code="today_left_out", message=f"{asked.end} is not over, so it is left out.")
+    yield from notes.about_today(asked, ours)
     if len(ours) != len(theirs):
         yield Note(
             code="per_day",
