@@ -10,7 +10,7 @@ import usage_cost_mcp
 ROOT = Path(usage_cost_mcp.__file__).parent
 
 DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series"}
-FOUNDATION = DOMAIN | {"bounds", "calls", "clock", "flights", "names"}
+FOUNDATION = DOMAIN | {"allowance", "bounds", "calls", "clock", "flights", "names", "principals"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),

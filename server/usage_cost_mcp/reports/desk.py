@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, tzinfo
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.ledger import Ledger
 from usage_cost_mcp.names import Directory
+from usage_cost_mcp.principals import Principal
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,12 @@ class Desk:
     directory: Directory
     clock: Clock
     demo: bool = False
+
+    def seen_by(self, principal: Principal) -> "Desk":
+        """The same, as far as a principal may see it."""
+        if principal.workspaces is not None:
+            raise NotImplementedError
+        return self
 
     def now(self) -> datetime:
         """The current moment in UTC."""

@@ -11,6 +11,7 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 
 from usage_cost_mcp.calls import Call, Progress, silent
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
+from usage_cost_mcp.principals import Principal, operator
 from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.status import find_status
@@ -29,6 +30,7 @@ class Service:
         open_desk: Connects to the Admin API.
         call_seconds: The longest that a call may take.
         max_answer_characters: The bound of either half of an answer; None for no bound at all.
+        principal: Says who asks.
         drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
     """
 
@@ -37,12 +39,17 @@ class Service:
     key_source: str
     call_seconds: float
     max_answer_characters: int | None
+    principal: Callable[[], Principal] = operator
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @cached_property
-    def desk(self) -> Desk:
-        """What the reports work with, opened at the first question."""
+    def _whole_desk(self) -> Desk:
         return self.open_desk()
+
+    @property
+    def desk(self) -> Desk:
+        """What the reports work with, opened at the first question, as far as whoever asks may see it."""
+        return self._whole_desk.seen_by(self.principal())
 
 
 class Finding(Protocol):
@@ -80,10 +87,11 @@ async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart
     Raises:
         UsageCostError: Whatever kept the question from being answered.
     """
-    call = Call(service.desk.clock.monotonic() + service.call_seconds, progress)
+    desk = service.desk
+    call = Call(desk.clock.monotonic() + service.call_seconds, progress)
     try:
         async with asyncio.timeout(service.call_seconds):
-            finding = await _asked(service.desk, call, ask)
+            finding = await _asked(desk, call, ask)
     except TimeoutError:
         raise UnavailableError(
             f"The answer took longer than {service.call_seconds:g} seconds. What has arrived is kept: ask again to "
