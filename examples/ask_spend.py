@@ -2,15 +2,20 @@
 
 python examples/ask_spend.py            your organization (ANTHROPIC_ADMIN_API_KEY)
 python examples/ask_spend.py --demo     the demo organization
+python examples/ask_spend.py URL        your team's server (USAGE_COST_TOKEN)
 """
 
 import asyncio
 import os
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+import httpx2
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 
 async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -21,14 +26,26 @@ async def ask(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return result.structured_content
 
 
+@asynccontextmanager
+async def connected() -> AsyncGenerator[Client]:
+    """A client of the team's server where a URL is given, else of a server of its own."""
+    if url := next((word for word in sys.argv[1:] if word.startswith("http")), None):
+        if "USAGE_COST_TOKEN" not in os.environ:
+            sys.exit("Set USAGE_COST_TOKEN to the token that the operator of the server gave you.")
+        http = httpx2.AsyncClient(headers={"authorization": f"Bearer {os.environ['USAGE_COST_TOKEN']}"}, timeout=60)
+        async with http, Client(streamable_http_client(url, http_client=http)) as client:
+            yield client
+        return
+    if "--demo" not in sys.argv and not any(name.startswith("ANTHROPIC_ADMIN_API_KEY") for name in os.environ):
+        sys.exit("Set ANTHROPIC_ADMIN_API_KEY, add --demo, or give the URL of your team's server.")
+    command = ["-m", "usage_cost_mcp", "serve", *sys.argv[1:]]
+    async with Client(StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))) as client:
+        yield client
+
+
 async def main() -> None:
     """Ask, compute, print."""
-    if "--demo" not in sys.argv and not any(name.startswith("ANTHROPIC_ADMIN_API_KEY") for name in os.environ):
-        sys.exit("Set ANTHROPIC_ADMIN_API_KEY, or add --demo.")
-    server = StdioServerParameters(
-        command=sys.executable, args=["-m", "usage_cost_mcp", "serve", *sys.argv[1:]], env=dict(os.environ)
-    )
-    async with Client(server) as client:
+    async with connected() as client:
         spend = await ask(client, "get_spend", period="last_month", group_by=["model"], granularity="total")
         prices = await ask(client, "get_effective_prices", period="last_month")
         caching = await ask(client, "cache_hit_ratio", period="last_month", granularity="total")
