@@ -1,6 +1,6 @@
 """The composition root: what the tools work with is made and wired here, and nowhere else."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +9,7 @@ from mcp.server import MCPServer
 
 from .bounds import Bounds
 from .clock import Clock, CorrectedClock, SystemClock
+from .principals import Principal, operator
 from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
@@ -35,13 +36,19 @@ def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_
     return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
 
 
-def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> MCPServer[Service]:
+def build_server(
+    settings: Settings,
+    clock: Clock | None = None,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    principal: Callable[[], Principal] = operator,
+) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
     Args:
         settings: Where to ask, with which key, how long answers may be.
         clock: The source of time; the machine's own by default.
         bounds: How far a call may go.
+        principal: Says who asks.
     """
     ours = version(NAME)
     serving: list[Service] = []
@@ -58,6 +65,7 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
                 key_source=settings.key_source,
                 call_seconds=bounds.call_seconds,
                 max_answer_characters=settings.max_answer_characters,
+                principal=principal,
             )
             serving.append(service)
             at_the_end.callback(serving.remove, service)

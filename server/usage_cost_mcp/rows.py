@@ -6,7 +6,7 @@ Money is in dollars, tokens and requests are integers.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -16,6 +16,12 @@ Key = tuple[str | None, ...]
 Number = int | Decimal
 Sums = tuple[Number, ...]
 Row = tuple[Key, Sums]
+Values = frozenset[str | None]
+
+WORKSPACE = "workspace_id"
+
+_MOST_CUTS = 8
+"""How many cuts of a day are remembered: as many as there are limits that many people share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class DayRows:
         fetched_at: When it was read from upstream.
         reported: False when upstream left the day out of its answer, or a bucket of it, instead of sending it empty.
         revised: When it was read before with other rows although it was over, the moment of that reading.
+        revised_in: The workspaces whose rows were others; none where the view does not tell workspaces.
     """
 
     day: date
@@ -37,6 +44,10 @@ class DayRows:
     fetched_at: datetime
     reported: bool
     revised: datetime | None = None
+    revised_in: Values = frozenset()
+    _cuts: dict[tuple[str, Values], "DayRows"] = field(
+        default_factory=dict[tuple[str, Values], "DayRows"], init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -50,7 +61,35 @@ class DayRows:
         kept = {minute: rows for minute, rows in self.rows.items() if start <= first + timedelta(minutes=minute) < end}
         return replace(self, rows=kept)
 
-    def differs_from(self, earlier: "DayRows") -> bool:
-        """Whether the rows say something else, in whatever order they came."""
-        buckets = self.rows.keys() | earlier.rows.keys()
-        return any(Counter(self.rows.get(each, ())) != Counter(earlier.rows.get(each, ())) for each in buckets)
+    def only(self, dimension: str, values: Values) -> "DayRows":
+        """The day without the rows of other values, as if there were none; the same object when asked again."""
+        found = self._cuts.get((dimension, values))
+        if found is None:
+            if len(self._cuts) >= _MOST_CUTS:
+                self._cuts.clear()
+            found = self._cuts[dimension, values] = self._cut(dimension, values)
+        return found
+
+    def _cut(self, dimension: str, values: Values) -> "DayRows":
+        place = self.dimensions.index(dimension)
+        revised_in = self.revised_in & values if dimension == WORKSPACE else frozenset[str | None]()
+        return replace(
+            self,
+            rows={minute: [row for row in rows if row[0][place] in values] for minute, rows in self.rows.items()},
+            revised=self.revised if revised_in else None,
+            revised_in=revised_in,
+        )
+
+    def revising(self, earlier: "DayRows") -> "DayRows":
+        """The day with a remark when it says something else than an earlier reading, whatever the order of its rows."""
+        changed = {key for minute in self.rows.keys() | earlier.rows.keys() for key in self._changed(earlier, minute)}
+        if not changed:
+            return self
+        places = [place for place, dimension in enumerate(self.dimensions) if dimension == WORKSPACE]
+        workspaces = frozenset(key[place] for key in changed for place in places)
+        return replace(self, revised=earlier.fetched_at, revised_in=workspaces)
+
+    def _changed(self, earlier: "DayRows", minute: int) -> set[Key]:
+        """The keys of the rows that a bucket of one of the two has and the other has not."""
+        ours, theirs = (Counter(day.rows.get(minute, ())) for day in (self, earlier))
+        return set() if ours == theirs else {key for key, _ in (ours - theirs) + (theirs - ours)}

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from usage_cost_mcp.dimensions import MAX_GROUPINGS, USAGE, Report
 from usage_cost_mcp.errors import QuestionError
-from usage_cost_mcp.rows import DayRows, Key, Row
+from usage_cost_mcp.rows import WORKSPACE, DayRows, Key, Row
 
 from .allocation import allocate, split
 
@@ -123,16 +123,26 @@ def usage_by(attribution: Attribution, used: DayRows) -> Usage:
     return Usage(counts)
 
 
-def usage_by_key(used: DayRows, everything: DayRows, workspaces: Mapping[str | None, str | None]) -> Usage:
+KEYS_OF_WORKSPACES = (WORKSPACE, API_KEY, *_PRICED_BY[:-1])
+"""Usage by key and as much of a cell as there is room for."""
+
+
+def usage_by_key(
+    used: DayRows,
+    everything: DayRows,
+    workspaces: Mapping[str | None, str | None],
+    of_workspaces: DayRows | None = None,
+) -> Usage:
     """A day's usage of keys in their workspaces.
 
     What everything in a cell is beyond the keys of its workspace was used without a key or by keys whose workspace is
-    not known; they share it by what each used of such cells in all workspaces.
+    not known; they share it by what each used of such cells in all workspaces, or of nearly such cells in this one.
 
     Args:
         used: By key and all of a cell but the workspace.
         everything: By cell.
         workspaces: The workspace of each key that is known to belong to one.
+        of_workspaces: By key and all of a cell but the geo, where only keys of known workspaces may be seen in `used`.
     """
     whole: Counter[tuple[Key, str]] = Counter()
     for cell, measure, count in _counted(everything, ("workspace_id", *_PRICED_BY)):
@@ -145,12 +155,26 @@ def usage_by_key(used: DayRows, everything: DayRows, workspaces: Mapping[str | N
             counts[cell, measure][key] += count
         else:
             elsewhere[tuple(priced_by), measure][key] += count
+    if of_workspaces is not None:
+        elsewhere = _unlisted(of_workspaces, workspaces)
+    shared_in = slice(1, None) if of_workspaces is None else slice(-1)
     for (cell, measure), count in whole.items():
-        others = elsewhere.get((cell[1:], measure))
+        others = elsewhere.get((cell[shared_in], measure))
         left = count - counts[cell, measure].total()
         if others and left > 0:
             counts[cell, measure].update(split(left, others))
     return Usage(counts)
+
+
+def _unlisted(
+    day: DayRows, workspaces: Mapping[str | None, str | None]
+) -> defaultdict[tuple[Key, str], Counter[str | None]]:
+    """What was used without a key, or by keys whose workspace is not known."""
+    counts: defaultdict[tuple[Key, str], Counter[str | None]] = defaultdict(Counter)
+    for (key, *cell), measure, count in _counted(day, (API_KEY, WORKSPACE, *_PRICED_BY[:-1])):
+        if key not in workspaces:
+            counts[tuple(cell), measure][key] += count
+    return counts
 
 
 def _counted(day: DayRows, dimensions: tuple[str, ...]) -> Iterator[tuple[Key, str, int]]:

@@ -9,10 +9,11 @@ from cachetools import TTLCache
 
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
-from usage_cost_mcp.dimensions import Report, Width
+from usage_cost_mcp.dimensions import USAGE, Report, Width
 from usage_cost_mcp.errors import AccessError, RateLimitedError, TooMuchError, UnavailableError, UpstreamError
 from usage_cost_mcp.flights import Flight, Flights, side_by_side
 from usage_cost_mcp.periods import Period
+from usage_cost_mcp.principals import Workspaces
 from usage_cost_mcp.rows import DayRows
 
 from .plan import SHORTER_WINDOWS, Window, plan_windows
@@ -110,6 +111,14 @@ class Ledger:
         able = [View(report, dimensions, width) for dimensions in views]
         return await self._first_of([view for view in able if view not in self._too_much] or able[-1:], period, call)
 
+    async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
+        """All days of the period in a view of usage that has API keys but no room for workspaces.
+
+        Raises:
+            UpstreamError: When any window fails.
+        """
+        return await self.days(USAGE, [view], "1d", period, call)
+
     async def _first_of(self, views: Sequence[View], period: Period, call: Call) -> Held:
         view, *others = views
         try:
@@ -182,10 +191,10 @@ class Ledger:
         """Whether a view was too much for upstream, even in the shortest windows, not long ago."""
         return View(report, dimensions, width) in self._too_much
 
-    def values(self, report: Report, dimension: str) -> set[str]:
-        """Every value of a dimension in the days that are held."""
-        return self._store.values(report, dimension)
+    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+        """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
+        return self._store.values(report, dimension, workspaces)
 
-    def size(self) -> tuple[int, int]:
-        """The number of days held and of their rows."""
-        return self._store.size()
+    def size(self, workspaces: Workspaces | None = None) -> tuple[int, int]:
+        """The number of days held and of their rows, maybe only of those of some workspaces."""
+        return self._store.size(workspaces)

@@ -1,7 +1,6 @@
 """The days that are held, in memory, bounded by rows."""
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
@@ -9,7 +8,8 @@ from cachetools import TLRUCache
 
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.dimensions import Report, Width
-from usage_cost_mcp.rows import DayRows
+from usage_cost_mcp.principals import Workspaces
+from usage_cost_mcp.rows import WORKSPACE, DayRows
 from usage_cost_mcp.series import values_of
 
 from .plan import lifetime
@@ -66,8 +66,8 @@ class DayStore:
             The day, with a remark when it was over and says something else than when it was read before.
         """
         earlier = self._days.get((view, rows.day))
-        if earlier is not None and earlier.fetched_at.date() > rows.day and rows.differs_from(earlier):
-            rows = replace(rows, revised=earlier.fetched_at)
+        if earlier is not None and earlier.fetched_at.date() > rows.day:
+            rows = rows.revising(earlier)
         self._days.pop((view, rows.day), None)
         if _weight(rows) <= self._max_rows:
             self._days[view, rows.day] = rows
@@ -78,19 +78,27 @@ class DayStore:
         """Hold nothing any more."""
         self._days.clear()
 
-    def values(self, report: Report, dimension: str) -> set[str]:
-        """Every value of a dimension in the days that are held."""
+    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+        """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
         self._days.expire()
         known = (
             rows for (view, _), rows in self._days.items() if view.report is report and dimension in view.dimensions
         )
-        return {value for value in values_of(known, dimension) if value is not None}
+        return {value for value in values_of(_only(known, workspaces), dimension) if value is not None}
 
-    def size(self) -> tuple[int, int]:
-        """The number of days held (each view counts), and of their rows."""
+    def size(self, workspaces: Workspaces | None = None) -> tuple[int, int]:
+        """The number of days held (each view counts), and of their rows, maybe only of those of some workspaces."""
         self._days.expire()
-        held = list(self._days.values())
+        held = list(_only(self._days.values(), workspaces))
         return len(held), sum(map(len, held))
+
+
+def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[DayRows]:
+    """The days as far as they are of some workspaces; a view that does not tell workspaces is left out."""
+    if workspaces is None:
+        yield from days
+    else:
+        yield from (day.only(WORKSPACE, workspaces) for day in days if WORKSPACE in day.dimensions)
 
 
 def _stale_at(rows: DayRows) -> datetime:

@@ -1,11 +1,19 @@
 """Spend by API key, account or service account: the bill of each day, shared by what the usage report counts."""
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from usage_cost_mcp.analysis.attribution import API_KEY, Attribution, attribute, usage_by, usage_by_key
+from usage_cost_mcp.analysis.attribution import (
+    API_KEY,
+    KEYS_OF_WORKSPACES,
+    Attribution,
+    attribute,
+    usage_by,
+    usage_by_key,
+)
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.dimensions import SPEND, USAGE
+from usage_cost_mcp.dimensions import SPEND, USAGE, Report
 from usage_cost_mcp.errors import UnavailableError
 from usage_cost_mcp.flights import aside, both, side_by_side
 from usage_cost_mcp.ledger import Held, together
@@ -25,15 +33,11 @@ async def attributed_days(by: Attribution, period: Period, desk: Desk, call: Cal
     Raises:
         UpstreamError: When any of it cannot be had, whole; for API keys that includes their list.
     """
-    views = [(SPEND, SPEND.base), (USAGE, by.view), *([(USAGE, USAGE.base)] if by.dimension == API_KEY else [])]
-    parts, workspaces = await both(
-        side_by_side(desk.ledger.days(report, [view], "1d", period, call) for report, view in views),
-        _workspaces(by, desk, call),
-    )
+    parts, workspaces = await both(side_by_side(_parts(by, period, desk, call)), _workspaces(by, desk, call))
 
-    def shared(spend: DayRows, used: DayRows, *everything: DayRows) -> DayRows:
-        usage = usage_by_key(used, everything[0], workspaces) if everything else usage_by(by, used)
-        oldest = min(day.fetched_at for day in (spend, used, *everything))
+    def shared(spend: DayRows, used: DayRows, *more: DayRows) -> DayRows:
+        usage = usage_by(by, used) if not more else usage_by_key(used, more[0], workspaces, *more[1:])
+        oldest = min(day.fetched_at for day in (spend, used, *more))
         return replace(attribute(spend, by, usage), fetched_at=oldest)
 
     days = await aside(
@@ -42,6 +46,22 @@ async def attributed_days(by: Attribution, period: Period, desk: Desk, call: Cal
     )
     because = next((part.because for part in parts if part.because), "")
     return Held(days, together(part.status for part in parts), because)
+
+
+def _parts(by: Attribution, period: Period, desk: Desk, call: Call) -> Iterator[Coroutine[Any, Any, Held]]:
+    """The bill, whose use it is shared by, and for API keys what tells their workspaces."""
+
+    def days(report: Report, view: tuple[str, ...]) -> Coroutine[Any, Any, Held]:
+        return desk.ledger.days(report, [view], "1d", period, call)
+
+    yield days(SPEND, SPEND.base)
+    if by.dimension != API_KEY:
+        yield days(USAGE, by.view)
+        return
+    yield desk.ledger.days_of_keys(by.view, period, call)
+    yield days(USAGE, USAGE.base)
+    if desk.workspaces is not None:
+        yield days(USAGE, KEYS_OF_WORKSPACES)
 
 
 async def _workspaces(by: Attribution, desk: Desk, call: Call) -> Mapping[str | None, str | None]:

@@ -102,7 +102,7 @@ _TOO_LARGE = "with all that sets a price the usage report was too large or too s
 
 def _views(question: Question) -> Sequence[tuple[str, ...]]:
     """The views of the question, preferably with all that sets a price."""
-    wanted = {*question.group_by, *question.filter_by, *Kind._fields}
+    wanted = {*question.views[-1], *Kind._fields}
     if wanted <= set(USAGE.base) or len(wanted) > MAX_GROUPINGS:
         return question.views
     return [*USAGE.views_for(wanted), *question.views]

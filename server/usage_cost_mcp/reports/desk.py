@@ -1,28 +1,41 @@
 """What a report needs to answer a question."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 
 from usage_cost_mcp.clock import Clock
-from usage_cost_mcp.ledger import Ledger
 from usage_cost_mcp.names import Directory
-from usage_cost_mcp.principals import Principal
+from usage_cost_mcp.principals import Principal, Workspaces
+from usage_cost_mcp.rows import WORKSPACE
+
+from .limited import LimitedDirectory, LimitedLedger, Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """The ledger of rows, the directory of names, a clock, and whether the organization is the demo."""
+    """The ledger of rows, the directory of names, a clock, and whether the organization is the demo.
 
-    ledger: Ledger
+    Attributes:
+        workspaces: The only ones that the ledger and the directory know; None for the whole organization.
+    """
+
+    ledger: Rows
     directory: Directory
     clock: Clock
     demo: bool = False
+    workspaces: Workspaces | None = None
 
     def seen_by(self, principal: Principal) -> "Desk":
         """The same, as far as a principal may see it."""
-        if principal.workspaces is not None:
-            raise NotImplementedError
-        return self
+        if principal.workspaces is None:
+            return self
+        ledger = LimitedLedger(self.ledger, self.directory, principal.workspaces)
+        directory = LimitedDirectory(self.directory, ledger, principal.workspaces, self.clock)
+        return replace(self, ledger=ledger, directory=directory, workspaces=principal.workspaces)
+
+    def shows(self, dimension: str, value: str | None) -> bool:
+        """Whether a value of a dimension may be spoken of."""
+        return dimension != WORKSPACE or self.workspaces is None or value in self.workspaces
 
     def now(self) -> datetime:
         """The current moment in UTC."""

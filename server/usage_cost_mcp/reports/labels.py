@@ -10,7 +10,7 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
 from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.names import Directory, Names
+from usage_cost_mcp.names import Directory, Name, Names
 from usage_cost_mcp.rows import Key
 from usage_cost_mcp.series import values_of
 
@@ -123,12 +123,20 @@ async def _meant(dimension: str, given: str | None, report: Report, desk: Desk, 
 
 
 async def _resolve_one(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
+    found = await _found(dimension, given, report, desk, call)
+    if desk.shows(dimension, found):
+        return found
+    names = await desk.directory.names(dimension, call) or {each: Name(each) for each in desk.workspaces or () if each}
+    raise _not_known(dimension, given or NULL_WORDS[dimension], names, desk)
+
+
+async def _found(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
     if dimension in report.attributed and given:
         nobody = {NOT_ATTRIBUTABLE, NOT_ATTRIBUTABLE_LABELS[dimension].casefold()}
         if given.casefold() in nobody:
             return NOT_ATTRIBUTABLE
     if dimension in NAMED and given is not None and not given.startswith(_ID_PREFIXES[dimension]):
-        return await _by_name(dimension, given, desk.directory, call)
+        return await _by_name(dimension, given, desk, call)
     if given is None or given.casefold() == NULL_LABELS[dimension].casefold():
         return None
     if dimension in KNOWN_VALUES:
@@ -161,11 +169,12 @@ def _one_of(dimension: str, given: str, accepted: Sequence[str]) -> str:
     return given
 
 
-async def _by_name(dimension: str, given: str, directory: Directory, call: Call) -> str | None:
+async def _by_name(dimension: str, given: str, desk: Desk, call: Call) -> str | None:
     """The id behind a name, a label of ours or an id; None for the words that stand for the null."""
-    names = await directory.names(dimension, call)
+    names = await desk.directory.names(dimension, call)
     wanted = given.casefold()
-    null = wanted in {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()}
+    words = {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()}
+    null = wanted in words and desk.shows(dimension, None)
     if names is None:
         if null:
             return None
@@ -185,5 +194,10 @@ async def _by_name(dimension: str, given: str, directory: Directory, call: Call)
     if matches:
         ids = ", ".join(found or "null" for found in matches)
         raise QuestionError(f"filter_by {dimension}: {len(matches)} are called {clipped(given)}. Give an id: {ids}.")
-    words = [NULL_WORDS[dimension]] if dimension in NULL_WORDS else []
-    raise unknown(f"filter_by {dimension}", given, [*words, *sorted({name.text for name in names.values()})])
+    raise _not_known(dimension, given, names, desk)
+
+
+def _not_known(dimension: str, given: str, names: Names, desk: Desk) -> QuestionError:
+    """The refusal of a name that nothing has, as far as whoever asks may see."""
+    words = [NULL_WORDS[dimension]] if dimension in NULL_WORDS and desk.shows(dimension, None) else []
+    return unknown(f"filter_by {dimension}", given, [*words, *sorted({name.text for name in names.values()})])

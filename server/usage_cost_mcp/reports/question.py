@@ -8,6 +8,7 @@ from usage_cost_mcp.analysis.attribution import Attribution, attribution_for
 from usage_cost_mcp.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.errors import QuestionError, unknown
 from usage_cost_mcp.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period, resolution
+from usage_cost_mcp.rows import WORKSPACE
 
 DEFAULT_PERIOD = "last_30_days"
 DEFAULT_GRANULARITY: Granularity = "day"
@@ -44,6 +45,23 @@ class Question:
     def width(self) -> Width:
         """How wide the buckets of the rows must be."""
         return _WIDTHS.get(resolution(self.period, self.granularity), "1d")
+
+
+def telling_workspaces(question: Question) -> Question:
+    """The same question, to be answered from rows that tell their workspace.
+
+    Raises:
+        QuestionError: When that is more dimensions than can be had together.
+    """
+    named = [*question.group_by, *question.filter_by, WORKSPACE]
+    try:
+        return replace(
+            question,
+            views=question.report.views_for(named),
+            attribution=attribution_for(question.report, named),
+        )
+    except QuestionError as refusal:
+        raise refusal.with_note("workspace_id is always among them, because you see only some workspaces.") from None
 
 
 _WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}

@@ -17,7 +17,7 @@ from . import notes
 from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
 from .desk import Desk
 from .labels import Labels, as_spelled, look_up, resolve
-from .question import Question
+from .question import Question, telling_workspaces
 
 MANY_ROWS = 20_000
 """Rows from which on they are added up in a thread, while others are answered."""
@@ -229,6 +229,8 @@ async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -
         QuestionError: For a filter value that cannot be meant.
         UpstreamError: When the rows cannot be had, whole.
     """
+    if desk.workspaces is not None:
+        question = telling_workspaces(question)
     days = question.period.in_utc(desk.today())
     filters = await resolve(question, desk, call)
     (held, notes_on), labels = await both(

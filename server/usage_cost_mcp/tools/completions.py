@@ -110,11 +110,11 @@ def _named(dimension: str) -> Callable[[Desk, Call], Awaitable[Sequence[Words]]]
     async def find(desk: Desk, call: Call) -> Sequence[Words]:
         labels = await look_up(desk.directory, [dimension], call)
         names = labels.names.get(dimension)
-        null = (NULL_LABELS[dimension], NULL_WORDS[dimension])
+        null = [(NULL_LABELS[dimension], NULL_WORDS[dimension])] if desk.shows(dimension, None) else []
         if names is None:
-            return [null, *((value,) for value in sorted(desk.ledger.values(USAGE, dimension)))]
+            return [*null, *((value,) for value in sorted(desk.ledger.values(USAGE, dimension)))]
         order = sorted(names, key=lambda value: (names[value].archived, names[value].text.casefold()))
-        return [*((labels.of(dimension, value), value) for value in order), null]
+        return [*((labels.of(dimension, value), value) for value in order), *null]
 
     return find
 

@@ -1,7 +1,7 @@
 """From a finding to a result that fits: both halves complete, both within bounds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from usage_cost_mcp.principals import Principal, operator
 from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.status import find_status
+from usage_cost_mcp.reports.whose import Whose, whose_numbers
 
 from .text import Answer, as_text
 
@@ -92,20 +93,38 @@ async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart
     try:
         async with asyncio.timeout(service.call_seconds):
             finding = await _asked(desk, call, ask)
+            whose = await whose_numbers(desk, call)
     except TimeoutError:
         raise UnavailableError(
             f"The answer took longer than {service.call_seconds:g} seconds. What has arrived is kept: ask again to "
             "go on from there, or ask for a shorter period."
         ) from None
     most = service.max_answer_characters
-    answer, text = _fitting(finding, most)
+
+    def saying(*notes: Note) -> Callable[[Answer], Answer]:
+        return lambda found: _saying(found, notes, whose, call)
+
+    answer, text = _fitting(finding, most, saying())
     if not chart:
         return _result(answer, text)
     if image := await _picture(service, call, answer):
         return _result(answer, text, image)
     from .pictures import UNAVAILABLE
 
-    return _result(*_fitting(finding, most, UNAVAILABLE))
+    return _result(*_fitting(finding, most, saying(UNAVAILABLE)))
+
+
+def _saying(found: Answer, notes: Sequence[Note], whose: Whose | None, call: Call) -> Answer:
+    """An answer with what is to be said besides: notes on how it is told, and on whose numbers it holds."""
+    if whose is None:
+        return found.model_copy(update={"notes": [*found.notes, *notes]}) if notes else found
+    return found.model_copy(
+        update={
+            "summary": f"{found.summary}{whose.in_short}",
+            "notes": [whose.note, *found.notes, *notes],
+            "cache": found.cache.model_copy(update={"upstream_requests": call.requests}),
+        }
+    )
 
 
 def _result(answer: Answer, text: str, *images: ImageContent) -> CallToolResult:
@@ -144,12 +163,11 @@ async def _asked(desk: Desk, call: Call, ask: Ask) -> Finding:
     return finding if desk.today() == today else await ask(desk, call)
 
 
-def _fitting(finding: Finding, most: int | None, *notes: Note) -> tuple[Answer, str]:
+def _fitting(finding: Finding, most: int | None, saying: Callable[[Answer], Answer]) -> tuple[Answer, str]:
     """The fullest answer that fits, with its text: where the length was left to us, into the brief bound if it can."""
     bounds = [most] if most is None or not finding.by_default else [min(most, BRIEF_CHARACTERS), most]
     for bound in bounds:
-        for found in finding.answers():
-            answer = found.model_copy(update={"notes": [*found.notes, *notes]}) if notes else found
+        for answer in map(saying, finding.answers()):
             if bound is not None and len(answer.model_dump_json()) > bound:
                 continue
             text = as_text(answer)

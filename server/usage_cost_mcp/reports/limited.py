@@ -1,0 +1,174 @@
+"""Rows and names as far as a principal may see them: the one place where a limit to workspaces is put.
+
+All rows of a day are held once, for everybody; whoever is limited is handed those of their workspaces, as if there were
+no others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Protocol
+
+from usage_cost_mcp.analysis.attribution import API_KEY
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.dimensions import USAGE, Report, Width
+from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
+from usage_cost_mcp.flights import aside, both
+from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.names import NOT_TOLD, Directory, Name, Names
+from usage_cost_mcp.periods import Period
+from usage_cost_mcp.principals import Workspaces
+from usage_cost_mcp.rows import WORKSPACE, Values
+from usage_cost_mcp.series import values_of
+
+ACCOUNT = "account_id"
+_KNOWN_FOR = timedelta(days=30)
+"""How long before today an account is called by its name after it used a workspace."""
+
+_MANY_ROWS = 20_000
+"""Rows from which on they are picked in a thread, while others are answered."""
+
+
+class Rows(Protocol):
+    """What the reports need of a ledger."""
+
+    async def days(
+        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: Call
+    ) -> Held:
+        """All days of the period, in the first view that can be had."""
+        ...
+
+    async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
+        """All days of the period in a view of usage that has API keys but no room for workspaces."""
+        ...
+
+    def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+        """Whether a view was too much for upstream not long ago."""
+        ...
+
+    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+        """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
+        ...
+
+    def size(self, workspaces: Workspaces | None = None) -> tuple[int, int]:
+        """The number of days held and of their rows, maybe only of those of some workspaces."""
+        ...
+
+
+class LimitedLedger:
+    """A ledger that holds nothing but some workspaces."""
+
+    def __init__(self, ledger: Rows, directory: Directory, workspaces: Workspaces) -> None:
+        self._ledger = ledger
+        self._directory = directory
+        self._workspaces = workspaces
+
+    async def days(
+        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: Call
+    ) -> Held:
+        """All days of the period; every view tells the workspace too.
+
+        Raises:
+            QuestionError: When a view has no room for that.
+            UpstreamError: When any window fails.
+        """
+        telling = [with_workspace(report, view) for view in views]
+        return await _only(await self._ledger.days(report, telling, width, period, call), WORKSPACE, self._workspaces)
+
+    async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
+        """The same of a view without room for workspaces: the use of keys that are listed as theirs, and no other.
+
+        Raises:
+            UpstreamError: When any window fails.
+        """
+        held, names = await both(self._ledger.days_of_keys(view, period, call), self._directory.names(API_KEY, call))
+        return await _only(held, API_KEY, frozenset(_keys_of(names or {}, self._workspaces)))
+
+    def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+        """Whether a view was too much for upstream not long ago."""
+        return self._ledger.too_much(report, with_workspace(report, dimensions), width)
+
+    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+        """Every value of a dimension in what is held of their days."""
+        return self._ledger.values(report, dimension, self._among(workspaces))
+
+    def size(self, workspaces: Workspaces | None = None) -> tuple[int, int]:
+        """The number of days held and of their rows."""
+        return self._ledger.size(self._among(workspaces))
+
+    def _among(self, workspaces: Workspaces | None) -> Workspaces:
+        return self._workspaces if workspaces is None else self._workspaces & workspaces
+
+
+def with_workspace(report: Report, view: Sequence[str]) -> tuple[str, ...]:
+    """A view that tells the workspace too.
+
+    Raises:
+        QuestionError: When that is more than can be fetched together.
+    """
+    return report.views_for({*view, WORKSPACE})[-1]
+
+
+async def _only(held: Held, dimension: str, values: Values) -> Held:
+    days = await aside(lambda: [day.only(dimension, values) for day in held.days], when=held.rows > _MANY_ROWS)
+    return replace(held, days=days)
+
+
+class LimitedDirectory:
+    """A directory that knows nothing but some workspaces: their names, their keys, and who uses them.
+
+    Args:
+        ledger: Limited to the same workspaces.
+    """
+
+    def __init__(self, directory: Directory, ledger: LimitedLedger, workspaces: Workspaces, clock: Clock) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._workspaces = workspaces
+        self._clock = clock
+
+    async def names(self, dimension: str, call: Call) -> Names | None:
+        """The names of the values of a dimension that are theirs; None when they cannot be looked up.
+
+        Raises:
+            KeyRefusedError: 401.
+        """
+        names = await self._directory.names(dimension, call)
+        if names is None:
+            return None
+        match dimension:
+            case "workspace_id":
+                listed = {each: name for each, name in names.items() if each in self._workspaces}
+                unlisted = sorted(each for each in self._workspaces if each and each not in names)
+                return listed | {each: Name(each) for each in unlisted}
+            case "api_key_id":
+                # Where the list does not tell whose a key is, nobody can say which are theirs.
+                untold = any(name.workspace_id == NOT_TOLD for name in names.values())
+                return None if untold else _keys_of(names, self._workspaces)
+            case _:
+                seen = await self._accounts(call)
+                return None if seen is None else {each: name for each, name in names.items() if each in seen}
+
+    async def _accounts(self, call: Call) -> Values | None:
+        """The accounts that used their workspaces not long ago; None when that cannot be had."""
+        today = self._clock.now().date()
+        try:
+            held = await self._ledger.days(
+                USAGE, [(WORKSPACE, ACCOUNT)], "1d", Period(today - _KNOWN_FOR, today, today), call
+            )
+        except KeyRefusedError:
+            raise
+        except UpstreamError:
+            return None
+        return frozenset(values_of(held.days, ACCOUNT))
+
+    async def organization(self, call: Call) -> tuple[str, str]:
+        """The id and the name of the organization."""
+        return await self._directory.organization(call)
+
+
+def _keys_of(names: Names, workspaces: Workspaces) -> Mapping[str, Name]:
+    """The keys that are known to belong to some workspaces."""
+    theirs = workspaces - {NOT_TOLD}
+    return {key: name for key, name in names.items() if name.workspace_id in theirs}
