@@ -19,12 +19,13 @@ ALLOWED = {
     "ledger": FOUNDATION | {"ledger"},
     "reports": FOUNDATION | {"analysis", "ledger", "reports"},
     "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
+    "shared": FOUNDATION | {"ledger", "shared"},
     "tools": FOUNDATION | {"analysis", "reports", "tools", "view"},
     "view": {"view"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),
-    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools", "view"},
+    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "shared", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 

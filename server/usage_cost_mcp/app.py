@@ -29,11 +29,22 @@ def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_
     What is needed for that is imported here, which keeps the start of a server short.
     """
     from .admin_api import AdminApi, ApiDirectory, ReportReader
-    from .ledger import Ledger
+    from .allowance import Allowance, OwnAllowance
+    from .ledger import Alone, Ledger, Shared
 
-    api = AdminApi(settings, clock, bounds)
+    allowance: Allowance = OwnAllowance(clock)
+    shared: Shared = Alone()
+    if settings.redis_url is not None:
+        from .shared import Line, Membership, SharedAllowance
+
+        line = Line(settings.redis_url, clock)
+        at_the_end.push_async_callback(line.aclose)
+        allowance = SharedAllowance(line, allowance)
+        shared = Membership(line, lambda call: directory.organization(call), clock)  # noqa: PLW0108 - it is made below
+    api = AdminApi(settings, clock, bounds, None if settings.demo else allowance)
     at_the_end.push_async_callback(api.aclose)
-    return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
+    directory = ApiDirectory(api, clock)
+    return Desk(Ledger(ReportReader(api, clock), clock, shared=shared), directory, clock, demo=settings.demo)
 
 
 def build_server(

@@ -17,6 +17,7 @@ class Bounds:
         attempts: How often one request is sent at most.
         retries_in_reserve: How many requests may be sent again while nothing succeeds.
         requests_at_once: How many requests are under way at most.
+        requests_a_minute: How many requests are sent at most, by all processes that share a Redis.
     """
 
     call_seconds: float = 50
@@ -26,3 +27,4 @@ class Bounds:
     attempts: int = 4
     retries_in_reserve: int = 10
     requests_at_once: int = 4
+    requests_a_minute: int = 50

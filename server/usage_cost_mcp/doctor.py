@@ -5,9 +5,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pydantic import SecretStr
+
 from .app import DEFAULT_BOUNDS, open_desk
 from .calls import Call
-from .clock import TOLERANCE, CorrectedClock, SystemClock
+from .clock import TOLERANCE, Clock, CorrectedClock, SystemClock
 from .dimensions import NAMED, SPEND, USAGE, Report
 from .errors import UsageCostError
 from .periods import PROVISIONAL_DAYS, Period
@@ -44,6 +46,8 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
         yield _clock_check(clock.skew)
         for report in (SPEND, USAGE):
             yield await _report_check(report, desk, call)
+        if settings.redis_url is not None:
+            yield await _shared_cache_check(settings.redis_url, clock, at_the_end)
         yield _names_check([each for each in NAMED if await desk.directory.names(each, call) is None])
 
 
@@ -57,6 +61,23 @@ async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
         return Check(what, str(error), passed=False)
     newest = max((str(day.day) for day in held.days if len(day)), default=f"before {recent.start}")
     return Check(what, f"newest data {newest} (UTC)")
+
+
+async def _shared_cache_check(url: SecretStr, clock: Clock, at_the_end: AsyncExitStack) -> Check:
+    from .shared import Away, Line
+
+    line = Line(url, clock)
+    at_the_end.push_async_callback(line.aclose)
+    try:
+        await line.ask(lambda redis: redis.set("usage-cost-doctor", "", px=1))
+    except Away as failure:
+        return Check(
+            "Shared cache",
+            f"cannot be written to ({failure}); answers do not need it, but each process asks Anthropic for itself. "
+            "Check USAGE_COST_MCP_REDIS_URL, its password, and whether Redis runs and has memory left.",
+            passed=False,
+        )
+    return Check("Shared cache", "can be written to")
 
 
 def _clock_check(skew: timedelta | None) -> Check:

@@ -5,9 +5,10 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, cast, get_args
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
@@ -24,6 +25,7 @@ _KEY_FILE = "ANTHROPIC_ADMIN_API_KEY_FILE"
 _BASE_URL = "USAGE_COST_MCP_BASE_URL"
 _CHARACTERS = "USAGE_COST_MCP_MAX_ANSWER_CHARACTERS"
 _LOG_LEVEL = "USAGE_COST_MCP_LOG_LEVEL"
+_REDIS_URL = "USAGE_COST_MCP_REDIS_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Settings:
         max_answer_characters: The bound of either half of an answer; None for no bound.
         log_level: What goes to stderr.
         demo: Whether the organization is the embedded one, which never existed.
+        redis_url: Where several processes share what they read, masked as it may hold a password; None for alone.
     """
 
     admin_key: SecretStr
@@ -45,6 +48,7 @@ class Settings:
     max_answer_characters: int | None = DEFAULT_ANSWER_CHARACTERS
     log_level: LogLevel = "WARNING"
     demo: bool = False
+    redis_url: SecretStr | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> "Settings":
@@ -60,6 +64,7 @@ class Settings:
             base_url=_base_url(environ),
             max_answer_characters=_characters(environ),
             log_level=_log_level(environ),
+            redis_url=_redis_url(environ),
         )
 
     @classmethod
@@ -77,6 +82,7 @@ class Settings:
             max_answer_characters=_characters(environ),
             log_level=_log_level(environ),
             demo=True,
+            redis_url=_redis_url(environ),
         )
 
 
@@ -158,3 +164,39 @@ def _log_level(environ: Mapping[str, str]) -> LogLevel:
     if level not in get_args(LogLevel):
         raise ConfigurationError(f"{_LOG_LEVEL} must be one of {', '.join(get_args(LogLevel))}.")
     return cast("LogLevel", level)
+
+
+def _redis_url(environ: Mapping[str, str]) -> SecretStr | None:
+    url = environ.get(_REDIS_URL, "").strip()
+    if not url:
+        return None
+    if not _leads_to_redis(url):
+        raise ConfigurationError(
+            f"{_REDIS_URL} must be an address such as redis://host:6379/0, rediss://host:6379/0 (with TLS) or "
+            f"unix:///path/to/socket, with {', '.join(sorted(_REDIS_OPTIONS))} as its only options."
+        )
+    if find_spec("redis") is None:
+        raise ConfigurationError(f"{_REDIS_URL} needs an extra: pip install 'usage-cost-mcp[redis]'.")
+    return SecretStr(url)
+
+
+_REDIS_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
+
+
+def _leads_to_redis(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if (
+        parts.fragment
+        or not options.keys() <= _REDIS_OPTIONS
+        or not re.fullmatch("[0-9]*", "".join(options.get("db", [])))
+    ):
+        return False
+    if parts.scheme == "unix":
+        return not host and len(parts.path) > 1
+    named = re.fullmatch(r"[a-z0-9_.:-]+", host) is not None
+    return parts.scheme in {"redis", "rediss"} and named and re.fullmatch("(/[0-9]*)?", parts.path) is not None

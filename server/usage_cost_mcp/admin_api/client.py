@@ -1,16 +1,19 @@
 """One request to the Admin API: sent, bounded in time and size, sent again where that can help."""
 
 import asyncio
+import hashlib
 import logging
 import random
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 
 import certifi
 import httpx
 
+from usage_cost_mcp.allowance import Allowance
 from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import CorrectedClock
@@ -22,7 +25,7 @@ from .auth import AdminKeyAuth
 from .body import read_body
 from .failures import Failure
 from .retry import TOO_MANY_REQUESTS, backoff, read_date
-from .throttle import Throttle
+from .throttle import Throttle, unlimited
 
 API_VERSION = "2023-06-01"
 
@@ -43,6 +46,7 @@ class AdminApi:
         settings: Where to ask, and with which key.
         clock: Told what time upstream has.
         bounds: How far a request may go.
+        allowance: Counts the requests of a minute, maybe those of other processes too; None for any number.
         chance: A random number from 0 to 1, so that callers who failed together do not come back together.
     """
 
@@ -51,13 +55,15 @@ class AdminApi:
         settings: Settings,
         clock: CorrectedClock,
         bounds: Bounds,
+        allowance: Allowance | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._key_source = settings.key_source
         self._clock = clock
         self._bounds = bounds
         self._chance = chance
-        self._throttle = Throttle(clock, bounds)
+        take = partial(allowance.take, _fingerprint(settings), bounds.requests_a_minute) if allowance else unlimited
+        self._throttle = Throttle(clock, bounds, take)
         self._http = httpx.AsyncClient(
             base_url=settings.base_url,
             auth=AdminKeyAuth(settings.admin_key, settings.base_url),
@@ -134,6 +140,12 @@ class AdminApi:
                 self._http.stream("GET", path, params=list(params), headers=dict(headers)) as response,
             ):
                 return response, await read_body(response, self._bounds.body_bytes)
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Tells organizations apart without saying their keys."""
+    secret = f"{settings.base_url}\n{settings.admin_key.get_secret_value()}"
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _tls() -> ssl.SSLContext:

@@ -116,7 +116,7 @@ def rate_limited(seconds: float, now: datetime) -> RateLimitedError:
     """Too many requests, for so many more seconds."""
     retry_at = now + timedelta(seconds=seconds)
     return RateLimitedError(
-        f"Anthropic's limit on report requests is reached. Ask again in {max(1, round(seconds))} seconds "
+        f"The limit on report requests is reached. Ask again in {max(1, round(seconds))} seconds "
         f"(at {retry_at:%H:%M:%S} UTC)."
     )
 

@@ -1,4 +1,6 @@
-"""Keeps our load on the Admin API small, whatever happens: few requests at once, one wait per rate limit, few retries.
+"""Keeps our load on the Admin API small, whatever happens: few requests at once and a minute, few retries.
+
+All who wait for a rate limit to end, Anthropic's or our own, wait for one and the same moment.
 
 A rate limit also halves how many requests may be under way; as many successes as there are places give one place back.
 
@@ -6,7 +8,7 @@ Why a reserve of retries: when everything fails, retrying everything would multi
 can bear them least. Each retry takes one from the reserve, each success gives half of one back.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
@@ -23,11 +25,21 @@ _A_MOMENT = 0.001
 """Seconds that are not worth waiting for."""
 
 
+Take = Callable[[], Awaitable[float]]
+"""Takes one request from what may be sent a minute: 0, or the seconds after which there is one."""
+
+
+async def unlimited() -> float:
+    """Any number of requests may be sent."""
+    return 0.0
+
+
 class Throttle:
     """Says when a request may go out."""
 
-    def __init__(self, clock: Clock, bounds: Bounds) -> None:
+    def __init__(self, clock: Clock, bounds: Bounds, take: Take = unlimited) -> None:
         self._clock = clock
+        self._take = take
         self._places = CapacityLimiter(bounds.requests_at_once)
         self._most_places = bounds.requests_at_once
         self._successes = 0
@@ -63,8 +75,10 @@ class Throttle:
                 await pause.landing()
             async with self._places:
                 if not self.pause_left:
-                    yield
-                    return
+                    if not (wait := await self._take()):
+                        yield
+                        return
+                    self._paused_until = max(self._paused_until, self._clock.monotonic() + wait)
 
     def take_retry(self) -> bool:
         """Whether the reserve allows one more retry, which it then counts."""

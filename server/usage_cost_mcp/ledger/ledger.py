@@ -1,9 +1,10 @@
 """Days in, days out: what is held costs nothing, what is missing is fetched once, whoever asks for it."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from cachetools import TTLCache
 
@@ -17,7 +18,7 @@ from usage_cost_mcp.principals import Workspaces
 from usage_cost_mcp.rows import DayRows
 
 from .plan import SHORTER_WINDOWS, Window, plan_windows
-from .store import DayStore, View
+from .store import DayStore, View, is_fresh
 
 MAX_ROWS = 500_000
 
@@ -47,6 +48,58 @@ class RowSource(Protocol):
     ) -> list[DayRows]:
         """Every day that the window touches, whole, or an error."""
         ...
+
+
+class SharedDays(Protocol):
+    """Days that several processes hold together. When that fails, less is found, and nothing is raised."""
+
+    async def find(self, view: View, days: Sequence[date], *, stale_too: bool = False) -> dict[date, DayRows]:
+        """Those of the days that are held and fresh."""
+        ...
+
+    async def keep(self, view: View, days: Sequence[DayRows]) -> None:
+        """Hold days, unless later readings of them are held."""
+        ...
+
+    def fetching(self, view: View, days: Sequence[date]) -> AbstractAsyncContextManager[Sequence[date]]:
+        """The days that no other process is fetching; for as long as the block lasts, this one is."""
+        ...
+
+    async def fetched(self, view: View, days: Sequence[date], deadline: float) -> None:
+        """Wait until no process is fetching any of the days."""
+        ...
+
+
+class Shared(Protocol):
+    """What this process shares with others."""
+
+    async def join(self, call: Call) -> SharedDays | None:
+        """The days that they hold together; None when there are none for us."""
+        ...
+
+    async def forget(self) -> None:
+        """Hold nothing any more."""
+        ...
+
+
+class Alone:
+    """Nothing is shared: there are no other processes."""
+
+    async def join(self, call: Call) -> None:
+        """No days."""
+
+    async def forget(self) -> None:
+        """Nothing is held."""
+
+
+_ALONE = Alone()
+
+
+class _Arrived(NamedTuple):
+    """Days that were not held here, and for which of them nobody had to ask upstream."""
+
+    days: Sequence[DayRows]
+    held: frozenset[date] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +140,21 @@ class Held:
 
 
 class Ledger:
-    """The days of both reports, by view."""
+    """The days of both reports, by view.
 
-    def __init__(self, source: RowSource, clock: Clock, max_rows: int = MAX_ROWS) -> None:
+    Args:
+        source: Where they are read.
+        clock: How old they are.
+        max_rows: How many rows are held in this process.
+        shared: What other processes hold.
+    """
+
+    def __init__(self, source: RowSource, clock: Clock, max_rows: int = MAX_ROWS, shared: Shared = _ALONE) -> None:
         self._source = source
         self._clock = clock
         self._store = DayStore(clock, max_rows)
-        self._flights: Flights[tuple[View, date], list[DayRows]] = Flights()
+        self._shared = shared
+        self._flights: Flights[tuple[View, date], _Arrived] = Flights()
         self._longest: TTLCache[View, int] = TTLCache(_VIEWS, _LARGE_FOR, timer=clock.monotonic)
         self._too_much: TTLCache[View, bool] = TTLCache(_VIEWS, _LARGE_FOR, timer=clock.monotonic)
 
@@ -128,20 +189,28 @@ class Ledger:
                 self._too_much[view] = True
                 if others:
                     return await self._first_of(others, period, call)
-            return self._stale(view, period, failure)
+            return await self._stale(view, period, failure, call)
+        except AccessError:
+            self._store.forget()
+            await self._shared.forget()
+            raise
 
     async def _fresh(self, view: View, period: Period, call: Call) -> Held:
         found = {day: rows for day in period.days if (rows := self._store.find(view, day)) is not None}
-        missing = [day for day in period.days if day not in found]
-        status: CacheStatus = "partial" if found and missing else "miss" if missing else "hit"
-        found |= await self._bring(view, missing, call)
+        brought = await self._bring(view, [day for day in period.days if day not in found], call)
+        missing = len(brought.days) - len(brought.held)
+        status: CacheStatus = "hit" if not missing else "partial" if missing < len(period) else "miss"
+        found |= {rows.day: rows for rows in brought.days}
         return Held([found[day] for day in period.days], status)
 
-    def _stale(self, view: View, period: Period, failure: UpstreamError) -> Held:
-        stale = [rows for day in period.days if (rows := self._store.find(view, day, stale_too=True)) is not None]
+    async def _stale(self, view: View, period: Period, failure: UpstreamError, call: Call) -> Held:
+        stale = {day: rows for day in period.days if (rows := self._store.find(view, day, stale_too=True)) is not None}
+        absent = [day for day in period.days if day not in stale]
+        if absent and (shared := await self._shared.join(call)):
+            stale |= await shared.find(view, absent, stale_too=True)
         if len(stale) < len(period):
             raise self._with_what_is_held(failure, view, period) from failure
-        return Held(stale, "stale", because=str(failure))
+        return Held([stale[day] for day in period.days], "stale", because=str(failure))
 
     def _with_what_is_held(self, error: UpstreamError, view: View, period: Period) -> UpstreamError:
         held = sum(self._store.find(view, day) is not None for day in period.days)
@@ -149,28 +218,60 @@ class Ledger:
             return error
         return error.with_note(f"{held} of the {len(period)} days are held, so asking again continues from there.")
 
-    async def _bring(self, view: View, missing: Sequence[date], call: Call) -> dict[date, DayRows]:
+    async def _bring(self, view: View, missing: Sequence[date], call: Call) -> _Arrived:
         """The missing days: join what is under way, start the rest, wait for all of it."""
         under_way = {day: flight for day in missing if (flight := self._flights.find((view, day)))}
         flights = set(under_way.values())
         not_under_way = [day for day in missing if day not in under_way]
         for window in plan_windows(not_under_way, view.width, self._clock.now(), self._longest.get(view)):
-            keys = [(view, day) for day in window.days]
-            flights.add(self._flights.start(keys, self._fetch(view, window, call)))
+            days = [day for day in window.days if day in not_under_way]
+            flights.add(self._flights.start([(view, day) for day in days], self._obtain(view, days, call)))
         arrived = 0
 
-        async def land(flight: Flight[list[DayRows]]) -> list[DayRows]:
+        async def land(flight: Flight[_Arrived]) -> _Arrived:
             nonlocal arrived
-            days = await flight.landing()
+            brought = await flight.landing()
             arrived += 1
             if len(flights) > 1:
                 await call.progress(arrived, len(flights))
-            return days
+            return brought
 
         landed = await side_by_side(land(flight) for flight in flights)
-        return {rows.day: rows for days in landed for rows in days}
+        return _Arrived(
+            [rows for each in landed for rows in each.days if rows.day in missing],
+            frozenset(day for each in landed for day in each.held if day in missing),
+        )
 
-    async def _fetch(self, view: View, window: Window, call: Call) -> list[DayRows]:
+    async def _obtain(self, view: View, days: Sequence[date], call: Call) -> _Arrived:
+        """Days that are not held here: from the other processes, else from upstream, where one asks for all."""
+        shared = await self._shared.join(call)
+        if shared is None:
+            return _Arrived(await self._fetch(view, days, call))
+        held = arrived = await self._find_shared(shared, view, days)
+        while missing := [day for day in days if day not in arrived]:
+            async with shared.fetching(view, missing) as ours:
+                arrived = arrived | await self._find_shared(shared, view, ours)
+                fetched = await self._fetch(view, [day for day in ours if day not in arrived], call)
+                await shared.keep(view, fetched)
+            arrived = arrived | {rows.day: rows for rows in fetched}
+            theirs = [day for day in missing if day not in arrived]
+            await shared.fetched(view, theirs, call.deadline)
+            arrived = arrived | await self._find_shared(shared, view, theirs)
+        return _Arrived([arrived[day] for day in days], frozenset(held))
+
+    async def _find_shared(self, shared: SharedDays, view: View, days: Sequence[date]) -> dict[date, DayRows]:
+        """The fresh ones. The others are held here as well: to compare with, and for the case of an outage."""
+        found = await shared.find(view, days, stale_too=True) if days else {}
+        kept = [self._store.keep(view, rows) for rows in found.values()]
+        return {rows.day: rows for rows in kept if is_fresh(rows, self._clock.now())}
+
+    async def _fetch(self, view: View, days: Sequence[date], call: Call) -> list[DayRows]:
+        """Days from upstream."""
+        windows = plan_windows(days, view.width, self._clock.now(), self._longest.get(view))
+        fetched = await side_by_side(self._fetch_window(view, window, call) for window in windows)
+        return [rows for each in fetched for rows in each]
+
+    async def _fetch_window(self, view: View, window: Window, call: Call) -> list[DayRows]:
         """The days of one window, in smaller pieces when it is too much at once; the view remembers that."""
         try:
             fetched = await self._source.fetch(view.report, view.dimensions, view.width, window, call)
@@ -179,12 +280,7 @@ class Ledger:
             if shorter is None:
                 raise
             self._longest[view] = shorter
-            parts = plan_windows(window.days, view.width, self._clock.now(), shorter)
-            pieces = await side_by_side(self._fetch(view, part, call) for part in parts)
-            return [rows for piece in pieces for rows in piece]
-        except AccessError:
-            self._store.forget()
-            raise
+            return await self._fetch(view, window.days, call)
         return [self._store.keep(view, rows) for rows in fetched]
 
     def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:

@@ -52,7 +52,7 @@ class DayStore:
         """The day as the view shows it, or as a finer view does, as it was read last, if it is held and fresh."""
         now = self._clock.now()
         found = (self._days.get((held, day)) for held in self._able_to_answer(view))
-        usable = (rows for rows in found if rows is not None and (stale_too or now < _stale_at(rows)))
+        usable = (rows for rows in found if rows is not None and (stale_too or is_fresh(rows, now)))
         return max(usable, key=lambda rows: rows.fetched_at, default=None)
 
     def _able_to_answer(self, view: View) -> Iterator[View]:
@@ -60,12 +60,14 @@ class DayStore:
         yield from (held for held in self._views if held != view and held.answers(view))
 
     def keep(self, view: View, rows: DayRows) -> DayRows:
-        """Hold a day; one that is larger than the whole store is left out.
+        """Hold a day, unless a later reading of it is held; one that is larger than the whole store is left out.
 
         Returns:
             The day, with a remark when it was over and says something else than when it was read before.
         """
         earlier = self._days.get((view, rows.day))
+        if earlier is not None and earlier.fetched_at > rows.fetched_at:
+            return rows
         if earlier is not None and earlier.fetched_at.date() > rows.day:
             rows = rows.revising(earlier)
         self._days.pop((view, rows.day), None)
@@ -93,6 +95,16 @@ class DayStore:
         return len(held), sum(map(len, held))
 
 
+def is_fresh(rows: DayRows, now: datetime) -> bool:
+    """Whether a day may be taken as it was read."""
+    return now < _stale_at(rows)
+
+
+def forgotten_at(rows: DayRows) -> datetime:
+    """When a day is too old even for an outage."""
+    return _stale_at(rows) + KEPT_WHEN_STALE
+
+
 def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[DayRows]:
     """The days as far as they are of some workspaces; a view that does not tell workspaces is left out."""
     if workspaces is None:
@@ -106,7 +118,7 @@ def _stale_at(rows: DayRows) -> datetime:
 
 
 def _expiry(_key: tuple[View, date], rows: DayRows, _now: float) -> float:
-    return (_stale_at(rows) + KEPT_WHEN_STALE).timestamp()
+    return forgotten_at(rows).timestamp()
 
 
 def _weight(rows: DayRows) -> int:

@@ -1,0 +1,12 @@
+"""What several processes share over Redis or Valkey: the days that were read, who reads which, how much may be asked.
+
+All of it can be lost at any time. Then each process goes on with its own memory, and nothing else is different.
+"""
+
+from .allowance import SharedAllowance
+from .days import RedisDays
+from .leases import Leases
+from .line import Away, Line
+from .membership import Membership
+
+__all__ = ["Away", "Leases", "Line", "Membership", "RedisDays", "SharedAllowance"]

@@ -1,0 +1,159 @@
+"""The days of one organization, in Redis."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from urllib.parse import quote
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from usage_cost_mcp.bounds import MEBIBYTE
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.flights import aside
+from usage_cost_mcp.ledger import View
+from usage_cost_mcp.ledger.store import forgotten_at, is_fresh
+from usage_cost_mcp.rows import DayRows, Key
+
+from .form import FORMAT, Place, moment, read, written
+from .line import Away, Line
+
+PREFIX = f"usage-cost:{FORMAT}:"
+
+MOST_BYTES = 4 * MEBIBYTE
+"""The largest day that is shared, compressed."""
+
+_BYTES_AT_ONCE = MEBIBYTE
+"""How much one operation carries, if it carries more than one day."""
+
+_LONG = 2**16
+_MANY = 2**11
+"""Bytes and rows from which on days are read and written in a thread, while others are answered."""
+
+_KEYS_AT_ONCE = 1000
+
+_KEEP = """
+for n, key in ipairs(KEYS) do
+  local value, life = ARGV[2 * n], ARGV[2 * n + 1]
+  local length = #ARGV[1]
+  local held = redis.pcall('GETRANGE', key, 0, length - 1)
+  local later = type(held) == 'string' and held <= ARGV[1] and held > string.sub(value, 1, length)
+  if not later then redis.call('SET', key, value, 'PX', life) end
+end
+"""
+"""Keeps each day unless a later reading of it is there; one from the future is not believed."""
+
+
+class RedisDays:
+    """Days by view, found and kept as far as Redis can be used; what is unreadable there is not found.
+
+    Args:
+        line: To Redis.
+        organization: Whose days they are, by its id.
+        clock: What is fresh depends on it.
+    """
+
+    def __init__(self, line: Line, organization: str, clock: Clock) -> None:
+        self._line = line
+        self._organization = organization
+        self._clock = clock
+        self.prefix = f"{PREFIX}{quote(organization, safe='')}:"
+
+    def name(self, view: View, day: date) -> str:
+        """The name that a day has in Redis."""
+        return f"{self.prefix}{view.report.name}:{','.join(view.dimensions)}:{view.width}:{day}"
+
+    async def find(self, view: View, days: Sequence[date], *, stale_too: bool = False) -> dict[date, DayRows]:
+        """Those of the days that are held and fresh."""
+        try:
+            values = await self._values([self.name(view, day) for day in days])
+        except Away:
+            return {}
+        now = self._clock.now()
+
+        def parsed() -> list[DayRows | None]:
+            known: dict[Key, Key] = {}
+            return [
+                None if value is None else read(Place(self._organization, view, day), value, now, known)
+                for day, value in zip(days, values, strict=True)
+            ]
+
+        found = await aside(parsed, when=sum(len(value or b"") for value in values) > _LONG)
+        usable = (rows for rows in found if rows is not None and now < forgotten_at(rows))
+        return {rows.day: rows for rows in usable if stale_too or is_fresh(rows, now)}
+
+    async def _values(self, names: Sequence[str]) -> list[bytes | None]:
+        sizes = dict(zip(names, await self._sizes(names), strict=True))
+        values: dict[str, bytes] = {}
+        for part in _portions((name, size) for name, size in sizes.items() if 0 < size <= MOST_BYTES):
+            found = await self._line.ask(lambda redis, part=part: redis.mget(part))
+            values |= {name: value for name, value in zip(part, found, strict=True) if isinstance(value, bytes)}
+        return [values.get(name) for name in names]
+
+    async def _sizes(self, names: Sequence[str]) -> list[int]:
+        async def ask(redis: Redis) -> list[int | Exception]:
+            async with redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.strlen(name)
+                return await pipe.execute(raise_on_error=False)
+
+        return [_size(answer) for answer in await self._line.ask(ask)] if names else []
+
+    async def keep(self, view: View, days: Sequence[DayRows]) -> None:
+        """Hold days until they are too old even for an outage; what is too large is left out."""
+
+        def values() -> list[bytes]:
+            return [written(Place(self._organization, view, rows.day), rows) for rows in days]
+
+        made = await aside(values, when=sum(map(len, days)) > _MANY)
+        by_name = {self.name(view, rows.day): (value, rows) for value, rows in zip(made, days, strict=True)}
+        now = self._clock.now()
+        for part in _portions((name, len(value)) for name, (value, _) in by_name.items() if len(value) <= MOST_BYTES):
+            arguments: list[bytes | int] = [moment(now)]
+            for value, rows in (by_name[name] for name in part):
+                arguments += [value, max(1, int((forgotten_at(rows) - now).total_seconds() * 1000))]
+            try:
+                await self._line.ask(
+                    lambda redis, part=part, args=arguments: redis.eval(_KEEP, len(part), *part, *args)
+                )
+            except Away:
+                return
+
+    async def forget(self) -> None:
+        """Hold nothing of the organization any more."""
+        cursor = None
+        try:
+            while cursor != 0:
+                cursor = await self._line.ask(lambda redis, at=cursor or 0: self._forget_some(redis, at))
+        except Away:
+            return
+
+    async def _forget_some(self, redis: Redis, cursor: int) -> int:
+        following, names = await redis.scan(  # pyright: ignore[reportUnknownMemberType] - its options are untyped
+            cursor, match=f"{self.prefix}*", count=_KEYS_AT_ONCE
+        )
+        if names:
+            await redis.unlink(*names)
+        return following
+
+
+def _size(answer: int | Exception) -> int:
+    """The length of what is held; nothing when it is something else than a text."""
+    if isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE"):
+        return 0
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _portions(sizes: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """The names in portions of a bounded size."""
+    portion: list[str] = []
+    left = _BYTES_AT_ONCE
+    for name, size in sizes:
+        if portion and size > left:
+            yield portion
+            portion, left = [], _BYTES_AT_ONCE
+        portion.append(name)
+        left -= size
+    if portion:
+        yield portion

@@ -1,0 +1,91 @@
+"""Who fetches what, among several processes: a lease says so, and ends by itself when its holder does.
+
+Nothing depends on it but the number of requests: without leases everybody fetches for themselves.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from redis.asyncio import Redis
+
+from .line import Away, Line
+
+LEASE = 5.0
+"""Seconds for which a lease is given; who still needs it then has renewed it."""
+
+_RENEWED_EVERY = 1.5
+_FIRST_LOOK = 0.05
+_LONGEST_LOOK = 0.25
+
+_PROLONG = """
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then redis.call('PEXPIRE', key, ARGV[2]) end
+end
+"""
+"""Gives the leases of one holder so many more milliseconds; none ends them."""
+
+
+class Leases:
+    """Leases by name.
+
+    Their time passes in Redis, so what waits for it here is real time as well.
+    """
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    @asynccontextmanager
+    async def taken(self, names: Sequence[str]) -> AsyncGenerator[Sequence[str]]:
+        """The names that nobody else has a lease on, for as long as the block lasts."""
+        holder = secrets.token_hex(16)
+        ours = await self._take(names, holder)
+        renewing = asyncio.create_task(self._renew(ours, holder))
+        try:
+            yield ours
+        finally:
+            renewing.cancel()
+            await self._prolong(ours, holder, 0)
+
+    async def _take(self, names: Sequence[str], holder: str) -> Sequence[str]:
+        async def take(redis: Redis) -> list[bool | None]:
+            async with redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.set(name, holder, nx=True, px=_milliseconds(LEASE))
+                return await pipe.execute()
+
+        try:
+            taken = await self._line.ask(take)
+        except Away:
+            return names
+        return [name for name, done in zip(names, taken, strict=True) if done]
+
+    async def _renew(self, names: Sequence[str], holder: str) -> None:
+        while names:
+            await asyncio.sleep(_RENEWED_EVERY)
+            await self._prolong(names, holder, LEASE)
+
+    async def _prolong(self, names: Sequence[str], holder: str, seconds: float) -> None:
+        if names:
+            with suppress(Away):
+                await self._line.ask(
+                    lambda redis: redis.eval(_PROLONG, len(names), *names, holder, _milliseconds(seconds))
+                )
+
+    async def ended(self, names: Sequence[str], seconds: float) -> bool:
+        """Wait until nobody has a lease on any of the names; False when that takes longer."""
+        look = _FIRST_LOOK
+        left = seconds
+        with suppress(Away):
+            while any(await self._line.ask(lambda redis: redis.mget(names))):
+                if left <= 0:
+                    return False
+                await asyncio.sleep(look)
+                left -= look
+                look = min(2 * look, _LONGEST_LOOK)
+        return True
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

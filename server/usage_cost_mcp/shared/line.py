@@ -1,0 +1,122 @@
+"""The connection to Redis: what is wrong with it costs a moment once, then it is left alone for a while.
+
+Why the time is counted here and not by the client's sockets: theirs also runs out while this process computes, and a
+busy process would take a good Redis for a dead one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from usage_cost_mcp.clock import Clock
+
+T = TypeVar("T")
+
+PATIENCE = 0.2
+"""Seconds that one operation may take."""
+
+_LOOKS = 4
+"""How often one looks in that time whether it is done: what this process is busy meanwhile counts as one look."""
+
+LEFT_ALONE = 10.0
+"""Seconds for which nothing is tried after a failure."""
+
+_AT_ONCE = 8
+"""How many operations may be under way, each on a connection of its own."""
+
+_log = logging.getLogger(__name__)
+
+
+class Away(Exception):  # noqa: N818 - no error: all goes on without
+    """Redis cannot be used at the moment; says what kind of failure it was."""
+
+
+class Line:
+    """A connection that fails fast.
+
+    After a failure one operation is tried every ten seconds, and all others go on without waiting for it.
+
+    Args:
+        url: Where Redis is; it may hold a password, and is never said.
+        clock: For how long it is left alone.
+    """
+
+    def __init__(self, url: SecretStr, clock: Clock) -> None:
+        self._clock = clock
+        self._redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType] - its options are untyped
+            url.get_secret_value(),
+            protocol=2,
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=None,
+        )
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._failure: str | None = None
+        self._again_at = 0.0
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        with suppress(RedisError, OSError, TimeoutError):
+            await _patiently(self._redis.aclose())
+
+    async def ask(self, operation: Callable[["Redis"], Awaitable[T]]) -> T:
+        """The result of an operation.
+
+        Raises:
+            Away: When it failed, took too long, or was not tried.
+        """
+        async with self._places:
+            self._may_try()
+            try:
+                result = await _patiently(_started(operation, self._redis))
+            except (RedisError, OSError, TimeoutError) as error:
+                raise self._failed(type(error).__name__) from None
+        if self._failure is not None:
+            _log.warning("The shared cache is back.")
+        self._failure = None
+        return result
+
+    def _may_try(self) -> None:
+        if self._failure is None:
+            return
+        now = self._clock.monotonic()
+        if now < self._again_at:
+            raise Away(self._failure)
+        self._again_at = now + LEFT_ALONE
+
+    def _failed(self, kind: str) -> Away:
+        if self._failure is None:
+            _log.warning("The shared cache cannot be used (%s). Each process goes on with its own memory.", kind)
+        self._failure = kind
+        self._again_at = self._clock.monotonic() + LEFT_ALONE
+        return Away(kind)
+
+
+async def _started(operation: Callable[["Redis"], Awaitable[T]], redis: "Redis") -> T:
+    return await operation(redis)
+
+
+async def _patiently(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.create_task(work)
+    try:
+        for _ in range(_LOOKS):
+            if (await asyncio.wait([task], timeout=PATIENCE / _LOOKS))[0]:
+                return task.result()
+        raise TimeoutError
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(_heard)
+
+
+def _heard(task: asyncio.Task[Any]) -> None:
+    """What it says on the way out interests nobody."""
+    _ = task.cancelled() or task.exception()
