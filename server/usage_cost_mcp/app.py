@@ -13,6 +13,7 @@ from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
+from .tools.gate import OPEN, Gate
 from .tools.prompts import all_prompts
 from .tools.resources import all_resources
 from .tools.results import Service
@@ -35,13 +36,16 @@ def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_
     return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
 
 
-def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> MCPServer[Service]:
+def build_server(
+    settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS, gate: Gate = OPEN
+) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
     Args:
         settings: Where to ask, with which key, how long answers may be.
         clock: The source of time; the machine's own by default.
         bounds: How far a call may go.
+        gate: Says who asks; open by default.
     """
     ours = version(NAME)
     serving: list[Service] = []
@@ -58,6 +62,7 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
                 key_source=settings.key_source,
                 call_seconds=bounds.call_seconds,
                 max_answer_characters=settings.max_answer_characters,
+                gate=gate,
             )
             serving.append(service)
             at_the_end.callback(serving.remove, service)
@@ -72,6 +77,8 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         resources=list(all_resources(at_hand)),
         extensions=[chart_app()],
         lifespan=lifespan,
+        auth=gate.auth,
+        token_verifier=gate.verifier,
         log_level=settings.log_level,
     )
     for prompt in all_prompts():

@@ -3,12 +3,10 @@
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
 
-import certifi
 import httpx
 
 from usage_cost_mcp.bounds import Bounds
@@ -16,6 +14,7 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.settings import Settings
+from usage_cost_mcp.tls import strict_tls
 
 from . import failures
 from .auth import AdminKeyAuth
@@ -69,7 +68,7 @@ class AdminApi:
             timeout=httpx.Timeout(bounds.request_seconds, connect=bounds.connect_seconds),
             follow_redirects=False,
             trust_env=False,
-            verify=_tls(),
+            verify=strict_tls(),
         )
 
     async def aclose(self) -> None:
@@ -134,10 +133,3 @@ class AdminApi:
                 self._http.stream("GET", path, params=list(params), headers=dict(headers)) as response,
             ):
                 return response, await read_body(response, self._bounds.body_bytes)
-
-
-def _tls() -> ssl.SSLContext:
-    """Certificates and names are checked. The default context would write a key log where the environment says so."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(certifi.where())
-    return context

@@ -108,7 +108,9 @@ class Ledger:
             UpstreamError: When any window fails. Windows that arrived are kept, so asking again goes on from there.
         """
         able = [View(report, dimensions, width) for dimensions in views]
-        return await self._first_of([view for view in able if view not in self._too_much] or able[-1:], period, call)
+        held = await self._first_of([view for view in able if view not in self._too_much] or able[-1:], period, call)
+        call.rows += held.rows
+        return held
 
     async def _first_of(self, views: Sequence[View], period: Period, call: Call) -> Held:
         view, *others = views
