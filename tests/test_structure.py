@@ -10,7 +10,7 @@ import usage_cost_mcp
 ROOT = Path(usage_cost_mcp.__file__).parent
 
 DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series"}
-FOUNDATION = DOMAIN | {"allowance", "bounds", "calls", "clock", "flights", "names", "principals"}
+FOUNDATION = DOMAIN | {"allowance", "bounds", "calls", "clock", "flights", "names", "principals", "tls"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),
@@ -22,6 +22,7 @@ ALLOWED = {
     "shared": FOUNDATION | {"ledger", "shared"},
     "tools": FOUNDATION | {"analysis", "reports", "tools", "view"},
     "view": {"view"},
+    "http": FOUNDATION | {"settings", "tools", "http"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),

@@ -14,6 +14,7 @@ from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
+from .tools.gate import OPEN, Gate
 from .tools.prompts import all_prompts
 from .tools.resources import all_resources
 from .tools.results import Service
@@ -48,10 +49,7 @@ def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_
 
 
 def build_server(
-    settings: Settings,
-    clock: Clock | None = None,
-    bounds: Bounds = DEFAULT_BOUNDS,
-    principal: Callable[[], Principal] = operator,
+    settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS, gate: Gate = OPEN
 ) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
@@ -59,7 +57,7 @@ def build_server(
         settings: Where to ask, with which key, how long answers may be.
         clock: The source of time; the machine's own by default.
         bounds: How far a call may go.
-        principal: Says who asks.
+        gate: Says who asks; open by default.
     """
     ours = version(NAME)
     serving: list[Service] = []
@@ -76,7 +74,7 @@ def build_server(
                 key_source=settings.key_source,
                 call_seconds=bounds.call_seconds,
                 max_answer_characters=settings.max_answer_characters,
-                principal=principal,
+                gate=gate,
             )
             serving.append(service)
             at_the_end.callback(serving.remove, service)
@@ -91,6 +89,8 @@ def build_server(
         resources=list(all_resources(at_hand)),
         extensions=[chart_app()],
         lifespan=lifespan,
+        auth=gate.auth,
+        token_verifier=gate.verifier,
         log_level=settings.log_level,
     )
     for prompt in all_prompts():

@@ -18,8 +18,10 @@ class Call:
         deadline: When it must be over, in seconds of the monotonic clock.
         progress: Told how many of how many windows have arrived.
         requests: How many requests were sent upstream for this call so far.
+        rows: How many rows of reports stand behind its answer so far.
     """
 
     deadline: float
     progress: Progress = field(default=silent)
     requests: int = 0
+    rows: int = 0

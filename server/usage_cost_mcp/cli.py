@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NoReturn
 
 from .errors import ConfigurationError, unknown
@@ -105,9 +106,28 @@ def _parser() -> argparse.ArgumentParser:
     call.set_defaults(run=_call)
     doctor = commands.add_parser("doctor", help="check key, connection, permissions, clock and data")
     doctor.set_defaults(run=_doctor)
+    _add_token(commands)
     for command in (serve, demo, call, doctor):
         command.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help=DEMO_HELP)
     return parser
+
+
+def _add_token(commands: Any) -> None:
+    token = commands.add_parser("token", help="tokens for serve --http")
+    new = token.add_subparsers(title="commands", metavar="command", required=True).add_parser(
+        "new",
+        help="make a token and print it once",
+        description="Makes a token and prints it once. Its record, which holds only a hash of it, goes into the file "
+        "that USAGE_COST_MCP_TOKENS_FILE names; where that is not set, it is printed on stderr.",
+    )
+    new.add_argument("name", metavar="NAME", help="the person or agent who will hold it")
+    new.add_argument("--days", type=int, help="after how many days it expires; never by default")
+    new.add_argument(
+        "--workspaces",
+        metavar="IDS",
+        help="a comma list of the only workspaces that they may see, such as wrkspc_01AbC,default",
+    )
+    new.set_defaults(run=_new_token)
 
 
 @contextmanager
@@ -225,3 +245,26 @@ def _demo(_arguments: argparse.Namespace) -> int:
 
     asyncio.run(run_tour())
     return 0
+
+
+def _new_token(arguments: argparse.Namespace) -> int:
+    from .clock import SystemClock
+    from .http.tokens import TOKENS_FILE, add_token
+
+    named = os.environ.get(TOKENS_FILE, "").strip()
+    token, record = add_token(
+        arguments.name, _listed(arguments.workspaces), arguments.days, Path(named) if named else None, SystemClock()
+    )
+    print(
+        f"The record is in the file that {TOKENS_FILE} names."
+        if named
+        else f"{TOKENS_FILE} is not set. Put this line into the file that it will name:\n{record}",
+        file=sys.stderr,
+    )
+    print(f"The token of {arguments.name} follows. It is not kept anywhere and cannot be shown again.", file=sys.stderr)
+    print(token, flush=True)
+    return 0
+
+
+def _listed(comma_list: str | None) -> list[str] | None:
+    return None if comma_list is None else [each.strip() for each in comma_list.split(",")]

@@ -3,6 +3,7 @@
     UsageCostError
     ├── ConfigurationError        the operator fixes the environment
     ├── QuestionError             the caller asks differently; nothing was sent
+    ├── TooManyCallsError         the caller asks again later; nothing was sent
     └── UpstreamError             the Admin API did not give an answer that can be used
         ├── AccessError           the key may not read this
         │   └── KeyRefusedError   the key is not accepted at all
@@ -43,6 +44,10 @@ class ConfigurationError(UsageCostError):
 
 class QuestionError(UsageCostError):
     """The question cannot be answered as asked."""
+
+
+class TooManyCallsError(UsageCostError):
+    """A principal has asked as often as they may for now."""
 
 
 class UpstreamError(UsageCostError):

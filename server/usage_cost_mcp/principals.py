@@ -1,6 +1,8 @@
 """Who asks, and which workspaces' numbers they may see."""
 
+import re
 from dataclasses import dataclass
+from typing import cast
 
 Workspaces = frozenset[str | None]
 """Workspace ids; None is the default workspace, to which cost without a workspace belongs."""
@@ -26,3 +28,23 @@ OPERATOR = Principal("operator")
 def operator() -> Principal:
     """The one who asks where nobody else can: over stdio, or in this process."""
     return OPERATOR
+
+
+def workspaces_of(ids: object) -> Workspaces:
+    """The workspaces of a list of ids, in which "default" is the default workspace.
+
+    Names are not accepted: whoever may rename a workspace could let others see it.
+
+    Raises:
+        ValueError: When it is not a list of ids, or is empty.
+    """
+    listed = cast("list[object]", ids) if isinstance(ids, list) else []
+    if not listed or not all(isinstance(each, str) and _WORKSPACE.fullmatch(each) for each in listed):
+        raise ValueError(WORKSPACES_WANTED)
+    return frozenset(None if each == DEFAULT_WORKSPACE else cast("str", each) for each in listed)
+
+
+DEFAULT_WORKSPACE = "default"
+WORKSPACES_WANTED = 'workspaces must be a list of ids, such as ["wrkspc_01AbC", "default"], not of names'
+
+_WORKSPACE = re.compile(r"wrkspc_[A-Za-z0-9_-]{1,100}|default")

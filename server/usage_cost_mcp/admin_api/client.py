@@ -4,13 +4,11 @@ import asyncio
 import hashlib
 import logging
 import random
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
 
-import certifi
 import httpx
 
 from usage_cost_mcp.allowance import Allowance
@@ -19,6 +17,7 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.settings import Settings
+from usage_cost_mcp.tls import strict_tls
 
 from . import failures
 from .auth import AdminKeyAuth
@@ -75,7 +74,7 @@ class AdminApi:
             timeout=httpx.Timeout(bounds.request_seconds, connect=bounds.connect_seconds),
             follow_redirects=False,
             trust_env=False,
-            verify=_tls(),
+            verify=strict_tls(),
         )
 
     async def aclose(self) -> None:
@@ -146,10 +145,3 @@ def _fingerprint(settings: Settings) -> str:
     """Tells organizations apart without saying their keys."""
     secret = f"{settings.base_url}\n{settings.admin_key.get_secret_value()}"
     return hashlib.sha256(secret.encode()).hexdigest()
-
-
-def _tls() -> ssl.SSLContext:
-    """Certificates and names are checked. The default context would write a key log where the environment says so."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(certifi.where())
-    return context

@@ -170,7 +170,9 @@ class Ledger:
             UpstreamError: When any window fails. Windows that arrived are kept, so asking again goes on from there.
         """
         able = [View(report, dimensions, width) for dimensions in views]
-        return await self._first_of([view for view in able if view not in self._too_much] or able[-1:], period, call)
+        held = await self._first_of([view for view in able if view not in self._too_much] or able[-1:], period, call)
+        call.rows += held.rows
+        return held
 
     async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
         """All days of the period in a view of usage that has API keys but no room for workspaces.

@@ -14,9 +14,11 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import ValidationError
 
-from usage_cost_mcp.errors import UsageCostError
+from usage_cost_mcp.errors import TooManyCallsError, UsageCostError
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.answer import Provenance
+
+from .gate import Gate
 
 READ_ONLY = ToolAnnotations(read_only_hint=True)
 
@@ -42,9 +44,13 @@ class StrictTool(Tool):
         convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature
     ) -> Any:
         """Run the tool; our errors, and only ours, reach the caller as they are. A null argument is one not given."""
+        gate: Gate = context.request_context.lifespan_context.gate
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
-            return await super().run(given, context, convert_result)
+            async with gate.admit(self.name, arguments):
+                return await super().run(given, context, convert_result)
+        except TooManyCallsError as refusal:
+            raise ToolError(str(refusal)) from refusal
         except UnexpectedToolError as crash:
             if isinstance(crash.__cause__, UsageCostError):
                 raise ToolError(str(crash.__cause__)) from crash.__cause__

@@ -25,7 +25,8 @@ def all_resources(at_hand: AtHand) -> Sequence[Resource]:
     async def status() -> str:
         service = at_hand()
         try:
-            result = await told(service, status_of(service))
+            async with service.gate.admit(STATUS, {}):
+                result = await told(service, status_of(service))
         except UsageCostError as failure:
             raise ResourceError(str(failure)) from failure
         return json.dumps(result.structured_content, ensure_ascii=False)

@@ -11,12 +11,12 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 
 from usage_cost_mcp.calls import Call, Progress, silent
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
-from usage_cost_mcp.principals import Principal, operator
 from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.status import find_status
 from usage_cost_mcp.reports.whose import Whose, whose_numbers
 
+from .gate import OPEN, Gate
 from .text import Answer, as_text
 
 BRIEF_CHARACTERS = 6_000
@@ -31,7 +31,7 @@ class Service:
         open_desk: Connects to the Admin API.
         call_seconds: The longest that a call may take.
         max_answer_characters: The bound of either half of an answer; None for no bound at all.
-        principal: Says who asks.
+        gate: Where questions come in; says who asks.
         drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
     """
 
@@ -40,7 +40,7 @@ class Service:
     key_source: str
     call_seconds: float
     max_answer_characters: int | None
-    principal: Callable[[], Principal] = operator
+    gate: Gate = OPEN
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @cached_property
@@ -50,7 +50,7 @@ class Service:
     @property
     def desk(self) -> Desk:
         """What the reports work with, opened at the first question, as far as whoever asks may see it."""
-        return self._whole_desk.seen_by(self.principal())
+        return self._whole_desk.seen_by(self.gate.principal())
 
 
 class Finding(Protocol):
@@ -105,6 +105,7 @@ async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart
         return lambda found: _saying(found, notes, whose, call)
 
     answer, text = _fitting(finding, most, saying())
+    service.gate.found(call.rows, answer.cache.status)
     if not chart:
         return _result(answer, text)
     if image := await _picture(service, call, answer):

@@ -1,0 +1,233 @@
+"""The gate of the server for a team: tokens say who asks, how often is counted, each call is written down."""
+
+import asyncio
+import hmac
+import math
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.routes import build_resource_metadata_url
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import AnyHttpUrl, ValidationError
+from starlette.types import ASGIApp
+
+from usage_cost_mcp.allowance import Allowance
+from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.errors import ConfigurationError, QuestionError, TooManyCallsError
+from usage_cost_mcp.principals import OPERATOR, Principal
+
+from .audit import Audit, Outcome
+from .challenges import Challenges, remember
+from .oauth import OAuth
+from .refusals import ANTHROPIC_KEY, SCOPE, UNKNOWN, RefusedError
+from .tokens import PREFIX, TokensFile, hash_of
+
+DEMO = Principal("demo")
+"""Whoever asks a demo server that wants no token."""
+
+_NO_ISSUER = AnyHttpUrl("https://no-issuer.invalid")
+"""The SDK wants one even where there is none; it tells nobody, as long as it is given no resource."""
+
+
+class PrincipalToken(AccessToken):
+    """What the SDK carries from the door to the call. The token itself is not in it."""
+
+    token: str = ""
+    principal: Principal
+
+
+class Verifier:
+    """Says whose a token is: those of our own making are looked up, all others are the issuer's."""
+
+    def __init__(
+        self, tokens: TokensFile | None, one_token: str | None, oauth: OAuth | None, audience: str | None
+    ) -> None:
+        self._tokens = tokens
+        self._one_hash = hash_of(one_token) if one_token else None
+        self._oauth = oauth
+        self._audience = audience
+
+    async def verify_token(self, token: str) -> PrincipalToken | None:
+        """The principal who holds it; None for a token that is not good, the reason being remembered."""
+        try:
+            principal, scopes = await self._whose(token)
+        except RefusedError as refused:
+            remember(refused.refusal)
+            return None
+        return PrincipalToken(client_id=principal.name, scopes=scopes, resource=self._audience, principal=principal)
+
+    async def _whose(self, token: str) -> tuple[Principal, list[str]]:
+        if token.startswith("sk-ant-"):
+            raise RefusedError(ANTHROPIC_KEY)
+        if self._oauth and not token.startswith(PREFIX):
+            return await self._oauth.principal(token)
+        if self._one_hash and hmac.compare_digest(self._one_hash, hash_of(token)):
+            return OPERATOR, [SCOPE]
+        if self._tokens is None:
+            raise RefusedError(UNKNOWN)
+        return self._tokens.principal(token), [SCOPE]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What stood behind an answer."""
+
+    rows: int | None = None
+    cache: str | None = None
+
+
+_found: ContextVar[_Found] = ContextVar("found")
+
+
+class HttpGate:
+    """The gate where each question comes with a token.
+
+    Attributes:
+        auth: For the SDK; None where nobody needs a token.
+        verifier: For the SDK; None where nobody needs a token.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier | None,
+        oauth: OAuth | None,
+        auth: AuthSettings | None,
+        allowance: Allowance,
+        calls_a_minute: int,
+        clock: Clock,
+    ) -> None:
+        self.auth = auth
+        self.verifier = verifier
+        self._oauth = oauth
+        self._allowance = allowance
+        self._calls_a_minute = calls_a_minute
+        self._clock = clock
+        self._audit = Audit(clock)
+
+    async def begin(self) -> None:
+        """See whether the issuer can be reached.
+
+        Raises:
+            ConfigurationError: When it cannot, or is not what the settings say.
+        """
+        if self._oauth:
+            await self._oauth.begin()
+
+    def challenging(self, app: ASGIApp) -> ASGIApp:
+        """The SDK's application, with answers of ours to requests that it does not let in."""
+        resource = self.auth and self.auth.resource_server_url
+        metadata_url = str(build_resource_metadata_url(resource)) if resource else None
+        return Challenges(app, self._audit.refusal, metadata_url)
+
+    def principal(self) -> Principal:
+        """The one whose token the request of the present call came with."""
+        if self.verifier is None:
+            return DEMO
+        token = get_access_token()
+        if not isinstance(token, PrincipalToken):
+            raise LookupError("a call without a principal")  # noqa: TRY004 - nobody passed a wrong type
+        return token.principal
+
+    @asynccontextmanager
+    async def admit(self, what: str, arguments: Mapping[str, Any]) -> AsyncGenerator[None]:
+        """Count the call, and write it down when it is over, however it ends."""
+        name = self.principal().name
+        began = self._clock.monotonic()
+        found, outcome = _Found(), "ok"
+        before = _found.set(found)
+        try:
+            await self._take(name)
+            yield
+        except BaseException as failure:
+            outcome = _outcome(failure)
+            raise
+        finally:
+            _found.reset(before)
+            self._audit.call(
+                name,
+                what,
+                arguments,
+                outcome=outcome,
+                rows=found.rows,
+                cache=found.cache,
+                milliseconds=round(1000 * (self._clock.monotonic() - began)),
+            )
+
+    async def _take(self, name: str) -> None:
+        wait = await self._allowance.take(f"calls:{name}", self._calls_a_minute)
+        if wait:
+            raise TooManyCallsError(
+                f"{self._calls_a_minute} calls a minute are allowed, and they are used up. "
+                f"Ask again in {math.ceil(wait)} seconds."
+            )
+
+    def found(self, rows: int, cache: str) -> None:
+        """Hear what stands behind the answer."""
+        found = _found.get()
+        found.rows, found.cache = rows, cache
+
+
+def _outcome(failure: BaseException) -> Outcome:
+    match failure.__cause__ if isinstance(failure, ToolError) else failure:
+        case asyncio.CancelledError():
+            return "cancelled"
+        case TooManyCallsError():
+            return "limited"
+        case QuestionError() | ValidationError():
+            return "refused"
+        case _:
+            return "error"
+
+
+def open_gate(
+    tokens_file: Path | None,
+    oauth_issuer: str | None,
+    oauth_audience: str | None,
+    calls_a_minute: int,
+    *,
+    demo: bool,
+    clock: Clock,
+    allowance: Allowance,
+    one_token: str | None = None,
+) -> HttpGate:
+    """The gate of a server over HTTP.
+
+    Args:
+        tokens_file: Who may ask, by the hash of their token.
+        oauth_issuer: Whose tokens are taken besides.
+        oauth_audience: The address of the MCP endpoint, for which those tokens must be.
+        calls_a_minute: How often a principal may ask.
+        demo: Whether the numbers are nobody's, so that without tokens anyone may ask.
+        clock: The source of time.
+        allowance: Counts the calls.
+        one_token: A token that was made for this run, and is the operator's.
+
+    Raises:
+        ConfigurationError: When the tokens file cannot be used, or nobody could ask.
+    """
+    tokens = TokensFile(tokens_file, clock) if tokens_file else None
+    oauth = OAuth(oauth_issuer, oauth_audience, clock) if oauth_issuer and oauth_audience else None
+    if not (tokens or oauth or one_token):
+        if not demo:
+            raise ConfigurationError("Without tokens nobody could ask.")
+        return HttpGate(None, None, None, allowance, calls_a_minute, clock)
+    verifier = Verifier(tokens, one_token, oauth, oauth_audience)
+    return HttpGate(verifier, oauth, _auth(oauth_issuer, oauth_audience), allowance, calls_a_minute, clock)
+
+
+def _auth(issuer: str | None, audience: str | None) -> AuthSettings:
+    if not (issuer and audience):
+        return AuthSettings(issuer_url=_NO_ISSUER, resource_server_url=None, required_scopes=[SCOPE])
+    return AuthSettings(
+        issuer_url=AnyHttpUrl(issuer),
+        resource_server_url=AnyHttpUrl(audience),
+        required_scopes=[SCOPE],
+        validate_token_resource=True,
+    )
