@@ -24,7 +24,8 @@ ALLOWED = {
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),
-    "app": FOUNDATION | {"admin_api", "ledger", "reports", "settings", "tools", "view"},
+    "http": FOUNDATION | {"http", "reports", "settings", "tools"},
+    "app": FOUNDATION | {"admin_api", "http", "ledger", "reports", "settings", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 

@@ -9,6 +9,7 @@ from mcp.server import MCPServer
 
 from .bounds import Bounds
 from .clock import Clock, CorrectedClock, SystemClock
+from .http.front import Front
 from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
@@ -35,13 +36,16 @@ def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_
     return Desk(Ledger(ReportReader(api, clock), clock), ApiDirectory(api, clock), clock, demo=settings.demo)
 
 
-def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS) -> MCPServer[Service]:
+def build_server(
+    settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS, front: Front | None = None
+) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
     Args:
         settings: Where to ask, with which key, how long answers may be.
         clock: The source of time; the machine's own by default.
         bounds: How far a call may go.
+        front: Who may come in, where it is reached over HTTP.
     """
     ours = version(NAME)
     serving: list[Service] = []
@@ -73,8 +77,15 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         extensions=[chart_app()],
         lifespan=lifespan,
         log_level=settings.log_level,
+        auth=front and front.auth,
+        token_verifier=front and front.token_verifier,
+        subscriptions=False,  # no list ever changes, and whoever waited for that would hold a place for ever
     )
     for prompt in all_prompts():
         server.add_prompt(prompt)
     server.completion()(completer(at_hand))
+    if front:
+        from .http.health import add_health
+
+        add_health(server, at_hand)
     return server
