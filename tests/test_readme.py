@@ -55,8 +55,8 @@ async def test_its_configuration_is_the_example() -> None:
 
 
 async def test_its_settings_are_those_that_are_read() -> None:
-    source = (ROOT / "server" / "usage_cost_mcp" / "settings.py").read_text(encoding="utf-8")
-    read = set(re.findall(r'"((?:ANTHROPIC|USAGE_COST)_\w+)"', source))
+    sources = [each.read_text(encoding="utf-8") for each in (ROOT / "server" / "usage_cost_mcp").rglob("settings.py")]
+    read = {name for source in sources for name in re.findall(r'"((?:ANTHROPIC|USAGE_COST)_\w+)"', source)}
     assert read == set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) - QUESTIONS.keys()
 
 

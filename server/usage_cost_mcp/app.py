@@ -1,15 +1,16 @@
 """The composition root: what the tools work with is made and wired here, and nowhere else."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp.server import MCPServer
 
+from .allowance import Allowance, OwnAllowance
 from .bounds import Bounds
 from .clock import Clock, CorrectedClock, SystemClock
-from .principals import Principal, operator
+from .http.health import add_health
 from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
@@ -20,36 +21,71 @@ from .tools.resources import all_resources
 from .tools.results import Service
 from .view import chart_app
 
+if TYPE_CHECKING:
+    from .http.gate import HttpGate
+    from .http.settings import HttpSettings
+    from .ledger import Shared
+    from .shared.membership import WhoseKey
+
 NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
 
 
-def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_end: AsyncExitStack) -> Desk:
+class Commons:
+    """What this process shares with others where there is a Redis, and else has for itself.
+
+    Attributes:
+        allowance: Counts requests to the Admin API, and calls.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.allowance: Allowance = OwnAllowance(clock)
+        self._line = None
+        if settings.redis_url is not None:
+            from .shared import Line, SharedAllowance
+
+            self._line = Line(settings.redis_url, clock)
+            self.allowance = SharedAllowance(self._line, self.allowance)
+
+    def days(self, whose_key: "WhoseKey", clock: Clock) -> "Shared":
+        """The days that others have read."""
+        from .ledger import Alone
+
+        if self._line is None:
+            return Alone()
+        from .shared import Membership
+
+        return Membership(self._line, whose_key, clock)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._line is not None:
+            await self._line.aclose()
+
+
+def open_desk(
+    settings: Settings, clock: CorrectedClock, bounds: Bounds, commons: Commons, at_the_end: AsyncExitStack
+) -> Desk:
     """What the reports work with, connected to the Admin API until the end.
 
     What is needed for that is imported here, which keeps the start of a server short.
     """
     from .admin_api import AdminApi, ApiDirectory, ReportReader
-    from .allowance import Allowance, OwnAllowance
-    from .ledger import Alone, Ledger, Shared
+    from .ledger import Ledger
 
-    allowance: Allowance = OwnAllowance(clock)
-    shared: Shared = Alone()
-    if settings.redis_url is not None:
-        from .shared import Line, Membership, SharedAllowance
-
-        line = Line(settings.redis_url, clock)
-        at_the_end.push_async_callback(line.aclose)
-        allowance = SharedAllowance(line, allowance)
-        shared = Membership(line, lambda call: directory.organization(call), clock)  # noqa: PLW0108 - it is made below
-    api = AdminApi(settings, clock, bounds, None if settings.demo else allowance)
+    api = AdminApi(settings, clock, bounds, None if settings.demo else commons.allowance)
     at_the_end.push_async_callback(api.aclose)
     directory = ApiDirectory(api, clock)
+    shared = commons.days(directory.organization, clock)
     return Desk(Ledger(ReportReader(api, clock), clock, shared=shared), directory, clock, demo=settings.demo)
 
 
 def build_server(
-    settings: Settings, clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS, gate: Gate = OPEN
+    settings: Settings,
+    clock: Clock | None = None,
+    bounds: Bounds = DEFAULT_BOUNDS,
+    gate: Gate = OPEN,
+    commons: Commons | None = None,
 ) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
@@ -58,8 +94,11 @@ def build_server(
         clock: The source of time; the machine's own by default.
         bounds: How far a call may go.
         gate: Says who asks; open by default.
+        commons: What is shared with other processes; the server closes it. By default what the settings say.
     """
     ours = version(NAME)
+    time = clock or SystemClock()
+    common = commons or Commons(settings, time)
     serving: list[Service] = []
 
     def at_hand() -> Service:
@@ -68,8 +107,9 @@ def build_server(
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Any]) -> AsyncGenerator[Service]:
         async with AsyncExitStack() as at_the_end:
+            at_the_end.push_async_callback(common.aclose)
             service = Service(
-                open_desk=lambda: open_desk(settings, CorrectedClock(clock or SystemClock()), bounds, at_the_end),
+                open_desk=lambda: open_desk(settings, CorrectedClock(time), bounds, common, at_the_end),
                 version=ours,
                 key_source=settings.key_source,
                 call_seconds=bounds.call_seconds,
@@ -91,9 +131,27 @@ def build_server(
         lifespan=lifespan,
         auth=gate.auth,
         token_verifier=gate.verifier,
+        subscriptions=False,  # no list ever changes, and whoever waited for that would hold a place for ever
         log_level=settings.log_level,
     )
     for prompt in all_prompts():
         server.add_prompt(prompt)
     server.completion()(completer(at_hand))
+    add_health(server, at_hand)
     return server
+
+
+def build_team_server(
+    settings: Settings, http: "HttpSettings", clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS
+) -> "tuple[MCPServer[Service], HttpGate]":
+    """A server that is reached over HTTP, and the gate before it.
+
+    Raises:
+        ConfigurationError: When who may ask cannot be told.
+    """
+    from .http.gate import open_gate
+
+    time = clock or SystemClock()
+    commons = Commons(settings, time)
+    gate = open_gate(http, commons.allowance, time, demo=settings.demo)
+    return build_server(settings, time, bounds, gate, commons), gate

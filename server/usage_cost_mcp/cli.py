@@ -80,10 +80,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="usage-cost-mcp", description="Ask where your Claude API spend goes.")
     parser.add_argument("--version", action="version", version=version("usage-cost-mcp"))
     parser.add_argument("--demo", action="store_true", help=DEMO_HELP)
-    parser.set_defaults(run=_serve)
+    parser.set_defaults(run=_serve, http=False, host=None, port=None)
     commands = parser.add_subparsers(title="commands", metavar="command")
 
-    serve = commands.add_parser("serve", help="MCP over stdio: what hosts start (the default)")
+    serve = commands.add_parser("serve", help="MCP over stdio: what hosts start (the default); or over HTTP")
+    serve.add_argument("--http", action="store_true", help="over HTTP, for others to connect to")
+    serve.add_argument("--host", help="the address to listen at; default 127.0.0.1, this machine alone")
+    serve.add_argument("--port", help="the port to listen at; default 8000")
     serve.set_defaults(run=_serve)
     demo = commands.add_parser("demo", help="ask an embedded demo organization the main questions; needs no key")
     demo.set_defaults(run=_demo)
@@ -145,17 +148,44 @@ def _settings(*, demo: bool) -> Generator[Settings]:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    gc.disable()  # what is loaded now stays; looking through it again and again is a tenth of the start
+    if arguments.http:
+        return _serve_http(arguments)
+    if arguments.host is not None or arguments.port is not None:
+        raise ConfigurationError("--host and --port are for serve --http; over stdio there is no address.")
     with _settings(demo=arguments.demo) as settings:
-        from .app import build_server
+        with _loading():
+            from .app import build_server
 
-        server = build_server(settings)
-        gc.freeze()
-        gc.enable()
+            server = build_server(settings)
         # The transport waits for input in a thread that no KeyboardInterrupt reaches; Ctrl-C ends the process itself.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         server.run("stdio")
     return 0
+
+
+def _serve_http(arguments: argparse.Namespace) -> int:
+    with _loading():
+        from .http.settings import HttpSettings
+
+        http = HttpSettings.from_environ(os.environ, arguments.host, arguments.port)
+    with _settings(demo=arguments.demo) as settings:
+        with _loading():
+            from .app import build_team_server
+            from .http.server import bind, serve
+
+            listener = bind(http)
+            server, gate = build_team_server(settings, http)
+        serve(server, gate, http, listener)
+    return 0
+
+
+@contextmanager
+def _loading() -> Generator[None]:
+    """What is loaded now stays; looking through it again and again is a tenth of the start."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 def _call(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from .app import DEFAULT_BOUNDS, open_desk
+from .app import DEFAULT_BOUNDS, Commons, open_desk
 from .calls import Call
 from .clock import TOLERANCE, Clock, CorrectedClock, SystemClock
 from .dimensions import NAMED, SPEND, USAGE, Report
@@ -34,7 +34,9 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
     """Every check, one after the other, each a request or two."""
     clock = CorrectedClock(SystemClock())
     async with AsyncExitStack() as at_the_end:
-        desk = open_desk(settings, clock, DEFAULT_BOUNDS, at_the_end)
+        commons = Commons(settings, clock)
+        at_the_end.push_async_callback(commons.aclose)
+        desk = open_desk(settings, clock, DEFAULT_BOUNDS, commons, at_the_end)
         call = Call(clock.monotonic() + DEFAULT_BOUNDS.call_seconds)
         yield Check("Key", f"looks like an Admin key, from {settings.key_source}")
         try:

@@ -1,1 +1,1 @@
-"""The front over HTTP: who may come in, and what is written down of it."""
+"""The HTTP front: one server for a team, at one address, which any replica can be behind."""

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -20,14 +19,15 @@ from starlette.types import ASGIApp
 
 from usage_cost_mcp.allowance import Allowance
 from usage_cost_mcp.clock import Clock
-from usage_cost_mcp.errors import ConfigurationError, QuestionError, TooManyCallsError
+from usage_cost_mcp.errors import QuestionError, TooManyCallsError
 from usage_cost_mcp.principals import OPERATOR, Principal
 
 from .audit import Audit, Outcome
 from .challenges import Challenges, remember
 from .oauth import OAuth
 from .refusals import ANTHROPIC_KEY, SCOPE, UNKNOWN, RefusedError
-from .tokens import PREFIX, TokensFile, hash_of
+from .settings import HttpSettings
+from .tokens import PREFIX, TokensFile, hash_of, new_token
 
 DEMO = Principal("demo")
 """Whoever asks a demo server that wants no token."""
@@ -92,6 +92,7 @@ class HttpGate:
     Attributes:
         auth: For the SDK; None where nobody needs a token.
         verifier: For the SDK; None where nobody needs a token.
+        one_token: A token that was made for this run, to be told to whoever started it.
     """
 
     def __init__(
@@ -102,9 +103,11 @@ class HttpGate:
         allowance: Allowance,
         calls_a_minute: int,
         clock: Clock,
+        one_token: str | None = None,
     ) -> None:
         self.auth = auth
         self.verifier = verifier
+        self.one_token = one_token
         self._oauth = oauth
         self._allowance = allowance
         self._calls_a_minute = calls_a_minute
@@ -186,40 +189,29 @@ def _outcome(failure: BaseException) -> Outcome:
             return "error"
 
 
-def open_gate(
-    tokens_file: Path | None,
-    oauth_issuer: str | None,
-    oauth_audience: str | None,
-    calls_a_minute: int,
-    *,
-    demo: bool,
-    clock: Clock,
-    allowance: Allowance,
-    one_token: str | None = None,
-) -> HttpGate:
-    """The gate of a server over HTTP.
+def open_gate(settings: HttpSettings, allowance: Allowance, clock: Clock, *, demo: bool) -> HttpGate:
+    """The gate that the settings ask for.
+
+    Without a list of people and without an issuer it is for whoever has the token that is made for this run; the demo's
+    numbers are nobody's, so that anyone may ask for them.
 
     Args:
-        tokens_file: Who may ask, by the hash of their token.
-        oauth_issuer: Whose tokens are taken besides.
-        oauth_audience: The address of the MCP endpoint, for which those tokens must be.
-        calls_a_minute: How often a principal may ask.
-        demo: Whether the numbers are nobody's, so that without tokens anyone may ask.
-        clock: The source of time.
+        settings: Who may ask, and how often.
         allowance: Counts the calls.
-        one_token: A token that was made for this run, and is the operator's.
+        clock: The source of time.
+        demo: Whether the organization is the demo.
 
     Raises:
-        ConfigurationError: When the tokens file cannot be used, or nobody could ask.
+        ConfigurationError: When the tokens file cannot be used.
     """
-    tokens = TokensFile(tokens_file, clock) if tokens_file else None
-    oauth = OAuth(oauth_issuer, oauth_audience, clock) if oauth_issuer and oauth_audience else None
-    if not (tokens or oauth or one_token):
-        if not demo:
-            raise ConfigurationError("Without tokens nobody could ask.")
-        return HttpGate(None, None, None, allowance, calls_a_minute, clock)
-    verifier = Verifier(tokens, one_token, oauth, oauth_audience)
-    return HttpGate(verifier, oauth, _auth(oauth_issuer, oauth_audience), allowance, calls_a_minute, clock)
+    if demo and not settings.knows_who_asks:
+        return HttpGate(None, None, None, allowance, settings.calls_a_minute, clock)
+    one_token = None if settings.knows_who_asks else new_token()
+    tokens = TokensFile(settings.tokens_file, clock) if settings.tokens_file else None
+    issuer, audience = settings.oauth_issuer, settings.oauth_audience
+    oauth = OAuth(issuer, audience, clock) if issuer and audience else None
+    verifier = Verifier(tokens, one_token, oauth, audience)
+    return HttpGate(verifier, oauth, _auth(issuer, audience), allowance, settings.calls_a_minute, clock, one_token)
 
 
 def _auth(issuer: str | None, audience: str | None) -> AuthSettings:

@@ -44,13 +44,14 @@ class Service:
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @cached_property
-    def _whole_desk(self) -> Desk:
+    def whole_desk(self) -> Desk:
+        """What the reports work with, opened at the first use; all of it, so not for answers."""
         return self.open_desk()
 
     @property
     def desk(self) -> Desk:
-        """What the reports work with, opened at the first question, as far as whoever asks may see it."""
-        return self._whole_desk.seen_by(self.gate.principal())
+        """What the reports work with, as far as whoever asks may see it."""
+        return self.whole_desk.seen_by(self.gate.principal())
 
 
 class Finding(Protocol):

@@ -1,0 +1,147 @@
+"""The server process: it listens, says where, answers, and ends in good order."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import h11
+import uvicorn
+from mcp.server import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from usage_cost_mcp.errors import ConfigurationError
+
+from .gate import HttpGate
+from .guard import MCP_PATH, MOST_BYTES, Guard
+from .hosts import AllowedHosts
+from .settings import HttpSettings
+
+STOP_SECONDS = 10
+_CUT_SECONDS = STOP_SECONDS - 0.5
+"""After which what is still under way is told to ask again, so that nothing is left to be cut off without a word."""
+
+_HEAD_SECONDS = 10.0
+_IDLE_SECONDS = 75
+"""How long a connection is kept between requests: longer than balancers do, or one would send into a closed one."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def bind(settings: HttpSettings) -> socket.socket:
+    """A socket at the address of the settings.
+
+    Raises:
+        ConfigurationError: When it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The address cannot be listened at: {os.strerror(error.errno or 0)}. Choose another --port or --host."
+        ) from None
+
+
+def serve(server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, listener: socket.socket) -> None:
+    """Answer until a signal comes, and then what is under way; a second signal ends it at once.
+
+    Raises:
+        ConfigurationError: When the issuer of tokens cannot be reached, or is not what the settings say.
+    """
+    asyncio.run(gate.begin())
+    app = server.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=MOST_BYTES,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's part
+    )
+    app.router.redirect_slashes = False  # the address that it would name is that behind the balancer, without TLS
+    guard = Guard(gate.challenging(app), AllowedHosts(settings.names))
+    config = uvicorn.Config(
+        guard,
+        loop="asyncio",
+        http=_Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",  # what clients send is no news
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_IDLE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+    _Server(config, guard, _greeting(gate, settings.host, listener)).run([listener])
+
+
+def _greeting(gate: HttpGate, host: str, listener: socket.socket) -> str:
+    host = f"[{host}]" if ":" in host else host
+    greeting = f"Listening on http://{host}:{listener.getsockname()[1]}{MCP_PATH}\n"
+    if gate.one_token:
+        greeting += f"Requests need this header, until the server ends: Authorization: Bearer {gate.one_token}\n"
+    return greeting
+
+
+class _Connection(H11Protocol):
+    """Hangs up when the head of a request does not arrive in time; the original waits for ever."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the original
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(_HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, guard: Guard, greeting: str) -> None:
+        super().__init__(config)
+        self._guard = guard
+        self._greeting = greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        sys.stderr.write(self._greeting)
+        sys.stderr.flush()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._guard.end_within(_CUT_SECONDS)
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Unlike the original, do not send the signal again at the end: it was obeyed, and the exit status is 0."""
+        earlier = {number: signal.signal(number, self.handle_exit) for number in _SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the original's signature
+        self.should_exit = True
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,179 @@
+"""Where the HTTP front listens, by which names it is called and who may ask, checked before anything starts."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from usage_cost_mcp.errors import ConfigurationError
+from usage_cost_mcp.settings import is_loopback
+
+from .hosts import read_authority
+
+DEFAULT_HOST = "127.0.0.1"
+DEFAULT_PORT = "8000"
+DEFAULT_CALLS = "60"
+
+_TOKENS_FILE = "USAGE_COST_MCP_TOKENS_FILE"
+_ALLOWED_HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
+_ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
+_AUDIENCE = "USAGE_COST_MCP_OAUTH_AUDIENCE"
+_CALLS = "USAGE_COST_MCP_CALLS_PER_MINUTE"
+
+_THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How the HTTP front runs.
+
+    Attributes:
+        host: The address that it binds.
+        port: The port that it binds; 0 for any that is free.
+        allowed_hosts: By which names it may be called, each `host` or `host:port`, besides those of this machine
+            where it is bound to nothing else.
+        tokens_file: Holds who may ask, with the digests of their tokens.
+        oauth_issuer: The identity provider whose tokens are accepted.
+        oauth_audience: Whom these must be made out to.
+        calls_a_minute: How many tool calls each principal may make.
+    """
+
+    host: str = DEFAULT_HOST
+    port: int = int(DEFAULT_PORT)
+    allowed_hosts: tuple[str, ...] = ()
+    tokens_file: Path | None = None
+    oauth_issuer: str | None = None
+    oauth_audience: str | None = None
+    calls_a_minute: int = int(DEFAULT_CALLS)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return is_loopback(self.host)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """By which it may be called."""
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return (*self.allowed_hosts, *_THIS_MACHINE, own) if self.is_local else self.allowed_hosts
+
+    @property
+    def knows_who_asks(self) -> bool:
+        """Whether there is a list of people or an identity provider."""
+        return bool(self.tokens_file or self.oauth_issuer)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], host: str | None, port: str | None) -> "HttpSettings":
+        """Read the settings.
+
+        Args:
+            environ: The environment.
+            host: As given on the command line, if it was.
+            port: As given on the command line, if it was.
+
+        Raises:
+            ConfigurationError: When one is missing or malformed; says what to set, never what was set.
+        """
+        issuer, audience = _oauth(environ)
+        settings = cls(
+            host=_host(DEFAULT_HOST if host is None else host.strip()),
+            port=_port(DEFAULT_PORT if port is None else port.strip()),
+            allowed_hosts=_allowed_hosts(environ),
+            tokens_file=_tokens_file(environ),
+            oauth_issuer=issuer,
+            oauth_audience=audience,
+            calls_a_minute=_calls(environ),
+        )
+        if settings.is_local:
+            return settings
+        if not settings.knows_who_asks:
+            raise ConfigurationError(
+                "An address that others can reach needs a list of who may ask: set "
+                f"{_TOKENS_FILE}, or {_ISSUER} and {_AUDIENCE}; or leave --host out to serve this machine alone."
+            )
+        if not settings.allowed_hosts:
+            raise ConfigurationError(
+                f"An address that others can reach needs the names that it is called by: set {_ALLOWED_HOSTS}, "
+                "such as spend.example.com."
+            )
+        return settings
+
+
+def _host(text: str) -> str:
+    try:
+        return text if text == "localhost" else str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ConfigurationError(
+            f"--host must be an IP address of this machine, such as {DEFAULT_HOST}, or 0.0.0.0 for all of them."
+        ) from None
+
+
+def _port(text: str) -> int:
+    if not (re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= _HIGHEST_PORT):
+        raise ConfigurationError(f"--port must be a whole number from 1 to {_HIGHEST_PORT}, or 0 for any that is free.")
+    return int(text)
+
+
+_HIGHEST_PORT = 65_535
+
+
+def _allowed_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    text = environ.get(_ALLOWED_HOSTS, "").strip()
+    entries = tuple(entry.strip() for entry in text.split(",")) if text else ()
+    if not all(map(read_authority, entries)):
+        raise ConfigurationError(
+            f"{_ALLOWED_HOSTS} must be a comma list of names or addresses, each maybe with a port, such as "
+            "spend.example.com,10.0.0.5:8000,[::1]: no scheme, no path, no wildcard."
+        )
+    return entries
+
+
+def _tokens_file(environ: Mapping[str, str]) -> Path | None:
+    text = environ.get(_TOKENS_FILE, "").strip()
+    if not text:
+        return None
+    try:
+        with Path(text).open("rb"):
+            return Path(text)
+    except (OSError, ValueError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is no path"
+        raise ConfigurationError(f"The file that {_TOKENS_FILE} names cannot be read: {reason}.") from None
+
+
+def _oauth(environ: Mapping[str, str]) -> tuple[str, str] | tuple[None, None]:
+    issuer, audience = environ.get(_ISSUER, "").strip(), environ.get(_AUDIENCE, "").strip()
+    if not issuer and not audience:
+        return None, None
+    if not issuer or not audience:
+        given, missing = (_ISSUER, _AUDIENCE) if issuer else (_AUDIENCE, _ISSUER)
+        raise ConfigurationError(f"{given} is set without {missing}; set both, or neither.")
+    if not _is_issuer(issuer):
+        raise ConfigurationError(
+            f"{_ISSUER} must be the https address of an identity provider, such as https://login.example.com, exactly "
+            "as it calls itself; plain http is accepted for this machine alone."
+        )
+    if not re.fullmatch(r"[!-~]{1,255}", audience):
+        raise ConfigurationError(
+            f"{_AUDIENCE} must be what the identity provider calls this server in its tokens, such as "
+            "https://spend.example.com/mcp: visible ASCII characters, no spaces."
+        )
+    return issuer, audience
+
+
+def _is_issuer(url: str) -> bool:
+    """RFC 8414: https, and neither query nor fragment."""
+    parts = urlsplit(url) if re.fullmatch(r"[!-~]{1,2000}", url) else urlsplit("")
+    named = read_authority(parts.netloc)
+    if named is None or any(mark in url for mark in "?#"):
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(named.host.strip("[]")))
+
+
+def _calls(environ: Mapping[str, str]) -> int:
+    text = environ.get(_CALLS, "").strip() or DEFAULT_CALLS
+    if not (re.fullmatch(r"[0-9]{1,6}", text) and int(text)):
+        raise ConfigurationError(f"{_CALLS} must be a whole number from 1 to 999999.")
+    return int(text)

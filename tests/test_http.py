@@ -1,0 +1,568 @@
+"""MCP over HTTP as clients, balancers and orchestrators see it: real processes, real sockets."""
+
+import asyncio
+import json
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from itertools import cycle
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+from canary import KEY, keeps_silent
+from conftest import FrozenClock, Upstream, ask
+from fault_cases import sends
+from fault_cases import status as answers_with
+from fault_server import Act, FaultServer, Piece, fault_server, healthy
+from http_servers import HttpServer, started, until
+from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+from test_cli import connected_to, environment
+
+from usage_cost_mcp.app import Commons, open_desk
+from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.clock import CorrectedClock
+from usage_cost_mcp.demo import DemoApi
+from usage_cost_mcp.demo.http import Response
+from usage_cost_mcp.http.guard import BODY_SECONDS, MOST_BYTES, MOST_CALLS
+from usage_cost_mcp.http.health import MOST_SECONDS, SECONDS_KEPT, Readiness
+from usage_cost_mcp.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
+STATELESS = "2026-07-28"
+ACCEPTED = {"accept": "application/json, text/event-stream"}
+TOKEN_LIKE = "ucm_Zk3vT9qLw2XsB7nRy5JdHc8MfGp1AeUo"  # noqa: S105 - nobody's
+ORGANIZATION = "/v1/organizations/me"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Generator[HttpServer]:
+    """A server that needs no token; whatever clients send, it has nothing to say about it."""
+    with started("--demo") as server:
+        yield server
+        assert server.said() == f"Listening on {server.url}\n"
+
+
+@pytest.fixture
+def faulty() -> Generator[FaultServer]:
+    """An Admin API elsewhere, which a test breaks."""
+    with fault_server(DemoApi(lambda: datetime.now(UTC)).respond) as server:
+        yield server
+
+
+@pytest.fixture
+def keyed(faulty: FaultServer) -> Generator[HttpServer]:
+    """A server with a key, whose token whoever started it knows."""
+    with started(environ=connected_to(faulty.url)) as server:
+        yield server
+
+
+def message(method: str, **params: Any) -> dict[str, Any]:
+    """A request of the eras before the stateless one, which needs no handshake here either."""
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+SPEND = message("tools/call", name="get_spend", arguments={"period": "2026-08"})
+
+
+def bearer(server: HttpServer) -> dict[str, str]:
+    return {**ACCEPTED, **({"authorization": f"Bearer {server.token}"} if server.token else {})}
+
+
+def http_client(server: HttpServer) -> httpx.AsyncClient:
+    base_url = server.url.removesuffix("/mcp")
+    no_limits = httpx.Limits(max_connections=None)
+    return httpx.AsyncClient(base_url=base_url, headers=bearer(server), timeout=30, trust_env=False, limits=no_limits)
+
+
+@pytest.fixture
+async def http(demo: HttpServer) -> AsyncGenerator[httpx.AsyncClient]:
+    async with http_client(demo) as client:
+        yield client
+
+
+# --- the same answers ----------------------------------------------------------------------------------------------
+
+
+async def told(client: Client) -> Any:
+    """What a client learns from a server, without when it was read."""
+    tools = await client.list_tools()
+    prompt = await client.get_prompt("monthly_spend_review", {"month": "2026-10"})
+    glossary = await client.read_resource("usage-cost://glossary")
+    spend = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id", "model"])
+    usage = await ask(client, "get_token_usage", period="2026-10-01..2026-10-07", group_by=["api_key_id"])
+    answers = [{**each, "fetched_at": "", "cache": ""} for each in (spend, usage)]
+    refused = await client.call_tool("get_spend", {"period": "whenever"})
+    return [each.model_dump() for each in (tools, prompt, glossary, refused)], answers
+
+
+@ERAS
+async def test_a_client_is_told_the_same_as_over_stdio(demo: HttpServer, mode: str) -> None:
+    stdio = StdioServerParameters(
+        command=sys.executable, args=["-m", "usage_cost_mcp", "serve", "--demo"], env=environment()
+    )
+    async with Client(demo.url, mode=mode) as over_http, Client(stdio, mode=mode) as over_stdio:
+        assert over_http.server_info == over_stdio.server_info
+        assert await told(over_http) == await told(over_stdio)
+
+
+class Balancer(httpx2.AsyncHTTPTransport):
+    """Sends each request to the next replica."""
+
+    def __init__(self, *replicas: HttpServer) -> None:
+        super().__init__()
+        self.next = cycle(replicas)
+        self.asked: list[int] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        port = next(self.next).port
+        self.asked.append(port)
+        request.url = request.url.copy_with(port=port)
+        return await super().handle_async_request(request)
+
+
+@ERAS
+async def test_any_replica_answers_any_request(demo: HttpServer, mode: str) -> None:
+    async with Client(demo.url, mode=mode) as client:
+        expected = await told(client)
+    with started("--demo") as other:
+        for replicas in ((demo, other), (other, demo)):
+            balancer = Balancer(*replicas)
+            async with (
+                httpx2.AsyncClient(transport=balancer, timeout=30) as through_it,
+                Client(streamable_http_client(demo.url, http_client=through_it), mode=mode) as client,
+            ):
+                assert await told(client) == expected
+            assert {demo.port, other.port} == set(balancer.asked)
+
+
+async def test_a_stateless_request_needs_nothing_before_it(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/mcp", json=SPEND)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert "mcp-session-id" not in answer.headers
+    assert answer.json()["result"]["structuredContent"]["demo"] is True
+
+
+# --- whoever started it --------------------------------------------------------------------------------------------
+
+
+async def test_a_server_with_a_key_asks_for_the_token_that_it_told_at_its_start(keyed: HttpServer) -> None:
+    assert keyed.said().count(keyed.token) == 1
+    assert len(keyed.token) == len("ucm_") + 43
+    async with http_client(keyed) as client:
+        assert (await client.post("/mcp", json=SPEND)).json()["result"]["structuredContent"]["demo"] is False
+        for wrong in (
+            "",
+            keyed.token,
+            "Bearer",
+            f"Bearer {keyed.token}x",
+            f"Basic {keyed.token}",
+            "Bearer é",
+        ):
+            refused = await client.post("/mcp", json=SPEND, headers=[(b"authorization", wrong.encode())])
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"].startswith("Bearer ")
+            assert keyed.token not in refused.text
+        for path, said in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+            assert (await client.get(path, headers={"authorization": ""})).text == said
+
+
+async def test_each_run_has_a_token_of_its_own(keyed: HttpServer, faulty: FaultServer) -> None:
+    with started(environ=connected_to(faulty.url)) as other:
+        assert other.token != keyed.token
+
+
+@ERAS
+async def test_a_client_with_that_token_asks_in_either_era(keyed: HttpServer, mode: str) -> None:
+    async with (
+        httpx2.AsyncClient(headers={"authorization": f"Bearer {keyed.token}"}) as with_token,
+        Client(streamable_http_client(keyed.url, http_client=with_token), mode=mode) as client,
+    ):
+        assert (await ask(client, "get_spend", period="2026-10"))["demo"] is False
+
+
+# --- what comes no further than the door ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "OPTIONS", "HEAD"])
+@pytest.mark.parametrize("version", ["2025-11-25", STATELESS, None])
+async def test_nothing_but_post_reaches_the_endpoint(http: httpx.AsyncClient, method: str, version: str | None) -> None:
+    headers = {"mcp-protocol-version": version} if version else {}
+    answer = await http.request(method, "/mcp", headers=headers)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/mcp", 405), ("/healthz", 200), ("/unknown", 404)])
+async def test_a_web_socket_is_never_opened(http: httpx.AsyncClient, path: str, status: int) -> None:
+    wanted = {
+        "connection": "upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": "eA==",
+    }
+    assert (await http.get(path, headers=wanted)).status_code == status
+
+
+async def test_nobody_can_wait_for_changes_that_never_come(http: httpx.AsyncClient) -> None:
+    meta = {
+        "io.modelcontextprotocol/protocolVersion": STATELESS,
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/clientInfo": {"name": "a test", "version": "1"},
+    }
+    method = "subscriptions/listen"
+    headers = {"mcp-protocol-version": STATELESS, "mcp-method": method}
+    wanted = message(method, notifications={"toolsListChanged": True}, _meta=meta)
+    answer = await http.post("/mcp", json=wanted, headers=headers, timeout=5)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, -32601)
+
+
+@pytest.mark.parametrize(
+    "path", ["/mcp/", "/", "/healthz/", "/MCP", "//mcp", "/mcp/x", "/.well-known/openid-configuration"]
+)
+async def test_there_is_nothing_at_any_other_path_and_no_redirect(http: httpx.AsyncClient, path: str) -> None:
+    assert (
+        await http.request("POST", httpx.URL(f"{http.base_url}").copy_with(raw_path=path.encode()))
+    ).status_code == 404
+
+
+TOO_LARGE = b"x" * (MOST_BYTES + 1)
+
+
+async def pieces_of(body: bytes) -> AsyncGenerator[bytes]:
+    """A body whose length is not said beforehand."""
+    for start in range(0, len(body), 10_000):
+        yield body[start : start + 10_000]
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/healthz", "/unknown"])
+async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    for body in (TOO_LARGE, pieces_of(TOO_LARGE)):
+        answer = await http.post(path, content=body)
+        assert (answer.status_code, answer.text) == (413, "A request may have 256 KiB.\n")
+
+
+async def test_the_largest_body_is_read(http: httpx.AsyncClient) -> None:
+    question = {**SPEND, "params": {**SPEND["params"], "_meta": {"padding": ""}}}
+    question["params"]["_meta"]["padding"] = "x" * (MOST_BYTES - len(json.dumps(question)))
+    body = json.dumps(question).encode()
+    assert len(body) == MOST_BYTES
+    for content in (body, pieces_of(body)):
+        answer = await http.post("/mcp", content=content, headers={"content-type": "application/json"})
+        assert answer.json()["result"]["structuredContent"]["demo"] is True
+
+
+@pytest.mark.parametrize("length", ["-1", "+5", "1e3", "0x5", "5.0", "five", "", "9" * 30, f"{MOST_BYTES + 1}"])
+async def test_a_length_that_is_none_is_refused(demo: HttpServer, length: str) -> None:
+    received = await exchange(
+        demo, f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert re.match(rb"HTTP/1.1 (400|413) ", received)
+
+
+async def exchange(server: HttpServer, *pieces: bytes | float) -> bytes:
+    """What comes back until the server hangs up; numbers are seconds to wait between pieces."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+
+    async def write() -> None:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                writer.write(piece)
+            else:
+                await asyncio.sleep(piece)
+
+    writing, received = asyncio.create_task(write()), b""
+    with suppress(ConnectionError):
+        while arrived := await reader.read(65_536):
+            received += arrived
+    writing.cancel()
+    writer.close()
+    return received
+
+
+def request(target: str, *headers: str, body: bytes = b"") -> bytes:
+    """A request as bytes, of which nobody but the server learns."""
+    head = [f"POST {target} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+async def test_whoever_is_too_slow_is_hung_up_on(demo: HttpServer) -> None:
+    head = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    ping = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    begun = time.monotonic()
+    drops = [piece for _ in range(12) for piece in (b"x", 1.0)]
+    silent, half_a_head, slow_head, half_a_body, slow_body, second_head = await asyncio.wait_for(
+        asyncio.gather(
+            exchange(demo),
+            exchange(demo, ping),
+            exchange(demo, ping, b"X-Slow: ", *drops),
+            exchange(demo, head, b"x"),
+            exchange(demo, head, *drops),
+            after_an_answer(demo, ping + b"\r\n", b"GET "),
+        ),
+        2 * BODY_SECONDS,
+    )
+    assert time.monotonic() - begun >= BODY_SECONDS - 1
+    assert (silent, half_a_head, slow_head, second_head) == (b"", b"", b"", b"")
+    assert half_a_body.startswith(b"HTTP/1.1 408 ")
+    assert slow_body.startswith(b"HTTP/1.1 408 ")
+
+
+async def after_an_answer(server: HttpServer, request: bytes, more: bytes) -> bytes:
+    """What comes back after an answer, when half of another request is sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(request)
+    await reader.readuntil(b"ok\n")
+    writer.write(more)
+    received = await reader.read()
+    writer.close()
+    return received
+
+
+QUERIES = {
+    "a token by its usual name": f"access_token={TOKEN_LIKE}",
+    "a token by a short name": "token=letmein",
+    "a token by another name": f"key={TOKEN_LIKE}",
+    "a token alone": TOKEN_LIKE,
+    "a token in capitals": "TOKEN=LETMEIN",
+    "a header in the query": "authorization=Bearer%20letmein",
+    "a token of an identity provider": "jwt=eyJhbGciOiJub25lIn0.e30.",
+    "a token in disguise": f"key=%75cm%5f{TOKEN_LIKE[4:]}",
+    "a token in double disguise": "access%255Ftoken%253Dletmein",
+}
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+@pytest.mark.parametrize("path", ["/mcp", "/healthz"])
+async def test_a_token_in_the_address_is_refused_with_what_to_do(
+    http: httpx.AsyncClient, path: str, query: str
+) -> None:
+    answer = await http.post(f"{path}?{query}", json=SPEND)
+    assert answer.status_code == 400
+    assert "Authorization: Bearer" in answer.text
+    assert TOKEN_LIKE not in answer.text
+    assert "letmein" not in answer.text.lower()
+
+
+KEYS = {"a value": f"key={KEY}", "no name": f"x=1&{KEY}", "capitals": KEY.upper(), "disguise": KEY.replace("-", "%2D")}
+
+
+@pytest.mark.parametrize("query", KEYS.values(), ids=KEYS.keys())
+async def test_a_key_in_the_address_is_refused_with_the_advice_to_revoke_it(demo: HttpServer, query: str) -> None:
+    received = await exchange(demo, request(f"/mcp?{query}"))
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"Revoke" in received
+    assert keeps_silent(received)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "Cookie"])
+@pytest.mark.parametrize("value", [f"Bearer {KEY}", KEY, KEY.upper(), KEY.replace("admin", "api")], ids=range(4))
+async def test_a_key_in_a_header_is_refused_with_the_advice_to_revoke_it(
+    demo: HttpServer, name: str, value: str
+) -> None:
+    received = await exchange(demo, request("/mcp", f"{name}: {value}"))
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert b'www-authenticate: Bearer error="invalid_token"' in received
+    assert b"Revoke that key" in received
+    assert keeps_silent(received)
+
+
+async def test_a_query_that_holds_nothing_secret_is_no_hindrance(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/mcp?tokens=0&who=me", json=SPEND)).status_code == 200
+
+
+async def test_no_token_is_logged_at_any_level(faulty: FaultServer) -> None:
+    with started(environ={**connected_to(faulty.url), "USAGE_COST_MCP_LOG_LEVEL": "DEBUG"}) as server:
+        async with http_client(server) as client:
+            assert (await client.post("/mcp", json=SPEND)).status_code == 200
+        for misplaced in (
+            request(f"/mcp?token={TOKEN_LIKE}"),
+            request(f"/{TOKEN_LIKE}?key={KEY}"),
+            request("/mcp", f"Authorization: Bearer {TOKEN_LIKE}"),
+            request("/mcp", f"Authorization: Bearer {KEY}"),
+            request("/mcp", f"Origin: https://{TOKEN_LIKE}.example"),
+            request("/mcp", f"Authorization: Bearer {server.token}", f"Mcp-Protocol-Version: {TOKEN_LIKE}", body=b"{}"),
+            request("/mcp", f"Authorization: Bearer {server.token}", f"Content-Type: {TOKEN_LIKE}", body=b"{}"),
+            request(f"/{TOKEN_LIKE}").replace(b"localhost", TOKEN_LIKE.encode()),
+            TOKEN_LIKE.encode() + b"\r\n\r\n",
+        ):
+            received = await exchange(server, misplaced)
+            assert received.startswith(b"HTTP/1.1 4")
+            assert TOKEN_LIKE.encode() not in received
+        said = server.said()
+    assert TOKEN_LIKE[4:] not in said
+    assert said.count(server.token) == 1
+    assert "Traceback" not in said
+
+
+# --- health --------------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_alive_and_ready_and_says_no_more(http: httpx.AsyncClient) -> None:
+    for path, said in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+        answer = await http.get(path)
+        assert (answer.status_code, answer.text) == (200, said)
+        assert answer.headers.keys() == {"date", "content-length", "content-type", "cache-control"}
+        assert (await http.post(path)).status_code == 405
+
+
+async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
+    keyed: HttpServer, faulty: FaultServer
+) -> None:
+    faulty.fail([answers_with(401)], forever=True, faulty=(ORGANIZATION,))
+    async with http_client(keyed) as client:
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(50)))
+        assert {(answer.status_code, answer.text) for answer in answers} == {(503, "not ready\n")}
+        assert (await client.get("/healthz")).status_code == 200
+        assert [request.path for request in faulty.requests] == [ORGANIZATION]
+        await client.post("/mcp", json=SPEND)
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_seconds(
+    keyed: HttpServer, faulty: FaultServer
+) -> None:
+    faulty.fail([sends(Act.HANG)], forever=True, faulty=(ORGANIZATION,))
+    async with http_client(keyed) as client:
+        begun = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert time.monotonic() - begun < MOST_SECONDS + 2
+    assert len(faulty.requests) == 1
+
+
+async def test_upstream_is_asked_again_after_half_a_minute(upstream: Upstream, clock: FrozenClock) -> None:
+    upstream.instead = lambda _: Response({}, status=403)
+    async with AsyncExitStack() as at_the_end:
+        settings = Settings.for_demo({}, upstream.url)
+        desk = open_desk(settings, CorrectedClock(clock), Bounds(), Commons(settings, clock), at_the_end)
+        readiness = Readiness()
+        assert not await readiness.of(desk)
+        upstream.instead = lambda _: None
+        clock.advance(SECONDS_KEPT - 1)
+        assert not await readiness.of(desk)
+        clock.advance(2)
+        assert await readiness.of(desk)
+        upstream.instead = lambda _: Response({}, status=403)
+        clock.advance(SECONDS_KEPT - 1)
+        assert await readiness.of(desk)
+        clock.advance(2)
+        assert not await readiness.of(desk)
+    assert len(upstream.requests) == 3
+
+
+# --- many at once, and the end -------------------------------------------------------------------------------------
+
+
+def later(seconds: float) -> Any:
+    """The healthy answer, after a while."""
+
+    def fault(response: Response) -> Iterator[Piece]:
+        yield seconds
+        yield healthy(response)
+
+    return fault
+
+
+@asynccontextmanager
+async def calling(server: HttpServer, faulty: FaultServer, calls: int = 1) -> AsyncGenerator[list[asyncio.Task[Any]]]:
+    """Calls that have been sent, of which upstream knows."""
+    async with http_client(server) as client:
+        tasks = [asyncio.create_task(client.post("/mcp", json=SPEND)) for _ in range(calls)]
+        await asyncio.to_thread(faulty.asked.wait, 10)
+        yield tasks
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+async def test_a_call_under_way_is_answered_in_full_after_the_signal(
+    keyed: HttpServer, faulty: FaultServer, number: signal.Signals
+) -> None:
+    faulty.fail([later(2)], forever=True)
+    async with calling(keyed, faulty) as [call]:
+        keyed.process.send_signal(number)
+        until(lambda: not listens(keyed))
+        assert not call.done()
+        answer = await call
+    assert answer.json()["result"]["structuredContent"]["totals"]["cost"]
+    assert keyed.process.wait(5) == 0
+    assert len(keyed.said().splitlines()) == 2
+
+
+def listens(server: HttpServer) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port), timeout=5).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_ten_seconds_for_the_rest(
+    keyed: HttpServer, faulty: FaultServer
+) -> None:
+    faulty.fail([sends(Act.HANG)], forever=True)
+    too_many = 20
+    async with calling(keyed, faulty, MOST_CALLS + too_many) as tasks:
+        while sum(task.done() for task in tasks) < too_many:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(0.01)
+        async with http_client(keyed) as client:
+            assert (await client.post("/mcp", json=SPEND)).text == "The server is busy. Ask again.\n"
+            assert (await client.get("/healthz")).status_code == 200
+        sent_away = [task.result() for task in tasks if task.done()]
+        assert {(answer.status_code, answer.headers["retry-after"]) for answer in sent_away} == {(503, "1")}
+        assert len(sent_away) == too_many
+        begun = time.monotonic()
+        keyed.process.send_signal(signal.SIGTERM)
+        answers = await asyncio.gather(*tasks)
+        assert await asyncio.to_thread(keyed.process.wait, 12) == 0
+        assert 9 < time.monotonic() - begun <= 11
+    cut_short = [answer for answer in answers if answer not in sent_away]
+    assert {(answer.status_code, answer.text) for answer in cut_short} == {
+        (503, "The server is stopping. Ask again.\n")
+    }
+    assert len(keyed.said().splitlines()) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
+async def test_a_second_signal_ends_it_at_once(keyed: HttpServer, faulty: FaultServer, number: signal.Signals) -> None:
+    faulty.fail([sends(Act.HANG)], forever=True)
+    async with calling(keyed, faulty) as [call]:
+        keyed.process.send_signal(number)
+        until(lambda: not listens(keyed))
+        keyed.process.send_signal(number)
+        assert keyed.process.wait(2) == -number
+        with pytest.raises(httpx.TransportError):
+            await call
+
+
+async def test_it_ends_although_clients_keep_their_connections() -> None:
+    with started("--demo", "--host", "localhost") as server:
+        async with http_client(server) as client:
+            await client.get("/healthz")
+            with (
+                socket.create_connection(("127.0.0.1", server.port)),
+                socket.create_connection(("127.0.0.1", server.port)) as half,
+            ):
+                half.sendall(b"POST /mcp HTTP/1.1\r\nHost: ")
+                begun = time.monotonic()
+                assert server.end() == 0
+                assert time.monotonic() - begun < 2
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6")
+async def test_it_listens_at_an_address_in_ipv6() -> None:
+    with started("--demo", "--host", "::1") as server:
+        assert server.url == f"http://[::1]:{server.port}/mcp"
+        async with Client(server.url) as client:
+            assert (await ask(client, "get_status"))["key"]["source"] == "the demo"

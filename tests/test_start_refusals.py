@@ -1,0 +1,119 @@
+"""What keeps `serve --http` from starting: one sentence that says what to set and never what was set, exit status 2."""
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from canary import KEY
+from test_cli import environment, run
+
+TOKENS = "USAGE_COST_MCP_TOKENS_FILE"
+HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
+ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
+AUDIENCE = "USAGE_COST_MCP_OAUTH_AUDIENCE"
+CALLS = "USAGE_COST_MCP_CALLS_PER_MINUTE"
+
+OAUTH = {ISSUER: "https://login.unmistakable.example", AUDIENCE: "https://spend.unmistakable.example/mcp"}
+NAMES = {HOSTS: "spend.unmistakable.example"}
+
+
+class Refusal(NamedTuple):
+    """A start that is refused, and the words that say why."""
+
+    words: str
+    environ: Mapping[str, str]
+    said: tuple[str, ...]
+
+
+def demo(words: str, *said: str, **environ: str) -> Refusal:
+    return Refusal(f"serve --demo {words}", environ, said)
+
+
+def http(words: str, *said: str, **environ: str) -> Refusal:
+    return demo(f"--http {words}", *said, **environ)
+
+
+def names(text: str) -> Refusal:
+    return http("", HOSTS, "comma list", "no scheme, no path, no wildcard", **{HOSTS: text})
+
+
+def issuer(text: str) -> Refusal:
+    return http("", ISSUER, "https address", **{**OAUTH, ISSUER: text})
+
+
+REFUSALS = {
+    "an address without HTTP": demo("--host 127.0.0.1", "--host and --port are for serve --http"),
+    "a port without HTTP": demo("--port 8000", "--host and --port are for serve --http"),
+    "all addresses without anything": http("--host 0.0.0.0", TOKENS, ISSUER, AUDIENCE),
+    "all addresses of IPv6 without anything": http("--host ::", TOKENS, ISSUER, AUDIENCE),
+    "an address in the network without a list of people": http("--host 10.1.2.3", TOKENS, ISSUER, **NAMES),
+    "all addresses without names": http("--host 0.0.0.0", HOSTS, "spend.example.com", **OAUTH),
+    "all addresses without people, with a key": Refusal(
+        "serve --http --host 0.0.0.0", {"ANTHROPIC_ADMIN_API_KEY": KEY, **NAMES}, (TOKENS, ISSUER, AUDIENCE)
+    ),
+    "all addresses without names, with a key": Refusal(
+        "serve --http --host 0.0.0.0", {"ANTHROPIC_ADMIN_API_KEY": KEY, **OAUTH}, (HOSTS,)
+    ),
+    "no key": Refusal("serve --http", {}, ("ANTHROPIC_ADMIN_API_KEY", "usage-cost-mcp demo")),
+    "an ordinary key": Refusal(
+        "serve --http", {"ANTHROPIC_ADMIN_API_KEY": "sk-ant-api03-unmistakable"}, ("ordinary API key",)
+    ),
+    "an address that is a name": http("--host unmistakable.example", "--host must be an IP address"),
+    "an address that is none": http("--host 999.999.999.999", "--host must be an IP address"),
+    "an address with a port": http("--host 127.0.0.1:8765", "--host must be an IP address"),
+    "an empty address": http("--host=", "--host must be an IP address"),
+    "an address of another machine": http("--host 192.0.2.77", "--port or --host", **OAUTH, **NAMES),
+    "a port that is a word": http("--port unmistakable", "--port must be a whole number"),
+    "a port that is too high": http("--port 65536", "--port must be a whole number"),
+    "a port below zero": http("--port=-1", "--port must be a whole number"),
+    "an empty port": http("--port=", "--port must be a whole number"),
+    "a name with a scheme": names("https://spend.unmistakable.example"),
+    "a name with a path": names("spend.unmistakable.example/mcp"),
+    "a name with a wildcard": names("*.unmistakable.example"),
+    "a wildcard alone": names("*"),
+    "a name with a port that is none": names("spend.unmistakable.example:99999"),
+    "an empty name among others": names("spend.unmistakable.example,,"),
+    "a name with a space": names("spend unmistakable.example"),
+    "a name with a user": names("someone@unmistakable.example"),
+    "an address in IPv6 without brackets": names("2001:db8::77"),
+    "a key among the names": names(KEY + "_" * 64),
+    "a tokens file that is not there": http("", TOKENS, "cannot be read", **{TOKENS: "/nowhere/unmistakable.json"}),
+    "a tokens file that is a directory": http("", TOKENS, "cannot be read", **{TOKENS: str(Path(__file__).parent)}),
+    "a tokens file that is a key": http("", TOKENS, "cannot be read", **{TOKENS: KEY}),
+    "an issuer without an audience": http("", f"{ISSUER} is set without {AUDIENCE}", **{ISSUER: OAUTH[ISSUER]}),
+    "an audience without an issuer": http("", f"{AUDIENCE} is set without {ISSUER}", **{AUDIENCE: OAUTH[AUDIENCE]}),
+    "an issuer without TLS": issuer("http://login.unmistakable.example"),
+    "an issuer without a scheme": issuer("login.unmistakable.example"),
+    "an issuer with a password": issuer("https://someone:unmistakable@login.example"),
+    "an issuer with a query": issuer("https://login.example?tenant=unmistakable"),
+    "an issuer with a fragment": issuer("https://login.example#unmistakable"),
+    "an issuer with a space": issuer("https://login.example/unmistakable place"),
+    "an audience with a space": http("", AUDIENCE, "no spaces", **{**OAUTH, AUDIENCE: "unmistakable place"}),
+    "no calls at all": http("", CALLS, "whole number from 1", **{CALLS: "000"}),
+    "calls below zero": http("", CALLS, "whole number from 1", **{CALLS: "-77"}),
+    "calls that are a word": http("", CALLS, "whole number from 1", **{CALLS: "unmistakable"}),
+    "a malformed setting of all servers": http("", "USAGE_COST_MCP_LOG_LEVEL", USAGE_COST_MCP_LOG_LEVEL="unmistakable"),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
+def test_it_does_not_start_with(refusal: Refusal) -> None:
+    done = run(*refusal.words.split(), env=environment(**refusal.environ))
+    is_refused(done.returncode, done.stdout, done.stderr, refusal.said)
+    given = [*refusal.environ.values(), *(word for word in refusal.words.split() if not word.startswith("-"))]
+    assert [value for value in given if len(value) > len("127.0.0.1") and value in done.stderr] == []
+
+
+def is_refused(status: int, stdout: str, stderr: str, said: tuple[str, ...]) -> None:
+    assert (status, stdout) == (2, "")
+    assert stderr.count("\n") == 1
+    assert all(words in stderr for words in said)
+    assert "unmistakable" not in stderr.lower()
+
+
+def test_it_does_not_start_at_a_port_that_another_program_has() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = run("serve", "--http", "--demo", "--port", str(other.getsockname()[1]))
+    is_refused(done.returncode, done.stdout, done.stderr, ("Address already in use", "--port"))
