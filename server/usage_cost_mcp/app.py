@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from mcp.server import MCPServer
+from mcp.server import CacheHint, MCPServer
 
 from .bounds import Bounds
 from .clock import Clock, CorrectedClock, SystemClock
@@ -13,13 +13,15 @@ from .reports.desk import Desk
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
-from .tools.prompts import all_prompts
+from .tools.prompts import StrictServer, all_prompts
 from .tools.resources import all_resources
 from .tools.results import Service
 from .view import chart_app
 
 NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
+UNCHANGING = CacheHint(ttl_ms=300_000, scope="public")
+"""What a server lists stays as it is while it runs, and is the same for everybody; another version may follow it."""
 
 
 def open_desk(settings: Settings, clock: CorrectedClock, bounds: Bounds, at_the_end: AsyncExitStack) -> Desk:
@@ -63,7 +65,7 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
             at_the_end.callback(serving.remove, service)
             yield service
 
-    server = MCPServer[Service](
+    server = StrictServer(
         NAME,
         title="Claude usage and cost",
         version=ours,
@@ -72,6 +74,14 @@ def build_server(settings: Settings, clock: Clock | None = None, bounds: Bounds 
         resources=list(all_resources(at_hand)),
         extensions=[chart_app()],
         lifespan=lifespan,
+        cache_hints={
+            "server/discover": UNCHANGING,
+            "tools/list": UNCHANGING,
+            "prompts/list": UNCHANGING,
+            "resources/list": UNCHANGING,
+            "resources/templates/list": UNCHANGING,
+        },
+        subscriptions=False,  # there is no change to listen for
         log_level=settings.log_level,
     )
     for prompt in all_prompts():
