@@ -18,8 +18,6 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 import httpx2
 import pytest
@@ -122,15 +120,16 @@ def test_probes_ask_under_the_name_that_is_allowed() -> None:
 def test_the_unit_is_valid_and_exposes_little(tmp_path: Path) -> None:
     unit = tmp_path / "usage-cost-mcp.service"
     unit.write_text(FILES[unit.name].replace("/opt/usage-cost-mcp/bin/usage-cost-mcp", str(PROGRAM)), encoding="utf-8")
-    assert run([str(ANALYZE), "verify", str(unit)]) == ""
+    assert run([str(ANALYZE), "verify", str(unit)]).stderr == ""
     run([str(ANALYZE), "security", "--offline=true", "--threshold=20", str(unit)])
 
 
-def run(words: Sequence[str]) -> str:
-    """What a command says that goes well."""
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=60, check=False, env=environment())
+def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command that goes well."""
+    env = environment(**settings)
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=60, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return done
 
 
 # What runs
@@ -158,7 +157,7 @@ def nginx_conf(folder: Path, balancer: int, replicas: Sequence[int]) -> Path:
 def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
     balancer, *replicas = free_ports(3)
     conf = nginx_conf(tmp_path, balancer, replicas)
-    assert "test is successful" in run([str(NGINX), "-e", "stderr", "-t", "-c", str(conf)])
+    assert "[warn]" not in run([str(NGINX), "-e", "stderr", "-t", "-c", str(conf)]).stderr
 
 
 @contextmanager
@@ -185,20 +184,15 @@ def until(ready: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def status(port: int, path: str, host: str) -> int:
-    """The status of a path, 0 where nobody listens."""
+def status(port: int, path: str, host: str, body: bytes | None = None) -> int:
+    """The status of a GET or, with a body, a POST; 0 where nobody listens."""
+    method = "GET" if body is None else "POST"
     try:
-        with urlopen(Request(f"http://127.0.0.1:{port}{path}", headers={"Host": host}), timeout=5) as response:
-            return response.status
-    except URLError as error:
-        return getattr(error, "code", 0)
-
-
-def new_token(tokens: Path) -> str:
-    """A token that the command makes, its record in the file that the replicas read."""
-    token, _, record = run([str(PROGRAM), "token", "new", "alice"]).partition("\n")
-    tokens.write_text(record, encoding="utf-8")
-    return token
+        return httpx2.request(
+            method, f"http://127.0.0.1:{port}{path}", headers={"Host": host}, content=body
+        ).status_code
+    except httpx2.TransportError:
+        return 0
 
 
 async def answer(port: int, token: str, mode: str) -> dict[str, Any]:
@@ -217,12 +211,13 @@ def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: 
     balancer, store, *ports = free_ports(4)
     name = f"127.0.0.1:{balancer}"
     (tmp_path / "admin-key").write_text(KEY, encoding="utf-8")
-    token = new_token(tmp_path / "tokens")
+    tokens = str(tmp_path / "tokens")
+    token = run([str(PROGRAM), "token", "new", "alice"], USAGE_COST_MCP_TOKENS_FILE=tokens).stdout.strip()
     upstream = Upstream(DemoApi(lambda: datetime.now(UTC)).respond)
     with ExitStack() as stack:
         settings = {
             "ANTHROPIC_ADMIN_API_KEY_FILE": str(tmp_path / "admin-key"),
-            "USAGE_COST_MCP_TOKENS_FILE": str(tmp_path / "tokens"),
+            "USAGE_COST_MCP_TOKENS_FILE": tokens,
             "USAGE_COST_MCP_ALLOWED_HOSTS": ",".join([name, *(f"127.0.0.1:{port}" for port in ports)]),
             "USAGE_COST_MCP_REDIS_URL": f"redis://127.0.0.1:{store}/0",
             "USAGE_COST_MCP_BASE_URL": stack.enter_context(serve_on_loopback(upstream)),
@@ -245,8 +240,9 @@ def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: 
 
         assert status(balancer, "/healthz", "elsewhere.example.com") == 421
         assert status(balancer, "/docs", name) == 404
-        assert status(balancer, "/mcp", name) == 401
-        assert status(balancer, f"/mcp?token={token}", name) == 400
+        assert status(balancer, "/mcp", name, b"{}") == 401
+        assert status(balancer, "/mcp", name, bytes(300_000)) == 413
+        assert status(balancer, f"/mcp?token={token}", name, b"{}") == 400
 
         first = asyncio.run(answer(ports[0], token, "auto"))
         walked = upstream.asked("cost_report")
