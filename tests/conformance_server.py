@@ -358,22 +358,25 @@ def server_with_fixtures() -> Generator[MCPServer[Service]]:
         yield server
 
 
-def with_streams(server: MCPServer[Service]) -> Starlette:
+def serve_streams(server: MCPServer[Service], listening: socket.socket) -> None:
     """The SDK's default transport: sessions, and events while a call runs."""
-    return server.streamable_http_app()
+    serve(server.streamable_http_app(), listening)
 
 
-def with_answers(server: MCPServer[Service]) -> Starlette:
+def serve_answers(server: MCPServer[Service], listening: socket.socket) -> None:
     """The front of `serve --http`: no sessions, one JSON answer a request."""
-    return server.streamable_http_app(json_response=True, stateless_http=True)
+    serve(server.streamable_http_app(json_response=True, stateless_http=True), listening)
+
+
+def serve(served: Starlette, listening: socket.socket) -> None:
+    uvicorn.Server(uvicorn.Config(served, log_level="warning")).run(sockets=[listening])
 
 
 def main(transport: str) -> None:
-    door = {"streams": with_streams, "answers": with_answers}[transport]
+    serve_until_killed = {"streams": serve_streams, "answers": serve_answers}[transport]
     with server_with_fixtures() as server, socket.create_server(("127.0.0.1", 0)) as listening:
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - the test reads it
-        config = uvicorn.Config(door(server), log_level="warning", timeout_graceful_shutdown=1)
-        uvicorn.Server(config).run(sockets=[listening])
+        serve_until_killed(server, listening)
 
 
 if __name__ == "__main__":
