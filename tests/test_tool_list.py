@@ -5,9 +5,9 @@ import re
 from typing import Any
 
 import pytest
-from conftest import ask
+from conftest import Connect, ask
 from inline_snapshot import external_file
-from mcp import Client
+from mcp import Client, MCPError
 
 from usage_cost_mcp.reports.answer import Provenance
 
@@ -86,3 +86,25 @@ async def test_every_field_of_an_answer_is_in_the_output_schema_but_those_that_e
 ) -> None:
     schema = (await listed(client))[name]["outputSchema"]
     assert [*schema["properties"], *Provenance.model_fields] == list(await ask(client, name, **arguments))
+
+
+async def test_the_lists_may_be_kept_because_they_do_not_change(connect: Connect) -> None:
+    async with connect("2026-07-28") as client:
+        lists = [
+            await client.list_tools(),
+            await client.list_prompts(),
+            await client.list_resources(),
+            await client.list_resource_templates(),
+        ]
+        assert {(each.ttl_ms, each.cache_scope) for each in lists} == {(300_000, "public")}
+        able = client.server_capabilities
+        assert not any(each and each.list_changed for each in (able.tools, able.prompts, able.resources))
+        with pytest.raises(MCPError, match="Method not found"):
+            async with client.listen(tools_list_changed=True):
+                pass
+
+
+async def test_what_is_read_may_not_be_kept_for_others(connect: Connect) -> None:
+    async with connect("2026-07-28") as client:
+        status = await client.read_resource("usage-cost://status")
+        assert (status.ttl_ms, status.cache_scope) == (0, "private")

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from mcp.server import MCPServer
+from mcp.server import CacheHint, MCPServer
 
 from .allowance import Allowance, OwnAllowance
 from .bounds import Bounds
@@ -16,7 +16,7 @@ from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
 from .tools.gate import OPEN, Gate
-from .tools.prompts import all_prompts
+from .tools.prompts import StrictServer, all_prompts
 from .tools.resources import all_resources
 from .tools.results import Service
 from .view import chart_app
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
+UNCHANGING = CacheHint(ttl_ms=300_000, scope="public")
+"""What a server lists stays as it is while it runs, and is the same for everybody; another version may follow it."""
 
 
 class Commons:
@@ -120,7 +122,7 @@ def build_server(
             at_the_end.callback(serving.remove, service)
             yield service
 
-    server = MCPServer[Service](
+    server = StrictServer(
         NAME,
         title="Claude usage and cost",
         version=ours,
@@ -131,6 +133,13 @@ def build_server(
         lifespan=lifespan,
         auth=gate.auth,
         token_verifier=gate.verifier,
+        cache_hints={
+            "server/discover": UNCHANGING,
+            "tools/list": UNCHANGING,
+            "prompts/list": UNCHANGING,
+            "resources/list": UNCHANGING,
+            "resources/templates/list": UNCHANGING,
+        },
         subscriptions=False,  # no list ever changes, and whoever waited for that would hold a place for ever
         log_level=settings.log_level,
     )

@@ -13,10 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 from mcp import MCPError
+from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessage
-from mcp.types import INVALID_PARAMS, CallToolResult
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 
 from usage_cost_mcp.errors import QuestionError, clipped, unknown
 from usage_cost_mcp.money import plain, readable
@@ -37,6 +38,7 @@ from .catalogue import (
     get_token_usage,
     list_dimension_values,
 )
+from .results import Service
 
 AUDIENCES = {
     "engineering": "Write for engineers: the models, keys and token types behind each number, and what to change.",
@@ -289,6 +291,19 @@ class StrictPrompt(Prompt):
             if len(value) > MOST_CHARACTERS:
                 raise QuestionError(f"{name} is longer than {MOST_CHARACTERS} characters.")
         return given
+
+
+class StrictServer(MCPServer[Service]):
+    """A server that names its prompts to whoever asks for another; the SDK would tell of an internal error."""
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Service, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """The instruction of a prompt."""
+        prompts = [prompt.name for prompt in await self.list_prompts()]
+        if name not in prompts:
+            raise MCPError(INVALID_PARAMS, str(unknown("prompt", name, prompts)))
+        return await super().get_prompt(name, arguments, context)
 
 
 def all_prompts() -> Sequence[Prompt]:

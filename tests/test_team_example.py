@@ -1,0 +1,255 @@
+"""The deployment for a team: what its files say is so, and what runs without a container engine is run.
+
+nginx, a Redis or Valkey and systemd's own check come from the distribution; what needs one that is not there is
+skipped.
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from canary import KEY, keeps_silent
+from conftest import Listener, Upstream, ask
+from mcp.client.streamable_http import streamable_http_client
+from test_cli import environment
+
+from usage_cost_mcp.demo import DemoApi, serve_on_loopback
+
+ROOT = Path(__file__).parent.parent
+TEAM = ROOT / "examples" / "team"
+FILES = {path.name: path.read_text(encoding="utf-8") for path in TEAM.iterdir() if path.is_file()}
+PROGRAM = Path(sys.executable).parent / "usage-cost-mcp"
+SECONDS = 20
+"""How long what is started may take until it answers."""
+
+NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+STORE = shutil.which("valkey-server") or shutil.which("redis-server")
+ANALYZE = shutil.which("systemd-analyze")
+
+
+# What the files say
+
+
+def test_every_file_is_linked_where_a_reader_looks_for_it() -> None:
+    examples = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    for name in FILES:
+        assert f"(team/{name})" in examples
+        assert name == "README.md" or f"({name})" in FILES["README.md"]
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", FILES["README.md"]):
+        assert (TEAM / link).exists(), link
+
+
+def test_every_setting_that_a_file_names_is_in_the_readme() -> None:
+    known = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    for name, text in FILES.items():
+        assert set(re.findall(r"\b(?:ANTHROPIC|USAGE_COST_MCP)_\w+", text)) <= known, name
+
+
+def test_no_file_holds_a_secret_or_has_a_place_for_one() -> None:
+    for name, text in FILES.items():
+        assert "sk-ant" not in text, name
+        assert not re.search(r"ANTHROPIC_ADMIN_API_KEY\b(?!_FILE)", text), name
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        (
+            "compose.yaml",
+            {
+                "read_only: true": 3,
+                "cap_drop: [ALL]": 3,
+                'security_opt: ["no-new-privileges:true"]': 3,
+                "user: ": 3,
+                "mem_limit: ": 3,
+                "replica-1: *replica": 1,
+                "replica-2: *replica": 1,
+                'ports: ["127.0.0.1:8080:8080"]': 1,
+                "stop_grace_period: 15s": 1,
+            },
+        ),
+        (
+            "kubernetes.yaml",
+            {
+                "replicas: 2": 1,
+                "runAsNonRoot: true": 1,
+                "readOnlyRootFilesystem: true": 1,
+                "allowPrivilegeEscalation: false": 1,
+                "drop: [ALL]": 1,
+                "automountServiceAccountToken: false": 1,
+                "terminationGracePeriodSeconds: 15": 1,
+                "path: /healthz": 1,
+                "path: /readyz": 1,
+                "kind: PodDisruptionBudget": 1,
+            },
+        ),
+        (
+            "usage-cost-mcp.service",
+            {"DynamicUser=yes": 1, "ProtectSystem=strict": 1, "NoNewPrivileges=yes": 1, "CapabilityBoundingSet=": 1},
+        ),
+    ],
+)
+def test_what_runs_has_no_rights_and_bounds(name: str, lines: dict[str, int]) -> None:
+    text = FILES[name]
+    found = {line: len(re.findall(rf"^[ -]*{re.escape(line)}", text, re.MULTILINE)) for line in lines}
+    assert found == lines
+    assert "\t" not in text
+
+
+def test_probes_ask_under_the_name_that_is_allowed() -> None:
+    text = FILES["kubernetes.yaml"]
+    [allowed] = re.findall(r"ALLOWED_HOSTS\n\s+value: (\S+)", text)
+    assert re.findall(r"name: Host\n\s+value: (\S+)", text) == [allowed]
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not on the PATH")
+def test_the_unit_is_valid_and_exposes_little(tmp_path: Path) -> None:
+    unit = tmp_path / "usage-cost-mcp.service"
+    unit.write_text(FILES[unit.name].replace("/opt/usage-cost-mcp/bin/usage-cost-mcp", str(PROGRAM)), encoding="utf-8")
+    assert run([str(ANALYZE), "verify", str(unit)]).stderr == ""
+    run([str(ANALYZE), "security", "--offline=true", "--threshold=20", str(unit)])
+
+
+def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command that goes well."""
+    env = environment(**settings)
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=60, check=False, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+# What runs
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in listening]
+
+
+def nginx_conf(folder: Path, balancer: int, replicas: Sequence[int]) -> Path:
+    """The configuration of the example, with the ports and the folder of this test."""
+    changes = {f"replica-{number}:8000": f"127.0.0.1:{port}" for number, port in enumerate(replicas, 1)}
+    text = FILES["nginx.conf"]
+    for old, new in {**changes, "listen 8080;": f"listen 127.0.0.1:{balancer};", "/tmp/": f"{folder}/"}.items():  # noqa: S108
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "nginx.conf"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not there")
+def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+    balancer, *replicas = free_ports(3)
+    conf = nginx_conf(tmp_path, balancer, replicas)
+    assert "[warn]" not in run([str(NGINX), "-e", "stderr", "-t", "-c", str(conf)]).stderr
+
+
+@contextmanager
+def started(words: Sequence[str | Path], log: Path, **settings: str) -> Generator[subprocess.Popen[bytes]]:
+    """A process that says to a file what it has to say, until the block ends."""
+    with (
+        log.open("wb") as said,
+        subprocess.Popen(words, stdout=said, stderr=said, env=environment(**settings)) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def until(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def status(port: int, path: str, host: str, body: bytes | None = None) -> int:
+    """The status of a GET or, with a body, a POST; 0 where nobody listens."""
+    method = "GET" if body is None else "POST"
+    try:
+        return httpx2.request(
+            method, f"http://127.0.0.1:{port}{path}", headers={"Host": host}, content=body
+        ).status_code
+    except httpx2.TransportError:
+        return 0
+
+
+async def answer(port: int, token: str, mode: str) -> dict[str, Any]:
+    """What the team's server says to a client that asks at a port."""
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
+        Listener(streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http), mode=mode) as client,
+    ):
+        return await ask(client, "get_spend", period="2026-10", group_by=["model"])
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not there")
+@pytest.mark.skipif(STORE is None, reason="neither valkey-server nor redis-server is on the PATH")
+def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: Path) -> None:
+    balancer, store, *ports = free_ports(4)
+    name = f"127.0.0.1:{balancer}"
+    (tmp_path / "admin-key").write_text(KEY, encoding="utf-8")
+    tokens = str(tmp_path / "tokens")
+    token = run([str(PROGRAM), "token", "new", "alice"], USAGE_COST_MCP_TOKENS_FILE=tokens).stdout.strip()
+    upstream = Upstream(DemoApi(lambda: datetime.now(UTC)).respond)
+    with ExitStack() as stack:
+        settings = {
+            "ANTHROPIC_ADMIN_API_KEY_FILE": str(tmp_path / "admin-key"),
+            "USAGE_COST_MCP_TOKENS_FILE": tokens,
+            "USAGE_COST_MCP_ALLOWED_HOSTS": ",".join([name, *(f"127.0.0.1:{port}" for port in ports)]),
+            "USAGE_COST_MCP_REDIS_URL": f"redis://127.0.0.1:{store}/0",
+            "USAGE_COST_MCP_BASE_URL": stack.enter_context(serve_on_loopback(upstream)),
+        }
+        words = [str(STORE), "--port", str(store), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+        stack.enter_context(started(words, tmp_path / "store.log"))
+        replicas = [
+            stack.enter_context(
+                started([PROGRAM, "serve", "--http", "--port", str(port)], tmp_path / f"{port}.log", **settings)
+            )
+            for port in ports
+        ]
+        for port in ports:
+            until(lambda port=port: status(port, "/readyz", name) == 200)
+        conf = nginx_conf(tmp_path, balancer, ports)
+        stack.enter_context(
+            started([str(NGINX), "-e", "stderr", "-g", "daemon off;", "-c", str(conf)], tmp_path / "nginx.log")
+        )
+        until(lambda: status(balancer, "/readyz", name) == 200)
+
+        assert status(balancer, "/healthz", "elsewhere.example.com") == 421
+        assert status(balancer, "/docs", name) == 404
+        assert status(balancer, "/mcp", name, b"{}") == 401
+        assert status(balancer, "/mcp", name, bytes(300_000)) == 413
+        assert status(balancer, f"/mcp?token={token}", name, b"{}") == 400
+
+        first = asyncio.run(answer(ports[0], token, "auto"))
+        walked = upstream.asked("cost_report")
+        answers = [asyncio.run(answer(balancer, token, mode)) for mode in ("auto", "legacy")]
+        replicas[0].send_signal(signal.SIGKILL)
+        answers += [asyncio.run(answer(balancer, token, mode)) for mode in ("auto", "legacy", "auto", "legacy")]
+        assert all(each["series"] == first["series"] for each in answers)
+        assert upstream.asked("cost_report") == walked > 0
+
+    logs = "".join(path.read_text(encoding="utf-8") for path in tmp_path.glob("*.log"))
+    assert keeps_silent(logs)
+    assert token not in logs
