@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import statistics
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator
@@ -151,6 +152,15 @@ async def test_a_stateless_request_needs_nothing_before_it(http: httpx.AsyncClie
     assert answer.headers["content-type"] == "application/json"
     assert "mcp-session-id" not in answer.headers
     assert answer.json()["result"]["structuredContent"]["demo"] is True
+
+
+async def test_an_answer_does_not_wait_for_an_acknowledgement(http: httpx.AsyncClient) -> None:
+    took: list[float] = []
+    for _ in range(40):
+        begun = time.monotonic()
+        await http.get("/healthz")
+        took.append(time.monotonic() - begun)
+    assert statistics.median(took) < 0.03  # an acknowledgement may take 0.04
 
 
 # --- whoever started it --------------------------------------------------------------------------------------------

@@ -151,7 +151,7 @@ def _serve_http(arguments: argparse.Namespace) -> int:
     with _settings(demo=arguments.demo) as settings:
         with _loading():
             from .app import build_server
-            from .http.front import front_for
+            from .http.access import front_for
             from .http.server import bind, serve
 
             listener = bind(http)
