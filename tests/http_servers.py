@@ -41,6 +41,10 @@ class HttpServer:
         self.stderr.seek(0)
         return self.stderr.read()
 
+    def remarks(self) -> list[str]:
+        """What is on stderr besides the audit."""
+        return [line for line in self.said().splitlines() if not line.startswith('{"at":')]
+
     def listens(self) -> bool:
         lines = self.said()
         assert self.process.poll() is None, lines

@@ -162,7 +162,7 @@ def server() -> Generator[HttpServer]:
     """One for all cases; whatever comes, it has nothing to say about it."""
     with started("--demo", environ={"USAGE_COST_MCP_ALLOWED_HOSTS": ALLOWED}) as server:
         yield server
-        assert server.said() == f"Listening on {server.url}\n"
+        assert server.remarks() == [f"Listening on {server.url}"]
 
 
 ROUTES = [(b"POST /mcp", 200), (b"GET /healthz", 200), (b"GET /unknown", 404)]

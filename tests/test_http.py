@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+import statistics
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator
@@ -49,7 +50,7 @@ def demo() -> Generator[HttpServer]:
     """A server that needs no token; whatever clients send, it has nothing to say about it."""
     with started("--demo") as server:
         yield server
-        assert server.said() == f"Listening on {server.url}\n"
+        assert server.remarks() == [f"Listening on {server.url}"]
 
 
 @pytest.fixture
@@ -151,6 +152,15 @@ async def test_a_stateless_request_needs_nothing_before_it(http: httpx.AsyncClie
     assert answer.headers["content-type"] == "application/json"
     assert "mcp-session-id" not in answer.headers
     assert answer.json()["result"]["structuredContent"]["demo"] is True
+
+
+async def test_an_answer_does_not_wait_for_an_acknowledgement(http: httpx.AsyncClient) -> None:
+    took: list[float] = []
+    for _ in range(40):
+        begun = time.monotonic()
+        await http.get("/healthz")
+        took.append(time.monotonic() - begun)
+    assert statistics.median(took) < 0.03  # an acknowledgement may take 0.04
 
 
 # --- whoever started it --------------------------------------------------------------------------------------------
@@ -496,7 +506,7 @@ async def test_a_call_under_way_is_answered_in_full_after_the_signal(
         answer = await call
     assert answer.json()["result"]["structuredContent"]["totals"]["cost"]
     assert keyed.process.wait(5) == 0
-    assert len(keyed.said().splitlines()) == 2
+    assert len(keyed.remarks()) == 2
 
 
 def listens(server: HttpServer) -> bool:
@@ -531,7 +541,7 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
     assert {(answer.status_code, answer.text) for answer in cut_short} == {
         (503, "The server is stopping. Ask again.\n")
     }
-    assert len(keyed.said().splitlines()) == 2
+    assert len(keyed.remarks()) == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])

@@ -42,11 +42,14 @@ def bind(settings: HttpSettings) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family)
+        listener = socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
         raise ConfigurationError(
             f"The address cannot be listened at: {os.strerror(error.errno or 0)}. Choose another --port or --host."
         ) from None
+    # Head and body leave in two writes; without this the second waits for the first to be acknowledged.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def serve(server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, listener: socket.socket) -> None:
