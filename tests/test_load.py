@@ -1,0 +1,290 @@
+"""Four replicas, a shared cache and a crowd: upstream falters, the cache dies and comes back, a replica is killed."""
+
+import asyncio
+import hashlib
+import json
+import random
+import secrets
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import oracle
+import pytest
+from canary import KEY, keeps_silent
+from conftest import REPORTS
+from http_servers import HttpServer, started
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from stores import Store, running
+
+from usage_cost_mcp.demo import DemoApi, serve_on_loopback
+from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.demo.organization import WORKSPACES
+
+REPLICAS = 4
+CLIENTS = 64
+WINDOWS = 50
+CALLS = 4
+FALTERING = 0.05
+SEED = 5
+
+pytestmark = pytest.mark.anyio
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Made once: it takes longer than a call."""
+
+Window = tuple[str, str, str]
+"""A tool and its days."""
+
+PATHS = {"get_spend": "/v1/organizations/cost_report", "get_token_usage": "/v1/organizations/usage_report/messages"}
+MEASURES = {"get_spend": "cost", "get_token_usage": "output_tokens"}
+
+
+@dataclass
+class Faltering:
+    """The demo's Admin API, which answers one request in twenty with an error, and says who walked what.
+
+    Attributes:
+        walks: How often each window of a report was answered in full.
+        held: The window whose first request is kept waiting.
+    """
+
+    api: DemoApi = field(default_factory=lambda: DemoApi(lambda: datetime.now(UTC)))
+    chance: random.Random = field(default_factory=lambda: random.Random(SEED))  # noqa: S311 - repeatable faults
+    walks: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    faults: int = 0
+    held: tuple[str, str] | None = None
+    caught: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, request: Request) -> Response:
+        window = request.path, dict(request.query).get("starting_at", "")[:10]
+        if not window[1] or request.headers["x-api-key"] != KEY:
+            return self.api.respond(request)
+        if window == self.held and not self.caught.is_set():
+            self.caught.set()
+            self.released.wait(30)
+        elif self.chance.random() < FALTERING:
+            self.faults += 1
+            return Response({"type": "error", "error": {"type": "overloaded_error", "message": ""}}, status=529)
+        else:
+            self.walks[window] += 1
+        return self.api.respond(request)
+
+    def hold(self, window: "Window") -> None:
+        """Keep whoever asks for a window next waiting until released."""
+        self.held = PATHS[window[0]], window[1]
+
+
+@dataclass(frozen=True)
+class Person:
+    name: str
+    workspaces: Sequence[str]
+    token: str = field(default_factory=lambda: f"ucm_{secrets.token_urlsafe(32)}")
+
+    @property
+    def record(self) -> str:
+        told = {"workspaces": self.workspaces} if self.workspaces else {}
+        digest = hashlib.sha256(self.token.encode()).hexdigest()
+        return json.dumps({"name": self.name, "sha256": digest, **told})
+
+    def sees(self, workspace: str | None) -> bool:
+        return not self.workspaces or (workspace or "default") in self.workspaces
+
+    @property
+    def hidden(self) -> list[str]:
+        """What must never be in an answer to them."""
+        return [
+            word for workspace, name in WORKSPACES.items() if not self.sees(workspace) for word in (workspace, name)
+        ]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What each window is, by workspace, as the wire says it."""
+
+    amounts: dict[Window, dict[str | None, Fraction]]
+
+    @classmethod
+    def of(cls, url: str, windows: Sequence[Window]) -> "Truth":
+        return cls({window: dict(_amounts(url, window)) for window in windows})
+
+    def hold(self, person: Person, window: Window, answer: dict[str, Any]) -> None:
+        """Fail when anything in the answer is not exactly theirs."""
+        measure = MEASURES[window[0]]
+        theirs = {each: amount for each, amount in self.amounts[window].items() if person.sees(each)}
+        told = {each["group"]["workspace_id"]: Fraction(each["totals"][measure]) for each in answer["series"]}
+        assert told == theirs
+        assert Fraction(answer["totals"][measure]) == sum(theirs.values())
+        text = json.dumps(answer)
+        assert not any(word in text for word in person.hidden)
+        assert keeps_silent(text)
+
+
+def _amounts(url: str, window: Window) -> Iterator[tuple[str | None, Fraction]]:
+    tool, first, last = window
+    if tool == "get_spend":
+        for (workspace,), days in oracle.dollars(url, first, last, ["workspace_id"]).items():
+            yield workspace, sum(days.values(), Fraction())
+    else:
+        for (workspace,), counts in oracle.tokens(url, first, last, ["workspace_id"]).items():
+            yield workspace, Fraction(sum(each["output_tokens"] for each in counts.values()))
+
+
+def weeks(number: int) -> list[Window]:
+    """Windows that share no day with one another, half of them of each report, long over."""
+    newest = datetime.now(UTC).date() - timedelta(days=21)
+    starts = [newest - timedelta(days=7 * back) for back in range(number // 2)]
+    return [(tool, f"{start}", f"{start + timedelta(days=6)}") for start in starts for tool in MEASURES]
+
+
+@dataclass
+class Crowd:
+    """People whose programs ask whichever replica answers."""
+
+    replicas: Sequence[HttpServer]
+    truth: Truth
+    answered: int = 0
+    moved: int = 0
+    anew: int = 0
+
+    async def ask(self, person: Person, window: Window, first: int) -> None:
+        """One question, put to the next replica when one is gone."""
+        tool, start, end = window
+        for replica in islice(cycle(self.replicas), first, first + 2 * len(self.replicas)):
+            try:
+                result = await call(replica.url, person.token, tool, period=f"{start}..{end}")
+            except (httpx2.TransportError, ExceptionGroup, ConnectionError):
+                self.moved += 1
+                continue
+            assert not result.is_error, result.content
+            self.truth.hold(person, window, result.structured_content or {})
+            self.answered += 1
+            return
+        raise AssertionError("nobody answered")
+
+    async def ask_anew(self) -> None:
+        """A question that makes a replica look for the cache again: none of them holds the days of it."""
+        self.anew += 1
+        day = datetime.now(UTC).date() - timedelta(days=400 + self.anew)
+        replica = self.replicas[self.anew % (len(self.replicas) - 1)]
+        await call(replica.url, PEOPLE[0].token, "get_spend", period=f"{day}")
+
+    async def rush(self, windows: Sequence[Window]) -> None:
+        """Every client asks for some of the windows, one after the other; all clients at once."""
+
+        async def one(number: int) -> None:
+            for nth in range(CALLS):
+                await self.ask(PEOPLE[number % len(PEOPLE)], windows[(number + 7 * nth) % len(windows)], number)
+
+        await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+
+
+@dataclass(frozen=True)
+class House:
+    upstream: Faltering
+    api: str
+    store: Store
+    replicas: Sequence[HttpServer]
+
+
+async def pause() -> None:
+    await asyncio.sleep(0.01)
+
+
+async def call(url: str, token: str, tool: str, **arguments: Any) -> Any:
+    http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=60, verify=NO_TLS)
+    async with http, Client(streamable_http_client(url, http_client=http), mode="2026-07-28") as client:
+        return await client.call_tool(tool, {"group_by": ["workspace_id"], "granularity": "total", **arguments})
+
+
+PEOPLE = [
+    Person("everybody", []),
+    Person("production", ["wrkspc_demoProduction"]),
+    Person("research", ["wrkspc_demoResearch"]),
+    Person("default", ["default"]),
+    Person("two", ["wrkspc_demoSupport", "wrkspc_demoDataPlatform"]),
+    Person("others", ["wrkspc_demoSandbox", "wrkspc_demoHackathon", "default"]),
+]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Generator[House]:
+    """Four replicas behind no balancer but the crowd itself, with one cache and one Admin API."""
+    upstream = Faltering()
+    (tmp_path / "tokens").write_text("\n".join(person.record for person in PEOPLE))
+    with ExitStack() as stack:
+        store, api = stack.enter_context(running()), stack.enter_context(serve_on_loopback(upstream))
+        environ = {
+            "ANTHROPIC_ADMIN_API_KEY": KEY,
+            "USAGE_COST_MCP_BASE_URL": api,
+            "USAGE_COST_MCP_TOKENS_FILE": str(tmp_path / "tokens"),
+            "USAGE_COST_MCP_REDIS_URL": store.url.get_secret_value(),
+            "USAGE_COST_MCP_CALLS_PER_MINUTE": "100000",
+        }
+        replicas = [stack.enter_context(started(environ=environ)) for _ in range(REPLICAS)]
+        yield House(upstream, api, store, replicas)
+
+
+async def test_no_answer_is_wrong_mixed_up_or_missing_whatever_falters(house: House) -> None:
+    began, upstream = time.monotonic(), house.upstream
+    windows = weeks(WINDOWS)
+    first, leased, outage, again = windows[:20], windows[20], windows[21:40], windows[40:]
+    crowd = Crowd(house.replicas, Truth.of(house.api, windows))
+
+    await crowd.rush(first)
+    assert walks(upstream, first) == [1] * len(first)
+
+    upstream.hold(leased)
+    abandoned = asyncio.create_task(crowd.ask(PEOPLE[0], leased, REPLICAS - 1))
+    assert await asyncio.to_thread(upstream.caught.wait, 30)
+    house.replicas[-1].process.kill()
+    waited = time.monotonic()
+    await asyncio.gather(abandoned, *(crowd.ask(person, leased, 0) for person in PEOPLE))
+    waited = time.monotonic() - waited
+    upstream.released.set()
+    assert walks(upstream, [leased]) == [1]
+
+    rush = asyncio.create_task(crowd.rush(outage))
+    before = crowd.answered
+    await until(lambda: crowd.answered > before + 8)
+    house.store.kill()
+    await until(lambda: crowd.answered > before + CLIENTS)
+    house.store.start()
+    await rush
+    repeated = walks(upstream, outage)
+    assert max(repeated) <= REPLICAS - 1
+
+    await until(lambda: any(house.store.everything()), crowd.ask_anew)
+    await crowd.rush(again)
+    assert walks(upstream, again) == [1] * len(again)
+
+    REPORTS.append(
+        f"load: {REPLICAS} replicas, {CLIENTS} clients, {len(windows)} windows, {crowd.answered} calls answered, "
+        f"{crowd.moved} by another replica than was asked first, {upstream.faults} faults of upstream; {waited:.1f} s "
+        f"for the window whose reader was killed; {sum(repeated)} walks of {len(outage)} windows while the cache was "
+        f"killed and came back, one of each other; {time.monotonic() - began:.0f} s"
+    )
+
+
+def walks(upstream: Faltering, windows: Sequence[Window]) -> list[int]:
+    """How often each window was read in full."""
+    return [upstream.walks[PATHS[tool], first] for tool, first, _ in windows]
+
+
+async def until(done: Callable[[], bool], meanwhile: Callable[[], Awaitable[None]] = pause) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        await meanwhile()
