@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import httpx2
 import uvicorn
-from conftest import FrozenClock, Listener
+from conftest import Listener
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
@@ -22,7 +22,7 @@ from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.http.gate import HttpGate, open_gate
 from usage_cost_mcp.settings import Settings
 
-LISTING = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+LISTING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
 HEADERS = {"accept": "application/json, text/event-stream", "mcp-protocol-version": "2025-11-25"}
 
 
@@ -65,7 +65,7 @@ class _Server(uvicorn.Server):
 async def served(
     clock: Clock,
     upstream: str = "http://127.0.0.1:9",
-    prepare: Callable[[MCPServer[Any], HttpGate], object] = lambda *_: None,
+    prepare: Callable[[MCPServer[Any], HttpGate], object] | None = None,
     **options: Any,
 ) -> AsyncGenerator[Front]:
     """A server behind a gate, on a port that was free.
@@ -78,19 +78,25 @@ async def served(
     """
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-        nobody = {"tokens_file": None, "oauth_issuer": None, "calls_a_minute": 60, "demo": False}
-        gate = open_gate(
-            **{**nobody, "oauth_audience": url, "clock": clock, "allowance": OwnAllowance(clock), **options}
-        )
+        nobody: dict[str, Any] = {"tokens_file": None, "oauth_issuer": None, "calls_a_minute": 60, "demo": False}
+        given: dict[str, Any] = {
+            **nobody,
+            "oauth_audience": url,
+            "clock": clock,
+            "allowance": OwnAllowance(clock),
+            **options,
+        }
+        gate = open_gate(**given)
         await gate.begin()
         server = build_server(Settings.for_demo({}, upstream), clock, gate=gate)
-        prepare(server, gate)
+        if prepare:
+            prepare(server, gate)
         app = gate.challenging(server.streamable_http_app(json_response=True, stateless_http=True))
         serving = _Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
         task = asyncio.create_task(serving.serve(sockets=[listening]))
         try:
             async with asyncio.timeout(20):
-                while not serving.started:
+                while not serving.started:  # noqa: ASYNC110 - it has no event to wait for
                     await asyncio.sleep(0.005)
             async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - it is plain http
                 yield Front(url, gate, http)
@@ -113,6 +119,3 @@ def pieces(secret: str, length: int = 12) -> set[str]:
 def holds_none_of(secret: str, *said: str) -> bool:
     """Whether no part of a secret is in what was said."""
     return not any(piece in each for each in said for piece in pieces(secret))
-
-
-__all__ = ["FrozenClock", "Front", "holds_none_of", "served", "text_in"]

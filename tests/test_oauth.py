@@ -159,12 +159,12 @@ BAD: dict[str, tuple[Make, str]] = {
     "no workspaces": (lambda i, f: i.token(f.url, workspaces=[]), "must be a list of ids"),
     "workspaces as text": (lambda i, f: i.token(f.url, workspaces="wrkspc_1"), "must be a list of ids"),
     "workspaces that hold a null": (lambda i, f: i.token(f.url, workspaces=["wrkspc_1", 0]), "must be a list of ids"),
-    "an Anthropic key": (lambda *_: KEY, "is a key of Anthropic"),
-    "a token of another server": (lambda *_: new_token(), "is not known here"),
-    "no JWT": (lambda *_: "let-me-in-please-I-am-ana", "neither one of this server nor a signed JWT"),
+    "an Anthropic key": (lambda _i, _f: KEY, "is a key of Anthropic"),
+    "a token of another server": (lambda _i, _f: new_token(), "is not known here"),
+    "no JWT": (lambda _i, _f: "let-me-in-please-I-am-ana", "neither one of this server nor a signed JWT"),
     "half a token": (lambda i, f: i.token(f.url)[:-90], "neither one of this server nor a signed JWT|signature"),
     "a header of many brackets": (
-        lambda *_: f"{segment(b'[' * 9000)}.e30.c2lnbmF0dXJl",
+        lambda _i, _f: f"{segment(b'[' * 9000)}.e30.c2lnbmF0dXJl",
         "neither one of this server nor a signed JWT",
     ),
     "a long token": (
@@ -215,7 +215,8 @@ async def test_a_token_in_the_query_opens_nothing(
     token = issuer.token(front.url)
     answer = await front.post(params={"access_token": token})
     assert answer.status_code == 401
-    assert holds_none_of(token, str(answer.headers), answer.text, *capfd.readouterr(), caplog.text)
+    out, err = capfd.readouterr()
+    assert holds_none_of(token, str(answer.headers), answer.text, out, err, caplog.text)
 
 
 @pytest.mark.parametrize("changes", [{"scope": "openid"}, {"scope": None}, {"scope": "spend:reader"}, {"scope": 7}])

@@ -31,6 +31,10 @@ def record(name: str = "ana", token: str = ANA, **more: Any) -> str:
     return json.dumps({"name": name, "sha256": hash_of(token), **more}) + "\n"
 
 
+def rewritten(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A file with one token, as a deployment has it."""
@@ -77,14 +81,16 @@ def test_a_file_may_hold(case: str, tmp_path: Path) -> None:
     assert holder.sha256 == HASH
 
 
+NAMED = "of the file that USAGE_COST_MCP_TOKENS_FILE names: "
+
 LINES: dict[str, tuple[str, str]] = {
     "nothing": ("", "holds no token; make one with: usage-cost-mcp token new NAME"),
     "empty lines alone": ("\n \n", "holds no token"),
-    "something else than JSON": (f"{record()}name: bob\n", "Line 2 of the file that USAGE_COST_MCP_TOKENS_FILE names: it"),
+    "something else than JSON": (f"{record()}name: bob\n", f"Line 2 {NAMED}it is not JSON"),
     "JSON that nests too deep": ("[" * 100_000, "it is not JSON"),
     "a list": ("[]", "it is not a JSON object"),
     "a token alone": (f'"{ANA}"', "it is not a JSON object"),
-    "an unknown field": (record(scope="spend:read"), "field that is not known; accepted: name, sha256, expires, workspaces"),
+    "an unknown field": (record(scope="x"), "field that is not known; accepted: name, sha256, expires, workspaces"),
     "a field twice": ('{"name": "ana", "name": "bob"}', "it has the same field twice"),
     "no name": (f'{{"sha256": "{HASH}"}}', "name must be 1 to 64 letters, digits or . _ @ -"),
     "a name with a space": (record("ana b"), "name must be 1 to 64"),
@@ -95,7 +101,7 @@ LINES: dict[str, tuple[str, str]] = {
     "a number for a name": (record(7), "name must be 1 to 64"),  # pyright: ignore[reportArgumentType]
     "a key for a name": (record(KEY[:60]), "name looks like a key or a token"),
     "a token for a name": (record(ANA), "name looks like a key or a token"),
-    "a name twice": (f"{record()}\n{record(token=BOB)}", "Line 3 of the file that USAGE_COST_MCP_TOKENS_FILE names: name is the same as in line 1"),
+    "a name twice": (f"{record()}\n{record(token=BOB)}", f"Line 3 {NAMED}name is the same as in line 1"),
     "a hash twice": (record() + record("bob"), "sha256 is the same as in line 1"),
     "no hash": ('{"name": "ana"}', "sha256 must be 64 hexadecimal digits"),
     "half a hash": (record().replace(HASH, HASH[:32]), "sha256 must be 64 hexadecimal digits"),
@@ -121,7 +127,7 @@ async def test_a_server_does_not_start_with_a_tokens_file_that_holds(
 ) -> None:
     text, sentence = LINES[case]
     file = tmp_path / "tokens"
-    file.write_text(text, encoding="utf-8")
+    rewritten(file, text)
     said = await refused(file, clock)
     assert sentence in said
     assert holds_none_of(ANA, said)
@@ -203,7 +209,7 @@ BAD: dict[str, tuple[str, str, str]] = {
     "behind another blank": (f" {ANA}", "unknown", "The token is not known here"),
     "expired": (BOB, "expired", "The token has expired."),
     "an Anthropic key": (KEY, "anthropic_key", "That is a key of Anthropic, not a token of this server."),
-    "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "The token is not known here"),
+    "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "The token is not known"),
 }  # fmt: skip
 
 
@@ -216,7 +222,7 @@ async def test_a_bad_token_is_refused_and_not_repeated(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     token, why, sentence = BAD[case]
-    file.write_text(record() + record("bob", BOB, expires="2026-11-22T14:30:00Z"))
+    rewritten(file, record() + record("bob", BOB, expires="2026-11-22T14:30:00Z"))
     async with asked(file, clock) as front:
         answer = await front.post(token)
     assert answer.status_code == 401
@@ -236,24 +242,21 @@ async def test_a_token_in_the_query_opens_nothing(
     async with asked(file, clock) as front:
         answer = await front.post(params={"access_token": ANA, "token": ANA})
     assert answer.status_code == 401
-    assert holds_none_of(ANA, str(answer.headers), answer.text, *capfd.readouterr(), caplog.text)
+    out, err = capfd.readouterr()
+    assert holds_none_of(ANA, str(answer.headers), answer.text, out, err, caplog.text)
 
 
 # --- while it runs -------------------------------------------------------------------------------------------------
 
 
 async def test_a_token_is_good_until_it_expires(file: Path, clock: FrozenClock) -> None:
-    file.write_text(record(expires="2026-11-22T14:31:00Z"))
+    rewritten(file, record(expires="2026-11-22T14:31:00Z"))
     async with asked(file, clock) as front:
         assert await status(front, ANA) == 200
         clock.advance(59)
         assert await status(front, ANA) == 200
         clock.advance(1)
         assert await status(front, ANA) == 401
-
-
-def rewritten(file: Path, text: str) -> None:
-    file.write_text(text)
 
 
 def replaced(file: Path, text: str) -> None:
@@ -266,7 +269,7 @@ def replaced(file: Path, text: str) -> None:
 def kept_in_time(file: Path, text: str) -> None:
     """Changed within the same tick of the clock, to the same length."""
     seen = file.stat()
-    file.write_text(text)
+    rewritten(file, text)
     os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
 
 
@@ -299,7 +302,7 @@ async def test_a_file_that_has_not_changed_is_not_read_again(
         for _ in range(5):
             assert await status(front, ANA) == 200
         assert len(read) <= 2
-        file.write_text(record() + record("bob", BOB))
+        rewritten(file, record() + record("bob", BOB))
         assert await status(front, BOB) == 200
 
 
@@ -308,6 +311,13 @@ SPOILED: dict[str, Callable[[Path], None]] = {
     "is half written": lambda file: rewritten(file, record() + record("bob", BOB)[:40]),
     "is empty": lambda file: rewritten(file, ""),
 }
+
+
+def mend(file: Path) -> None:
+    if file.is_dir():
+        file.rmdir()
+    file.unlink(missing_ok=True)
+    rewritten(file, record())
 
 
 @pytest.mark.parametrize("case", SPOILED)
@@ -324,10 +334,7 @@ async def test_nobody_is_let_in_while_the_file(
         (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
         assert "USAGE_COST_MCP_TOKENS_FILE names" in said
         assert said.endswith("Until it is mended, no token of that file is accepted.")
-        if file.is_dir():
-            file.rmdir()
-        file.unlink(missing_ok=True)
-        file.write_text(record())
+        mend(file)
         assert await status(front, ANA) == 200, "mended without a restart"
 
 
@@ -335,7 +342,7 @@ async def test_an_error_is_logged_with_its_line_and_without_what_stands_there(
     file: Path, clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with asked(file, clock) as front:
-        file.write_text(record() + "\n" + record("bob").replace(HASH, BOB))
+        rewritten(file, record() + "\n" + record("bob").replace(HASH, BOB))
         assert await status(front, ANA) == 503
     (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
     assert said.startswith("Line 3 of the file that USAGE_COST_MCP_TOKENS_FILE names: sha256 holds a token")

@@ -165,7 +165,7 @@ class HttpGate:
         if wait:
             raise TooManyCallsError(
                 f"{self._calls_a_minute} calls a minute are allowed, and they are used up. "
-                f"Ask again in {math.ceil(wait)} seconds."
+                f"Ask again in {(seconds := math.ceil(wait))} second{'s' if seconds > 1 else ''}."
             )
 
     def found(self, rows: int, cache: str) -> None:
