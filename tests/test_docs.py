@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
 import pytest
 from conftest import Connect, FrozenClock, Upstream, ask, refusal
+from issuer import Issuer, issuing, key
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mcp import Client
+from served import Front, served
 from test_tool_list import TOOLS
 from test_upstream import error, on
 from update_docs import DOCUMENTS, ROOT, SHOWN, current
@@ -27,6 +30,7 @@ from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.dimensions import ALL_DIMENSIONS
 from usage_cost_mcp.errors import ConfigurationError
+from usage_cost_mcp.http.tokens import add_token
 from usage_cost_mcp.reports.answer import Part
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.spend import SPEND_REPORT
@@ -219,6 +223,48 @@ async def outage(house: House) -> str:
     return next(each["message"] for each in answer["notes"] if each["code"] == "stale")
 
 
+@asynccontextmanager
+async def for_a_team(house: House, **options: Any) -> AsyncGenerator[tuple[Front, Issuer, str]]:
+    """A server with an issuer and a tokens file; the token of ana, who is in it, and one more line."""
+    line = options.pop("line", "")
+    with issuing() as issuer, TemporaryDirectory() as folder:
+        token, record = add_token("ana", None, 1, None, house.clock)
+        file = Path(folder) / "tokens"
+        file.write_text(f"{record}\n{line.format(token=token)}")
+        file.chmod(options.pop("mode", 0o600))
+        options = {"oauth_issuer": issuer.url + options.pop("path", ""), "tokens_file": file, **options}
+        async with served(house.clock, house.upstream.url, **options) as front:
+            yield front, issuer, token
+
+
+async def does_not_start(house: House, **options: Any) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        async with for_a_team(house, **options):
+            pass
+    return str(refused.value)
+
+
+async def shown(house: House, make: Callable[[Front, Issuer], str | None]) -> str:
+    """What a server for a team answers to a token."""
+    async with for_a_team(house) as (front, issuer, _):
+        return (await front.post(make(front, issuer))).json()["error_description"]
+
+
+async def too_late(house: House, seconds: float, *, issued: bool) -> str:
+    async with for_a_team(house) as (front, issuer, token):
+        issuer.keys.clear()
+        issuer.instead["/keys"] = Response({}, 500)
+        house.clock.advance(seconds)
+        return (await front.post(issuer.token(front.url, key()) if issued else token)).json()["error_description"]
+
+
+async def too_often(house: House) -> str:
+    async with for_a_team(house) as (front, _, token), front.client(token) as client:
+        for _ in range(60):
+            await refusal(client, "get_spend", period="whenever")
+        return await refusal(client, "get_spend")
+
+
 PROVOKED: Mapping[str, Callable[[House], Any]] = {
     "no key": partial(setting),
     "ordinary key": partial(setting, ANTHROPIC_ADMIN_API_KEY="sk-ant-api03-not-a-real-key"),
@@ -228,6 +274,18 @@ PROVOKED: Mapping[str, Callable[[House], Any]] = {
     "plain http": partial(
         setting, ANTHROPIC_ADMIN_API_KEY="sk-ant-admin01-...", USAGE_COST_MCP_BASE_URL="http://gateway.example"
     ),
+    "token in the file": partial(does_not_start, line='{{"name": "bob", "sha256": "{token}"}}'),
+    "open file": partial(does_not_start, mode=0o666),
+    "other issuer": partial(does_not_start, path="/"),
+    "no token": partial(shown, make=lambda _front, _issuer: None),
+    "unknown token": partial(shown, make=lambda _front, _issuer: "ucm_guess"),
+    "expired token": partial(too_late, seconds=90_000, issued=False),
+    "key for a token": partial(shown, make=lambda _front, _issuer: "sk-ant-api03-not-a-real-key"),
+    "other audience": partial(shown, make=lambda _front, issuer: issuer.token("https://other.example/mcp")),
+    "opaque token": partial(shown, make=lambda _front, _issuer: "opaque"),
+    "no scope": partial(shown, make=lambda front, issuer: issuer.token(front.url, scope="openid")),
+    "silent issuer": partial(too_late, seconds=90_000, issued=True),
+    "too often": too_often,
     "401": partial(fault, path="cost_report", response=answered(401)),
     "403": partial(fault, path="cost_report", response=answered(403)),
     "429": partial(fault, path="cost_report", response=answered(429, retry_after="90")),

@@ -14,7 +14,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp.server.auth.routes import build_resource_metadata_url
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver.exceptions import ToolError
-from pydantic import AnyHttpUrl, ValidationError
+from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from usage_cost_mcp.allowance import Allowance
@@ -32,7 +32,7 @@ from .tokens import PREFIX, TokensFile, hash_of, new_token
 DEMO = Principal("demo")
 """Whoever asks a demo server that wants no token."""
 
-_NO_ISSUER = AnyHttpUrl("https://no-issuer.invalid")
+_NO_ISSUER = "https://no-issuer.invalid"
 """The SDK wants one even where there is none; it tells nobody, as long as it is given no resource."""
 
 
@@ -168,7 +168,7 @@ class HttpGate:
         if wait:
             raise TooManyCallsError(
                 f"{self._calls_a_minute} calls a minute are allowed, and they are used up. "
-                f"Ask again in {math.ceil(wait)} seconds."
+                f"Ask again in {(seconds := math.ceil(wait))} second{'s' if seconds > 1 else ''}."
             )
 
     def found(self, rows: int, cache: str) -> None:
@@ -215,11 +215,13 @@ def open_gate(settings: HttpSettings, allowance: Allowance, clock: Clock, *, dem
 
 
 def _auth(issuer: str | None, audience: str | None) -> AuthSettings:
-    if not (issuer and audience):
-        return AuthSettings(issuer_url=_NO_ISSUER, resource_server_url=None, required_scopes=[SCOPE])
-    return AuthSettings(
-        issuer_url=AnyHttpUrl(issuer),
-        resource_server_url=AnyHttpUrl(audience),
-        required_scopes=[SCOPE],
-        validate_token_resource=True,
+    """Told in text, which leaves addresses as they are spelled: clients compare the issuer letter by letter."""
+    named = issuer and audience
+    return AuthSettings.model_validate(
+        {
+            "issuer_url": issuer if named else _NO_ISSUER,
+            "resource_server_url": audience if named else None,
+            "required_scopes": [SCOPE],
+            "validate_token_resource": bool(named),
+        }
     )

@@ -37,7 +37,7 @@ class HttpSettings:
             where it is bound to nothing else.
         tokens_file: Holds who may ask, with the digests of their tokens.
         oauth_issuer: The identity provider whose tokens are accepted.
-        oauth_audience: Whom these must be made out to.
+        oauth_audience: Whom these must be made out to: the address of the MCP endpoint.
         calls_a_minute: How many tool calls each principal may make.
     """
 
@@ -150,21 +150,22 @@ def _oauth(environ: Mapping[str, str]) -> tuple[str, str] | tuple[None, None]:
     if not issuer or not audience:
         given, missing = (_ISSUER, _AUDIENCE) if issuer else (_AUDIENCE, _ISSUER)
         raise ConfigurationError(f"{given} is set without {missing}; set both, or neither.")
-    if not _is_issuer(issuer):
+    if not _is_safe(issuer):
         raise ConfigurationError(
             f"{_ISSUER} must be the https address of an identity provider, such as https://login.example.com, exactly "
             "as it calls itself; plain http is accepted for this machine alone."
         )
-    if not re.fullmatch(r"[!-~]{1,255}", audience):
+    if not _is_safe(audience):
         raise ConfigurationError(
-            f"{_AUDIENCE} must be what the identity provider calls this server in its tokens, such as "
-            "https://spend.example.com/mcp: visible ASCII characters, no spaces."
+            f"{_AUDIENCE} must be the https address at which people reach this server, such as "
+            "https://spend.example.com/mcp, which is the audience of their tokens; plain http is accepted for this "
+            "machine alone."
         )
     return issuer, audience
 
 
-def _is_issuer(url: str) -> bool:
-    """RFC 8414: https, and neither query nor fragment."""
+def _is_safe(url: str) -> bool:
+    """Whether it is https, or this machine, and as RFC 8414 and RFC 8707 have it: without a query and a fragment."""
     parts = urlsplit(url) if re.fullmatch(r"[!-~]{1,2000}", url) else urlsplit("")
     named = read_authority(parts.netloc)
     if named is None or any(mark in url for mark in "?#"):

@@ -5,6 +5,7 @@ messages are made for programmers. `StrictTool` mends both, with the SDK's publi
 """
 
 import difflib
+import logging
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.answer import Provenance
 
 from .gate import Gate
+
+# Its finer levels print the names of refused arguments, and a name may be a key that was put in the wrong place.
+logging.getLogger("mcp.server.mcpserver.server").setLevel(logging.WARNING)
 
 READ_ONLY = ToolAnnotations(read_only_hint=True)
 

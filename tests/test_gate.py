@@ -1,0 +1,374 @@
+"""Who asks over HTTP, how often they may, and what is written down of it."""
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import pytest
+from canary import KEY, keeps_silent
+from conftest import FrozenClock, Upstream, ask, refusal, text_of
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp import MCPError
+from mcp.server import MCPServer
+from served import Front, holds_none_of, served, text_in
+from test_tokens import record
+
+from usage_cost_mcp.allowance import OwnAllowance
+from usage_cost_mcp.demo.http import Request
+from usage_cost_mcp.http import audit
+from usage_cost_mcp.http.audit import Audit
+from usage_cost_mcp.http.gate import HttpGate, open_gate
+from usage_cost_mcp.http.settings import HttpSettings
+from usage_cost_mcp.http.tokens import new_token
+from usage_cost_mcp.tools.resources import STATUS
+
+pytestmark = pytest.mark.anyio
+
+NAMES = ("ana", "bob", "eva", "a-nightly-agent")
+TOKENS = {name: new_token() for name in NAMES}
+
+both_eras = pytest.mark.parametrize("mode", ["auto", "legacy"])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens.jsonl"
+    path.write_text("".join(record(name, token) for name, token in TOKENS.items()))
+    return path
+
+
+def who_asks(server: MCPServer[Any], gate: HttpGate) -> None:
+    """A tool of the test that says who asks, after others had time to ask too."""
+
+    @server.tool()
+    async def whoami() -> str:
+        before = gate.principal().name
+        await asyncio.sleep(0.01)
+        assert gate.principal().name == before
+        return before
+
+
+@pytest.fixture
+async def front(file: Path, clock: FrozenClock, upstream: Upstream) -> AsyncGenerator[Front]:
+    async with served(clock, upstream.url, who_asks, tokens_file=file) as front:
+        yield front
+
+
+# --- who asks ------------------------------------------------------------------------------------------------------
+
+
+@both_eras
+async def test_a_call_is_made_by_the_one_whose_token_came_with_it(mode: str, front: Front) -> None:
+    for name, token in TOKENS.items():
+        async with front.client(token, mode) as client:
+            assert text_of(await client.call_tool("whoami")) == name
+
+
+@both_eras
+async def test_calls_side_by_side_are_not_mixed_up(mode: str, front: Front) -> None:
+    async def names(token: str) -> set[str]:
+        async with front.client(token, mode) as client:
+            return set(map(text_of, await asyncio.gather(*(client.call_tool("whoami") for _ in range(15)))))
+
+    told = await asyncio.gather(*map(names, TOKENS.values()))
+    assert told == [{name} for name in TOKENS]
+
+
+async def test_without_tokens_whoever_asks_a_demo_is_called_demo(clock: FrozenClock, upstream: Upstream) -> None:
+    async with served(clock, upstream.url, who_asks, demo=True) as front, front.client(None) as client:
+        assert text_of(await client.call_tool("whoami")) == "demo"
+
+
+async def test_a_demo_with_a_tokens_file_asks_for_tokens(file: Path, clock: FrozenClock) -> None:
+    async with served(clock, demo=True, tokens_file=file) as front:
+        assert (await front.post()).status_code == 401
+
+
+async def test_the_token_that_was_made_for_the_run_is_the_operators(clock: FrozenClock) -> None:
+    async with served(clock, prepare=who_asks) as front:
+        token = front.gate.one_token
+        async with front.client(token) as client:
+            assert text_of(await client.call_tool("whoami")) == "operator"
+        assert (await front.post(TOKENS["ana"])).status_code == 401
+
+
+async def test_where_people_are_listed_there_is_no_token_for_the_run(clock: FrozenClock, file: Path) -> None:
+    async with served(clock, tokens_file=file) as front:
+        assert front.gate.one_token is None
+
+
+async def test_a_call_that_comes_without_a_token_is_nobodys(clock: FrozenClock, file: Path) -> None:
+    gate = open_gate(HttpSettings(tokens_file=file), OwnAllowance(clock), clock, demo=False)
+    with pytest.raises(LookupError):
+        gate.principal()
+    with pytest.raises(LookupError):
+        async with gate.admit("get_spend", {}):
+            pass
+
+
+# --- how often -----------------------------------------------------------------------------------------------------
+
+
+async def drawn(client: Any, calls: int) -> list[str]:
+    """What came of so many calls, all at the same moment."""
+    return [text_of(await client.call_tool("get_spend", {"period": "yesterday"})) for _ in range(calls)]
+
+
+LIMITED = re.compile(r"\d+ calls a minute are allowed, and they are used up\. Ask again in (\d+) seconds?\.")
+
+
+@both_eras
+async def test_sixty_calls_a_minute_are_answered_and_the_next_is_told_when(mode: str, front: Front) -> None:
+    async with front.client(TOKENS["ana"], mode) as client:
+        answers = await drawn(client, 61)
+    assert not any(LIMITED.search(each) for each in answers[:60])
+    assert answers[60] == "60 calls a minute are allowed, and they are used up. Ask again in 1 second."
+
+
+async def test_who_waits_as_long_as_told_is_answered(
+    file: Path, clock: FrozenClock, upstream: Upstream, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with (
+        served(clock, upstream.url, tokens_file=file, calls_a_minute=4) as front,
+        front.client(TOKENS["ana"]) as client,
+    ):
+        *_, last = await drawn(client, 5)
+        told = LIMITED.fullmatch(last)
+        assert told, last
+        assert last.startswith("4 calls a minute are allowed")
+        clock.advance(int(told[1]) - 0.5)
+        assert LIMITED.fullmatch((await drawn(client, 1))[0])
+        clock.advance(0.5)
+        assert not LIMITED.fullmatch((await drawn(client, 1))[0])
+    assert [line["outcome"] for line in lines(capfd)] == [*["ok"] * 4, "limited", "limited", "ok"]
+
+
+async def test_one_who_asks_too_often_does_not_stop_the_others(front: Front, upstream: Upstream) -> None:
+    async with front.client(TOKENS["ana"]) as ana, front.client(TOKENS["bob"]) as bob:
+        await drawn(ana, 60)
+        before = len(upstream.requests)
+        assert LIMITED.fullmatch(await refusal(ana, "get_spend", period="2024"))
+        assert len(upstream.requests) == before, "nothing was asked on their behalf"
+        assert (await ask(bob, "get_spend", period="yesterday"))["totals"]
+
+
+async def test_refused_arguments_and_the_status_count_too(file: Path, clock: FrozenClock, upstream: Upstream) -> None:
+    async with (
+        served(clock, upstream.url, tokens_file=file, calls_a_minute=3) as front,
+        front.client(TOKENS["ana"]) as client,
+    ):
+        assert "Unknown argument" in await refusal(client, "get_spend", dayz=3)
+        assert "is not known" in await refusal(client, "get_spend", period="whenever")
+        assert "organization" in text_in(await client.read_resource(STATUS))
+        assert LIMITED.fullmatch(await refusal(client, "get_spend"))
+        with pytest.raises(MCPError, match="3 calls a minute are allowed"):
+            await client.read_resource(STATUS)
+        assert text_in(await client.read_resource("usage-cost://glossary")), "which asks nobody"
+
+
+# --- what is written down ------------------------------------------------------------------------------------------
+
+
+def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """The audit so far."""
+    return [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
+
+
+async def test_a_call_is_one_line_without_a_number_of_its_answer(
+    front: Front, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with front.client(TOKENS["ana"]) as client:
+        answer = await ask(client, "get_spend", period="last_month", group_by=["model"])
+        err = capfd.readouterr().err
+    assert err.count("\n") == 1
+    line = json.loads(err)
+    assert line.pop("milliseconds") >= 0
+    assert line.pop("rows") > 100
+    assert line == {
+        "at": "2026-11-22T14:30:00.000Z",
+        "principal": "ana",
+        "tool": "get_spend",
+        "arguments": {"period": "last_month", "group_by": ["model"]},
+        "outcome": "ok",
+        "cache": "miss",
+    }
+    assert answer["totals"]["cost"] not in err
+    assert holds_none_of(TOKENS["ana"], err)
+
+
+async def test_the_line_says_what_came_from_memory(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
+    async with front.client(TOKENS["ana"]) as ana, front.client(TOKENS["bob"]) as bob:
+        await ask(ana, "get_spend", period="2026-10-01..2026-10-10")
+        await ask(bob, "get_spend", period="2026-10-01..2026-10-20")
+        await ask(ana, "get_spend", period="2026-10-11..2026-10-20")
+        await ask(bob, "compare_spend", period="2026-10-11..2026-10-20", against="2026-10-01..2026-10-10")
+        assert text_in(await bob.read_resource(STATUS))
+    found = lines(capfd)
+    assert [(line["principal"], line["tool"], line["cache"]) for line in found] == [
+        ("ana", "get_spend", "miss"),
+        ("bob", "get_spend", "partial"),
+        ("ana", "get_spend", "hit"),
+        ("bob", "compare_spend", "partial"),
+        ("bob", STATUS, "miss"),
+    ]
+    first, both, second, compared, _ = (line["rows"] for line in found)
+    assert first + second == both
+    assert compared > both, "a comparison also looks at tokens"
+
+
+async def test_what_was_refused_and_what_failed_is_written_down(
+    front: Front, upstream: Upstream, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def hang_up(_: Request) -> None:
+        raise ConnectionError
+
+    async with front.client(TOKENS["eva"]) as client:
+        await refusal(client, "get_spend", dayz=3)
+        await refusal(client, "get_spend", period="whenever")
+        upstream.instead = hang_up
+        await refusal(client, "get_spend", period="yesterday")
+    assert [(line["outcome"], line["arguments"], line["rows"], line["cache"]) for line in lines(capfd)] == [
+        ("refused", {"dayz": 3}, None, None),
+        ("refused", {"period": "whenever"}, None, None),
+        ("error", {"period": "yesterday"}, None, None),
+    ]
+
+
+async def test_a_call_that_is_given_up_is_written_down(clock: FrozenClock, capfd: pytest.CaptureFixture[str]) -> None:
+    gate = open_gate(HttpSettings(), OwnAllowance(clock), clock, demo=True)
+    under_way = asyncio.Event()
+
+    async def call() -> None:
+        async with gate.admit("get_spend", {}):
+            under_way.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(call())
+    await under_way.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [line["outcome"] for line in lines(capfd)] == ["cancelled"]
+
+
+async def test_no_key_and_no_token_is_written_down_wherever_it_was_put(
+    front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mcp.client.streamable_http")  # the client may say what it sends
+    jwt = f"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbmEifQ.{'Zx7' * 20}"
+    async with front.client(TOKENS["ana"]) as client:
+        for secret in (KEY, TOKENS["bob"], jwt):
+            said = [
+                await refusal(client, "get_spend", period=secret),
+                await refusal(client, "get_spend", filter_by={"workspace_id": [secret], secret: ["x"]}),
+                await refusal(client, "get_spend", **{secret: 1}),
+            ]
+            err = capfd.readouterr().err
+            assert err.count("\n") == 3
+            assert "[key removed]" in err
+            assert keeps_silent(err)
+            assert holds_none_of(secret.rpartition(".")[2], err, *said)
+
+
+async def test_a_line_stays_a_line_and_short_whatever_is_asked(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
+    async with front.client(TOKENS["ana"]) as client:
+        await refusal(client, "get_spend", period='x\n{"principal":"eva"}\u2028\u202e\x1b[31m\x00')
+        await refusal(client, "get_spend", group_by=["x" * 5000] * 50, filter_by={"y" * 3000: ["z" * 3000]})
+    out, err = capfd.readouterr()
+    assert not out
+    assert err.isascii()
+    first, second = err.splitlines()
+    assert json.loads(first)["principal"] == "ana"
+    assert not re.search(r"[\x00-\x1f]", first + second)
+    assert json.loads(second)["arguments"]["group_by"]
+    assert len(second) <= audit.MAX_LINE
+
+
+_ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda each: st.lists(each) | st.dictionaries(st.text(), each),
+    max_leaves=20,
+)
+
+
+@given(arguments=st.dictionaries(st.text(), _ANYTHING))
+async def test_any_arguments_make_one_short_line(arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    Audit(FrozenClock()).call("ana", "get_spend", arguments, outcome="refused")
+    said = capsys.readouterr().err
+    assert said.endswith("}\n")
+    assert said.count("\n") == 1
+    assert len(said) <= audit.MAX_LINE + 1
+    json.loads(said, parse_constant=pytest.fail)
+
+
+HUGE: dict[str, Callable[[], dict[str, Any]]] = {
+    "many arguments": lambda: {f"argument-{n}": "x" * 300 for n in range(5000)},
+    "many values": lambda: {"group_by": ["\u4e2d" * 300] * 5000},
+    "many levels": lambda: {"filter_by": _nested(500)},
+    "a number of many digits": lambda: {"top": 10**4200},
+    "wide at each level": lambda: {str(a): {str(b): ["y" * 90] * 90 for b in range(90)} for a in range(90)},
+}
+
+
+def _nested(levels: int) -> Any:
+    return [_nested(levels - 1)] if levels else "end"
+
+
+@pytest.mark.parametrize("case", HUGE)
+async def test_a_line_stays_short_with(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Audit(FrozenClock()).call("ana", "get_spend", HUGE[case](), outcome="refused")
+    said = capsys.readouterr().err
+    assert len(said) <= audit.MAX_LINE + 1
+    assert json.loads(said)["tool"] == "get_spend"
+
+
+async def test_a_flood_of_bad_tokens_is_ten_lines_a_minute_and_a_count(
+    front: Front, clock: FrozenClock, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(50):
+        assert (await front.post("ucm_guess")).status_code == 401
+    assert [line["why"] for line in lines(capfd)] == ["unknown"] * 10
+    clock.advance(60)
+    await front.post()
+    more, line = lines(capfd)
+    assert more == {
+        "at": "2026-11-22T14:31:00.000Z",
+        "principal": None,
+        "outcome": "refused",
+        "why": "more",
+        "count": 40,
+    }
+    assert line["why"] == "none"
+
+
+async def test_calls_of_others_are_written_down_during_a_flood(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(20):
+        await front.post("ucm_guess")
+    async with front.client(TOKENS["ana"]) as client:
+        await refusal(client, "get_spend", period="whenever")
+    assert lines(capfd)[-1]["principal"] == "ana"
+
+
+async def test_an_answer_does_not_wait_for_a_reader_of_the_audit_who_has_gone(clock: FrozenClock) -> None:
+    class Gone:
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    Audit(clock, cast("TextIO", Gone())).call("ana", "get_spend", {}, outcome="ok")
+
+
+async def test_nothing_is_written_down_over_stdio_or_in_process(
+    connect: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with connect() as client:
+        await ask(client, "get_spend", period="yesterday")
+    assert lines(capfd) == []

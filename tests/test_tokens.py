@@ -1,0 +1,446 @@
+"""The tokens file: what it may hold, how it is made, and that a change counts at once."""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from canary import KEY, keeps_silent
+from conftest import FrozenClock
+from served import Front, holds_none_of, served
+
+from usage_cost_mcp.errors import ConfigurationError
+from usage_cost_mcp.http import tokens
+from usage_cost_mcp.http.tokens import hash_of, new_token, read_holders
+from usage_cost_mcp.principals import Principal
+
+pytestmark = pytest.mark.anyio
+
+ANA, BOB = new_token(), new_token()
+HASH = hash_of(ANA)
+
+
+def record(name: str = "ana", token: str = ANA, **more: Any) -> str:
+    return json.dumps({"name": name, "sha256": hash_of(token), **more}) + "\n"
+
+
+def rewritten(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with one token, as a deployment has it."""
+    path = tmp_path / "tokens.jsonl"
+    path.write_text(record())
+    return path
+
+
+@asynccontextmanager
+async def asked(file: Path, clock: FrozenClock) -> AsyncGenerator[Front]:
+    async with served(clock, tokens_file=file) as front:
+        yield front
+
+
+async def status(front: Front, token: str) -> int:
+    return (await front.post(token)).status_code
+
+
+# --- the file at the start -----------------------------------------------------------------------------------------
+
+GOOD: dict[str, tuple[str, Principal]] = {
+    "a name and a hash": (record(), Principal("ana")),
+    "empty lines around": (f"\n\n  {record()}\n\t\n", Principal("ana")),
+    "no line end": (record().strip(), Principal("ana")),
+    "line ends of another system": (record().replace("\n", "\r\n"), Principal("ana")),
+    "a byte order mark": ("\ufeff" + record(), Principal("ana")),
+    "a name like an address": (record("ana.b-c_d@demo.example"), Principal("ana.b-c_d@demo.example")),
+    "a hash in capitals": (record().replace(HASH, HASH.upper()), Principal("ana")),
+    "an expiry in another zone": (record(expires="2027-01-31T00:00:00.5+05:30"), Principal("ana")),
+    "workspaces": (
+        record(workspaces=["wrkspc_01AbC", "default"]),
+        Principal("ana", frozenset({"wrkspc_01AbC", None})),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_a_file_may_hold(case: str, tmp_path: Path) -> None:
+    text, principal = GOOD[case]
+    file = tmp_path / "tokens"
+    file.write_bytes(text.encode())
+    (holder,) = read_holders(file)
+    assert holder.principal == principal
+    assert holder.sha256 == HASH
+
+
+NAMED = "of the file that USAGE_COST_MCP_TOKENS_FILE names: "
+
+LINES: dict[str, tuple[str, str]] = {
+    "nothing": ("", "holds no token; make one with: usage-cost-mcp token new NAME"),
+    "empty lines alone": ("\n \n", "holds no token"),
+    "something else than JSON": (f"{record()}name: bob\n", f"Line 2 {NAMED}it is not JSON"),
+    "JSON that nests too deep": ("[" * 100_000, "it is not JSON"),
+    "a list": ("[]", "it is not a JSON object"),
+    "a token alone": (f'"{ANA}"', "it is not a JSON object"),
+    "an unknown field": (record(scope="x"), "field that is not known; accepted: name, sha256, expires, workspaces"),
+    "a field twice": ('{"name": "ana", "name": "bob"}', "it has the same field twice"),
+    "no name": (f'{{"sha256": "{HASH}"}}', "name must be 1 to 64 letters, digits or . _ @ -"),
+    "a name with a space": (record("ana b"), "name must be 1 to 64"),
+    "a name with a colon": (record("oauth:ana"), "name must be 1 to 64"),
+    "a name with other letters": (record("аna"), "name must be 1 to 64"),  # noqa: RUF001 - the point
+    "an empty name": (record(""), "name must be 1 to 64"),
+    "a long name": (record("a" * 65), "name must be 1 to 64"),
+    "a number for a name": (record(7), "name must be 1 to 64"),  # pyright: ignore[reportArgumentType]
+    "a key for a name": (record(KEY[:60]), "name looks like a key or a token"),
+    "a token for a name": (record(ANA), "name looks like a key or a token"),
+    "a name twice": (f"{record()}\n{record(token=BOB)}", f"Line 3 {NAMED}name is the same as in line 1"),
+    "a hash twice": (record() + record("bob"), "sha256 is the same as in line 1"),
+    "no hash": ('{"name": "ana"}', "sha256 must be 64 hexadecimal digits"),
+    "half a hash": (record().replace(HASH, HASH[:32]), "sha256 must be 64 hexadecimal digits"),
+    "a hash in base64": (record().replace(HASH, "q" * 64), "sha256 must be 64 hexadecimal digits"),
+    "a token for a hash": (record().replace(HASH, ANA), "sha256 holds a token or a key itself"),
+    "an Anthropic key for a hash": (record().replace(HASH, KEY), "sha256 holds a token or a key itself"),
+    "an expiry without a zone": (record(expires="2027-01-31T00:00:00"), "expires must be a moment with its time zone"),
+    "an expiry without a time": (record(expires="2027-01-31"), "expires must be a moment with its time zone"),
+    "an expiry on no day": (record(expires="2027-02-30T00:00:00Z"), "expires must be a moment with its time zone"),
+    "an expiry as a number": (record(expires=1801353600), "expires must be a moment with its time zone"),
+    "an expiry of null": (record(expires=None), "expires must be a moment with its time zone"),
+    "no workspace": (record(workspaces=[]), "workspaces must be a list of ids"),
+    "one workspace, not in a list": (record(workspaces="wrkspc_01AbC"), "workspaces must be a list of ids"),
+    "the name of a workspace": (record(workspaces=["Production"]), "not of names"),
+    "a workspace of null": (record(workspaces=[None]), "workspaces must be a list of ids"),
+    "workspaces of null": (record(workspaces=None), "workspaces must be a list of ids"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LINES)
+async def test_a_server_does_not_start_with_a_tokens_file_that_holds(
+    case: str, tmp_path: Path, clock: FrozenClock
+) -> None:
+    text, sentence = LINES[case]
+    file = tmp_path / "tokens"
+    rewritten(file, text)
+    said = await refused(file, clock)
+    assert sentence in said
+    assert holds_none_of(ANA, said)
+    assert holds_none_of(HASH, said)
+    assert keeps_silent(said)
+
+
+async def refused(file: Path, clock: FrozenClock) -> str:
+    """Why a server does not start."""
+    with pytest.raises(ConfigurationError) as failed:
+        async with asked(file, clock):
+            pass
+    return str(failed.value)
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def make_a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def make_a_pipe(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def make_large(file: Path) -> None:
+    file.write_text(record() + "\n" * 2**20)
+
+
+def write_bytes(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe\x00")
+
+
+def for_the_group(file: Path) -> None:
+    file.chmod(0o620)
+
+
+def for_everyone(file: Path) -> None:
+    file.chmod(0o602)
+
+
+FILES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "is missing": (remove, "cannot be read: No such file or directory"),
+    "is a folder": (make_a_folder, "is not a file"),
+    "is a pipe": (make_a_pipe, "is not a file"),
+    "is too large": (make_large, "is larger than 1 MiB"),
+    "is not text": (write_bytes, "is not text"),
+    "can be changed by the group": (for_the_group, "can be changed by others than its owner"),
+    "can be changed by anyone": (for_everyone, "can be changed by others than its owner"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+async def test_a_server_does_not_start_with_a_tokens_file_that(case: str, file: Path, clock: FrozenClock) -> None:
+    spoil, sentence = FILES[case]
+    spoil(file)
+    said = await refused(file, clock)
+    assert said.startswith("The file that USAGE_COST_MCP_TOKENS_FILE names ")
+    assert sentence in said
+
+
+# --- the table of bad tokens ---------------------------------------------------------------------------------------
+
+BAD: dict[str, tuple[str, str, str]] = {
+    "wrong": (new_token(), "unknown", "The token is not known here: it is wrong, or was revoked."),
+    "nearly right": (ANA[:-1], "unknown", "The token is not known here"),
+    "right but for its case": (ANA.upper(), "unknown", "The token is not known here"),
+    "the hash itself": (HASH, "unknown", "The token is not known here"),
+    "behind another blank": (f" {ANA}", "unknown", "The token is not known here"),
+    "expired": (BOB, "expired", "The token has expired."),
+    "an Anthropic key": (KEY, "anthropic_key", "That is a key of Anthropic, not a token of this server."),
+    "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "The token is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+async def test_a_bad_token_is_refused_and_not_repeated(
+    case: str,
+    file: Path,
+    clock: FrozenClock,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    token, why, sentence = BAD[case]
+    rewritten(file, record() + record("bob", BOB, expires="2026-11-22T14:30:00Z"))
+    async with asked(file, clock) as front:
+        answer = await front.post(token)
+    assert answer.status_code == 401
+    challenge = answer.headers["www-authenticate"]
+    assert challenge.startswith('Bearer realm="usage-cost-mcp", error="invalid_token", error_description="')
+    assert "resource_metadata" not in challenge, "there is no issuer that could be asked for a token"
+    assert answer.json()["error"] == "invalid_token"
+    assert answer.json()["error_description"].startswith(sentence)
+    out, err = capfd.readouterr()
+    assert json.loads(err) == {"at": "2026-11-22T14:30:00.000Z", "principal": None, "outcome": "refused", "why": why}
+    assert holds_none_of(token, challenge, answer.text, out, err, caplog.text)
+
+
+async def test_a_token_in_the_query_opens_nothing(
+    file: Path, clock: FrozenClock, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asked(file, clock) as front:
+        answer = await front.post(params={"access_token": ANA, "token": ANA})
+    assert answer.status_code == 401
+    out, err = capfd.readouterr()
+    assert holds_none_of(ANA, str(answer.headers), answer.text, out, err, caplog.text)
+
+
+# --- while it runs -------------------------------------------------------------------------------------------------
+
+
+async def test_a_token_is_good_until_it_expires(file: Path, clock: FrozenClock) -> None:
+    rewritten(file, record(expires="2026-11-22T14:31:00Z"))
+    async with asked(file, clock) as front:
+        assert await status(front, ANA) == 200
+        clock.advance(59)
+        assert await status(front, ANA) == 200
+        clock.advance(1)
+        assert await status(front, ANA) == 401
+
+
+def replaced(file: Path, text: str) -> None:
+    """As careful programs do it, and as mounted secrets change."""
+    other = file.with_suffix(".new")
+    other.write_text(text)
+    other.replace(file)
+
+
+def kept_in_time(file: Path, text: str) -> None:
+    """Changed within the same tick of the clock, to the same length."""
+    seen = file.stat()
+    rewritten(file, text)
+    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+@pytest.mark.parametrize("change", [rewritten, replaced, kept_in_time])
+async def test_a_revoked_token_and_a_new_one_count_at_once(
+    change: Callable[[Path, str], None], file: Path, clock: FrozenClock
+) -> None:
+    async with asked(file, clock) as front:
+        assert await status(front, ANA) == 200
+        assert await status(front, BOB) == 401
+        change(file, record("bob", BOB))
+        assert await status(front, ANA) == 401
+        assert await status(front, BOB) == 200
+        change(file, record("ana", ANA))
+        assert await status(front, ANA) == 200
+
+
+async def test_a_file_that_has_not_changed_is_not_read_again(
+    file: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def reading(path: Path) -> Any:
+        read.append(path)
+        return read_holders(path)
+
+    monkeypatch.setattr(tokens, "read_holders", reading)
+    monkeypatch.setattr(tokens, "_SETTLED_NS", 0)
+    async with asked(file, clock) as front:
+        for _ in range(5):
+            assert await status(front, ANA) == 200
+        assert len(read) <= 2
+        rewritten(file, record() + record("bob", BOB))
+        assert await status(front, BOB) == 200
+
+
+SPOILED: dict[str, Callable[[Path], None]] = {
+    **{case: spoil for case, (spoil, _) in FILES.items()},
+    "is half written": lambda file: rewritten(file, record() + record("bob", BOB)[:40]),
+    "is empty": lambda file: rewritten(file, ""),
+}
+
+
+def mend(file: Path) -> None:
+    if file.is_dir():
+        file.rmdir()
+    file.unlink(missing_ok=True)
+    rewritten(file, record())
+
+
+@pytest.mark.parametrize("case", SPOILED)
+async def test_nobody_is_let_in_while_the_file(
+    case: str, file: Path, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asked(file, clock) as front:
+        assert await status(front, ANA) == 200
+        SPOILED[case](file)
+        for token in (ANA, BOB, ANA):
+            answer = await front.post(token)
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "30"
+        (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+        assert "USAGE_COST_MCP_TOKENS_FILE names" in said
+        assert said.endswith("Until it is mended, no token of that file is accepted.")
+        mend(file)
+        assert await status(front, ANA) == 200, "mended without a restart"
+
+
+async def test_an_error_is_logged_with_its_line_and_without_what_stands_there(
+    file: Path, clock: FrozenClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with asked(file, clock) as front:
+        rewritten(file, record() + "\n" + record("bob").replace(HASH, BOB))
+        assert await status(front, ANA) == 503
+    (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+    assert said.startswith("Line 3 of the file that USAGE_COST_MCP_TOKENS_FILE names: sha256 holds a token")
+    assert holds_none_of(BOB, said, caplog.text)
+
+
+# --- token new -----------------------------------------------------------------------------------------------------
+
+
+def run(*words: str, file: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The command line, without an Admin key."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "USAGE_COST_"))}
+    named = {"USAGE_COST_MCP_TOKENS_FILE": str(file)} if file else {}
+    return subprocess.run(
+        [sys.executable, "-m", "usage_cost_mcp", "token", "new", *words],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+        env={**clean, **named, "COLUMNS": "200"},
+    )
+
+
+async def test_a_new_token_works_at_once(file: Path, clock: FrozenClock) -> None:
+    async with asked(file, clock) as front:
+        made = run("bob", file=file)
+        assert made.returncode == 0, made.stderr
+        assert await status(front, made.stdout.strip()) == 200
+        assert await status(front, ANA) == 200
+
+
+def test_a_new_token_stands_alone_on_stdout_and_nowhere_else(file: Path) -> None:
+    made = run("bob", "--workspaces", "wrkspc_01AbC, default", "--days", "30", file=file)
+    (token,) = made.stdout.splitlines()
+    assert token.startswith("ucm_")
+    assert len(token) == 47
+    assert holds_none_of(token, made.stderr, file.read_text())
+    bob = json.loads(file.read_text().splitlines()[1])
+    assert bob["sha256"] == hashlib.sha256(token.encode()).hexdigest()
+    assert bob["workspaces"] == ["wrkspc_01AbC", "default"]
+    assert [holder.principal.name for holder in read_holders(file)] == ["ana", "bob"]
+
+
+def test_a_tokens_file_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "tokens.jsonl"
+    assert run("ana", file=file).returncode == 0
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_without_a_line_end_is_continued_on_a_new_line(file: Path) -> None:
+    file.write_text(record().strip())
+    assert run("bob", file=file).returncode == 0
+    assert len(read_holders(file)) == 2
+
+
+def test_without_a_file_the_record_is_printed_beside_the_token(tmp_path: Path) -> None:
+    made = run("ana")
+    file = tmp_path / "tokens.jsonl"
+    file.write_text(next(line for line in made.stderr.splitlines() if line.startswith("{")))
+    (holder,) = read_holders(file)
+    assert holder.sha256 == hash_of(made.stdout.strip())
+    assert "USAGE_COST_MCP_TOKENS_FILE is not set" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["ana"], "ana has one already"),
+        (["a b"], "name must be 1 to 64 letters"),
+        ([KEY], "name must be 1 to 64 letters"),
+        ([KEY[:50]], "name looks like a key or a token"),
+        (["bob", "--days", "0"], "days must be a number from 1 to 3650"),
+        (["bob", "--days", "99999999999"], "days must be a number from 1 to 3650"),
+        (["bob", "--days", "soon"], "invalid int value"),
+        (["bob", "--workspaces", "Production"], "not of names"),
+        (["bob", "--workspaces", ""], "must be a list of ids"),
+        ([], "the following arguments are required: NAME"),
+    ],
+)
+def test_no_token_is_made_of(words: list[str], sentence: str, file: Path) -> None:
+    made = run(*words, file=file)
+    assert made.returncode == 2
+    assert sentence in made.stderr
+    assert not made.stdout
+    assert file.read_text() == record()
+    assert keeps_silent(made.stderr)
+
+
+@pytest.mark.parametrize("case", ["is a folder", "is not text", "can be changed by anyone", "is too large"])
+def test_no_token_is_added_to_a_file_that(case: str, file: Path) -> None:
+    spoil, sentence = FILES[case]
+    spoil(file)
+    made = run("bob", file=file)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert sentence in made.stderr
+
+
+def test_no_token_is_added_to_a_file_that_a_server_would_refuse(file: Path) -> None:
+    file.write_text(f"{record()}nonsense\n")
+    made = run("bob", file=file)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert "Line 2" in made.stderr
+    assert file.read_text() == f"{record()}nonsense\n"
+
+
+def test_two_tokens_are_never_the_same() -> None:
+    assert len({new_token() for _ in range(1000)}) == 1000
