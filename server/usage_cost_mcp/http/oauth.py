@@ -32,6 +32,7 @@ ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
 MAX_TOKEN = 16_384
 MAX_BYTES = 256 * 1024
 FETCH_SECONDS = 5.0
+"""How long metadata and keys together may take."""
 FRESH_SECONDS = 600.0
 """For how long keys are used without asking whether they are still the issuer's."""
 PAUSE_SECONDS = 10.0
@@ -41,7 +42,7 @@ LONGEST_SECONDS = 24 * 3600.0
 
 _LEEWAY_SECONDS = 60
 _SMALLEST_RSA = 2048
-_TYPES = {None, "jwt", "at+jwt", "application/at+jwt"}
+_TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 
@@ -195,11 +196,9 @@ def _words(scope: object) -> list[str]:
 def _name(who: str) -> str:
     """A name as no record of the tokens file can have it; told apart also where letters had to be left out."""
     plain = re.sub(r"[^A-Za-z0-9._@|:/-]", "", who)[:64]
-    return (
-        f"oauth:{plain}"
-        if plain == who
-        else f"oauth:{plain}~{hashlib.sha256(who.encode('utf-8', 'replace')).hexdigest()[:12]}"
-    )
+    if plain == who:
+        return f"oauth:{plain}"
+    return f"oauth:{plain}~{hashlib.sha256(who.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 class IssuerKeys:
@@ -210,7 +209,7 @@ class IssuerKeys:
         self._clock = clock
         self._keys: Sequence[Key] = ()
         self._fetched_at = self._tried_at = -math.inf
-        self._failure: IssuerError | None = None
+        self._failure = ""
         self._flights: Flights[str, None] = Flights()
 
     async def begin(self) -> None:
@@ -259,13 +258,18 @@ class IssuerKeys:
 
     async def _fetch(self) -> None:
         try:
-            self._keys = await fetch_keys(self._issuer)
-        except IssuerError as failure:
-            if self._failure is None:
-                logger.warning("The keys of the OAuth issuer cannot be had. %s", failure)
-            self._failure = failure
+            async with asyncio.timeout(FETCH_SECONDS):
+                self._keys = await fetch_keys(self._issuer)
+        except (IssuerError, TimeoutError) as failure:
+            if not self._failure:
+                logger.warning("The keys of the OAuth issuer cannot be had. %s", _told(failure))
+            self._failure = _told(failure)
         else:
-            self._fetched_at, self._failure = self._clock.monotonic(), None
+            self._fetched_at, self._failure = self._clock.monotonic(), ""
+
+
+def _told(failure: IssuerError | TimeoutError) -> str:
+    return str(failure) or f"It did not answer within {FETCH_SECONDS:g} seconds."
 
 
 async def fetch_keys(issuer: str) -> Sequence[Key]:
@@ -311,17 +315,14 @@ async def _get(url: str) -> dict[str, Any] | None:
 
     Raises:
         IssuerError: When nobody answers, or it cannot be told what is there.
+        TimeoutError: When the answer takes too long.
     """
     host = urlsplit(url).netloc
+    headers = {"accept": "application/json", "accept-encoding": "identity"}
     try:
         async with (
-            asyncio.timeout(FETCH_SECONDS),
-            httpx.AsyncClient(
-                trust_env=False, follow_redirects=False, verify=strict_tls(), timeout=FETCH_SECONDS
-            ) as client,
-            client.stream(
-                "GET", url, headers={"accept": "application/json", "accept-encoding": "identity"}
-            ) as response,
+            httpx.AsyncClient(trust_env=False, verify=strict_tls(), timeout=FETCH_SECONDS) as client,
+            client.stream("GET", url, headers=headers, follow_redirects=False) as response,
         ):
             if response.is_server_error:
                 raise IssuerError(f"{host} has trouble: it answered {response.status_code}.")
@@ -330,8 +331,8 @@ async def _get(url: str) -> dict[str, Any] | None:
                 body += chunk
                 if len(body) > MAX_BYTES:
                     raise IssuerError(f"{host} answered with more than 256 KiB.")
-    except TimeoutError:
-        raise IssuerError(f"{host} did not answer within {FETCH_SECONDS:g} seconds.") from None
+    except httpx.TimeoutException:
+        raise TimeoutError from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError):
         raise IssuerError(f"No connection to {host}: check the network, the name and the certificate.") from None
     try:
