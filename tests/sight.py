@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from conftest import FrozenClock, text_of
@@ -26,8 +27,15 @@ ASKING: ContextVar[Principal] = ContextVar("ASKING", default=OPERATOR)
 """Who asks a server that is made with `principal=ASKING.get`."""
 
 
-def limited_to(*workspaces: str | None) -> Principal:
-    return Principal("somebody", frozenset(workspaces))
+@dataclass(frozen=True)
+class Limited(Principal):
+    """A principal who is limited."""
+
+    workspaces: Workspaces = frozenset()
+
+
+def limited_to(*workspaces: str | None) -> Limited:
+    return Limited("somebody", frozenset(workspaces))
 
 
 class Part(org.Organization):
@@ -79,7 +87,8 @@ def serving(respond: Callable[[Request], Response]) -> Generator[Settings]:
 # ── What is theirs ──
 
 
-def words_of_others(workspaces: Workspaces) -> set[str]:
+@cache
+def words_of_others(workspaces: Workspaces) -> frozenset[str]:
     """The ids and names of whatever is not of these workspaces."""
     theirs = [stream for stream in org.STREAMS if stream.workspace in workspaces]
     accounts = org.USERS.keys() - {stream.account for stream in theirs}
@@ -89,16 +98,23 @@ def words_of_others(workspaces: Workspaces) -> set[str]:
         *((key, name) for key, (name, workspace) in org.API_KEYS.items() if workspace not in workspaces),
         *((account, org.USERS[account]) for account in accounts),
     ]
-    return {
-        *(word for words in others for word in words),
-        *models,
-        *(["Default workspace"] if None not in workspaces else []),
-    }
+    return frozenset(
+        [
+            *(word for words in others for word in words),
+            *models,
+            *(["Default workspace"] if None not in workspaces else []),
+        ]
+    )
 
 
-def leaked(said: str, words: set[str]) -> list[str]:
+def leaked(said: str, words: frozenset[str]) -> set[str]:
     """Those of the words that are in there."""
-    return [word for word in sorted(words) if re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", said)]
+    return set(_any_of(words).findall(said)) if words else set()
+
+
+@cache
+def _any_of(words: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(words)))})(?![\w-])")
 
 
 # ── What is compared ──
@@ -117,6 +133,13 @@ def without_the_limit(result: CallToolResult | Mapping[str, Any]) -> Any:
     answer["notes"] = [note for note in answer["notes"] if note["code"] not in {CODE, HELD_BY_CHANCE}]
     answer["summary"] = re.sub(r"(; \d+ days held)?\.( Only [^.]*\.)?$", ".", answer["summary"])
     return {name: part for name, part in answer.items() if name not in ABOUT_THE_SERVER}
+
+
+def as_cut(text: Any, workspaces: Workspaces) -> Any:
+    """A refusal as it reads where there always is a default workspace."""
+    if isinstance(text, str) and None not in workspaces:
+        return re.sub(r"(filter_by workspace_id .* Accepted: )(?:default, )?", r"\1", text)
+    return text
 
 
 def tables_of(result: CallToolResult) -> list[str]:
@@ -193,6 +216,8 @@ def a_call(pick: Pick, workspaces: Workspaces) -> tuple[str, dict[str, Any]]:
             dimensions = [*BASE, *BY_KEY]
             arguments = {"group_by": _some(pick, dimensions, 3), **_filters(pick, dimensions, workspaces)}
             if pick([False, False, True]):
+                # By key: rows per hour that could answer other questions too would round their savings otherwise.
+                arguments["group_by"] = ["api_key_id", *arguments["group_by"][:2]]
                 arguments |= {"granularity": "hour", "timezone": pick(["UTC", "Europe/Berlin"])}
                 period = {"period": pick(["yesterday", "last_2_days"])}
         case "cache_hit_ratio":
