@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -23,11 +23,18 @@ from test_attribution import attributed, edited, true_costs
 from test_upstream import error, on
 from worlds import Body
 
-from usage_cost_mcp.app import build_server
+from usage_cost_mcp.analysis.attribution import Attribution
+from usage_cost_mcp.app import build_server, open_desk
+from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
+from usage_cost_mcp.dimensions import SPEND, USAGE
+from usage_cost_mcp.periods import Period
 from usage_cost_mcp.principals import OPERATOR, Principal
+from usage_cost_mcp.series import values_of
 from usage_cost_mcp.settings import DEFAULT_ANSWER_CHARACTERS, Settings
 
 pytestmark = pytest.mark.anyio
@@ -367,6 +374,20 @@ async def test_the_ratio_by_key_is_told_without_savings(client: Client) -> None:
     assert "beside workspace_id, api_key_id Anthropic's report has no room" in note_in(
         answer, "cache_savings_unavailable"
     )
+
+
+async def test_no_row_of_others_is_handed_to_a_report(upstream: Upstream, clock: FrozenClock) -> None:
+    """Whatever the view: what the reports leave out later, they do not get in the first place."""
+    everything = Period(date(2026, 10, 1), date(2026, 10, 31), date(2026, 10, 31))
+    async with AsyncExitStack() as at_the_end:
+        desk = open_desk(Settings.for_demo({}, upstream.url), CorrectedClock(clock), Bounds(), at_the_end)
+        seen, call = desk.seen_by(SCIENCE), Call(clock.monotonic() + 50)
+        for report, dimension in [(SPEND, "model"), (USAGE, "model"), (USAGE, "api_key_id"), (USAGE, "account_id")]:
+            held = await seen.ledger.days(report, [(dimension,)], "1d", everything, call)
+            assert values_of(held.days, "workspace_id") == SCIENCE.workspaces
+        by_key = Attribution("api_key_id", ("model", "service_tier", "context_window", "inference_geo")).view
+        held = await seen.ledger.days_of_keys(by_key, everything, call)
+        assert values_of(held.days, "api_key_id") == {org.EVALS, org.NOTEBOOKS, org.CI}
 
 
 # ── Upstream in trouble ──
