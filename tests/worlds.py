@@ -22,6 +22,7 @@ from mcp import Client
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.principals import OPERATOR, Principal
 from usage_cost_mcp.settings import Settings
 
 Group = tuple[str | None, ...]
@@ -232,11 +233,11 @@ class House:
 
 
 @contextmanager
-def open_house() -> Generator[House]:
+def open_house(principal: Principal = OPERATOR) -> Generator[House]:
     api = TinyApi()
     with serve_on_loopback(api) as url, start_blocking_portal() as portal:
         bounded = replace(Settings.for_demo({}, url), max_answer_characters=None)
-        server = build_server(bounded, FrozenClock())
+        server = build_server(bounded, FrozenClock(), principal=lambda: principal)
         with portal.wrap_async_context_manager(Client(server)) as client:
             yield House(portal, client, api)
 

@@ -7,9 +7,10 @@ both included; inside the program moments are UTC and half-open, midnight to mid
 import calendar
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cache
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -96,12 +97,18 @@ def parse_zone(name: str) -> tzinfo:
     Raises:
         QuestionError: When there is no such zone.
     """
-    zones = {zone.casefold(): zone for zone in ("UTC", *available_timezones())}
+    zones = _zones()
     wanted = name.strip().replace(" ", "_")
     zone = zones.get(wanted.casefold())
     if zone is None:
         raise unknown("timezone", wanted, sorted(zones.values()))
     return UTC if zone == "UTC" else ZoneInfo(zone)
+
+
+@cache
+def _zones() -> Mapping[str, str]:
+    """Every name of a time zone by its small letters: reading them takes longer than answering a question."""
+    return {zone.casefold(): zone for zone in ("UTC", *available_timezones())}
 
 
 def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
