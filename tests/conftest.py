@@ -18,7 +18,9 @@ from pydantic import SecretStr
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.principals import Principal
 from usage_cost_mcp.settings import Settings
+from usage_cost_mcp.tools.gate import OpenGate
 
 # Some properties share a server between examples, and start each example anew.
 _PROPERTIES: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
@@ -69,6 +71,16 @@ class Listener(Client):
         result = await super().call_tool(*args, **options)
         assert keeps_silent(result.model_dump_json())
         return result
+
+
+@dataclass
+class GateOf(OpenGate):
+    """A gate where the test says who asks."""
+
+    who: Callable[[], Principal]
+
+    def principal(self) -> Principal:
+        return self.who()
 
 
 @dataclass

@@ -24,7 +24,7 @@ Pick = Callable[[Sequence[Any]], Any]
 """Chooses one of several; how, is the test's."""
 
 ASKING: ContextVar[Principal] = ContextVar("ASKING", default=OPERATOR)
-"""Who asks a server that is made with `principal=ASKING.get`."""
+"""Who asks a server that is made with `gate=GateOf(ASKING.get)`."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sight
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from conftest import FrozenClock, text_of
+from conftest import FrozenClock, GateOf, text_of
 from hypothesis import given, note
 from hypothesis import strategies as st
 from mcp import Client
@@ -59,7 +59,7 @@ def pairs() -> Generator[Pairs]:
     with start_blocking_portal() as portal, ExitStack() as at_the_end:
 
         def client(settings: Any, principal: Principal) -> Client:
-            server = build_server(settings, clock, principal=lambda: principal)
+            server = build_server(settings, clock, gate=GateOf(lambda: principal))
             return at_the_end.enter_context(portal.wrap_async_context_manager(Client(server)))
 
         whole = at_the_end.enter_context(sight.serving(DemoApi(clock.now).respond))
@@ -103,7 +103,7 @@ def test_every_answer_is_that_of_an_organization_without_the_others(
     assert sight.tables_of(limited) == sight.tables_of(cut)
 
 
-@pytest.mark.parametrize("workspaces", LIMITS, ids=str)
+@pytest.mark.parametrize("workspaces", LIMITS, ids=lambda limit: " ".join(sorted(map(str, limit))))
 def test_resources_and_completions_know_no_others(pairs: Pairs, workspaces: Workspaces) -> None:
     """Asked in the same order, so that the same days are held."""
     pair = pairs(workspaces)
@@ -128,7 +128,7 @@ async def _completed(client: Client, argument: str, typed: str) -> list[str]:
     return (await client.complete(reference, {"name": argument, "value": typed})).completion.values
 
 
-@pytest.mark.parametrize("workspaces", LIMITS, ids=str)
+@pytest.mark.parametrize("workspaces", LIMITS, ids=lambda limit: " ".join(sorted(map(str, limit))))
 @pytest.mark.parametrize("period", ["2026-10", "2026-06", "2025-09"])
 @pytest.mark.parametrize("dimension", ["api_key_id", "account_id", "service_account_id"])
 def test_spend_that_is_shared_out_is_what_the_operator_gets_with_a_filter(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sight
 from canary import KEY
-from conftest import REPORTS, FrozenClock, Listener, Upstream, text_of
+from conftest import REPORTS, FrozenClock, GateOf, Listener, Upstream, text_of
 from mcp import Client
 from mcp.types import CallToolResult
 from pydantic import SecretStr
@@ -24,7 +24,7 @@ from test_upstream import error, on
 from worlds import Body
 
 from usage_cost_mcp.analysis.attribution import Attribution
-from usage_cost_mcp.app import build_server, open_desk
+from usage_cost_mcp.app import Commons, build_server, open_desk
 from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import CorrectedClock
@@ -48,7 +48,7 @@ NOBODY = limited_to()
 async def client(upstream: Upstream, clock: FrozenClock) -> AsyncGenerator[Client]:
     """A client of a server that everybody shares; `ASKING` says who asks."""
     settings = replace(Settings.for_demo({}, upstream.url), admin_key=SecretStr(KEY))
-    async with Listener(build_server(settings, clock, principal=ASKING.get)) as client:
+    async with Listener(build_server(settings, clock, gate=GateOf(ASKING.get))) as client:
         yield client
 
 
@@ -380,7 +380,8 @@ async def test_no_row_of_others_is_handed_to_a_report(upstream: Upstream, clock:
     """Whatever the view: what the reports leave out later, they do not get in the first place."""
     everything = Period(date(2026, 10, 1), date(2026, 10, 31), date(2026, 10, 31))
     async with AsyncExitStack() as at_the_end:
-        desk = open_desk(Settings.for_demo({}, upstream.url), CorrectedClock(clock), Bounds(), at_the_end)
+        settings = Settings.for_demo({}, upstream.url)
+        desk = open_desk(settings, CorrectedClock(clock), Bounds(), Commons(settings, clock), at_the_end)
         seen, call = desk.seen_by(SCIENCE), Call(clock.monotonic() + 50)
         for report, dimension in [(SPEND, "model"), (USAGE, "model"), (USAGE, "api_key_id"), (USAGE, "account_id")]:
             held = await seen.ledger.days(report, [(dimension,)], "1d", everything, call)
@@ -425,7 +426,7 @@ async def test_five_thousand_interleaved_calls_show_nobody_a_row_of_others(clock
     async with AsyncExitStack() as at_the_end:
 
         async def opened(settings: Settings, principal: Callable[[], Principal]) -> Client:
-            return await at_the_end.enter_async_context(Client(build_server(settings, clock, principal=principal)))
+            return await at_the_end.enter_async_context(Client(build_server(settings, clock, gate=GateOf(principal))))
 
         todo: list[tuple[sight.Limited, str, dict[str, Any]]] = []
         expected: dict[tuple[sight.Limited, str], Any] = {}

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from conftest import NOW, FrozenClock, text_of
+from conftest import NOW, FrozenClock, GateOf, text_of
 from hypothesis import strategies as st
 from mcp import Client
 
@@ -237,7 +237,7 @@ def open_house(principal: Principal = OPERATOR) -> Generator[House]:
     api = TinyApi()
     with serve_on_loopback(api) as url, start_blocking_portal() as portal:
         bounded = replace(Settings.for_demo({}, url), max_answer_characters=None)
-        server = build_server(bounded, FrozenClock(), principal=lambda: principal)
+        server = build_server(bounded, FrozenClock(), gate=GateOf(lambda: principal))
         with portal.wrap_async_context_manager(Client(server)) as client:
             yield House(portal, client, api)
 
