@@ -8,9 +8,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from conftest import FrozenClock, text_of
+from conftest import text_of
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
@@ -19,7 +19,6 @@ from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.principals import OPERATOR, Principal, Workspaces
 from usage_cost_mcp.settings import Settings
 
-T = TypeVar("T")
 Pick = Callable[[Sequence[Any]], Any]
 """Chooses one of several; how, is the test's."""
 
@@ -150,7 +149,6 @@ def tables_of(result: CallToolResult) -> list[str]:
 # ── Random calls ──
 
 PERIODS = ["yesterday", "today", "last_7_days", "last_30_days", "this_month", "2026-10", "2026-09-20..2026-10-05"]
-LONG_AGO = "2025-09"
 BASE = ["workspace_id", "model", "service_tier", "context_window", "inference_geo"]
 BILLED = [*BASE, "cost_type", "token_type", "description"]
 BY_KEY = ["api_key_id", "account_id", "service_account_id", "speed"]
@@ -235,10 +233,6 @@ def a_call(pick: Pick, workspaces: Workspaces) -> tuple[str, dict[str, Any]]:
         case _:
             period, arguments = {}, {}
     return tool, {**period, **arguments}
-
-
-def frozen() -> FrozenClock:
-    return FrozenClock()
 
 
 def as_key(tool: str, arguments: Mapping[str, Any]) -> str:
