@@ -2,11 +2,16 @@
 
 import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import Connect, ask
+from http_servers import started
 from mcp import Client
+from test_cli import environment, run
 
 from usage_cost_mcp.terminal import render
 
@@ -64,3 +69,34 @@ async def test_its_other_vscode_and_claude_code_lines_start_the_same_command() -
     config = json.loads((ROOT / "examples" / "claude_desktop_config.json").read_text(encoding="utf-8"))
     command = config["mcpServers"]["usage-cost"]["command"]
     assert README.count(command) == 3
+
+
+def test_its_commands_for_a_team_lead_to_an_answer(tmp_path: Path) -> None:
+    exported, *made, served = block("team").splitlines()[1:-1]
+    name, _, file = exported.removeprefix("export ").partition("=")
+    tokens = {name: str(tmp_path / file)}
+    words = [shlex.split(each, comments=True) for each in (*made, served)]
+    assert {each for line in words for each in line if "bin/" in each} == {".venv/bin/usage-cost-mcp"}
+    ana, reporter = (run(*line[1:], env=environment(**tokens)).stdout.strip() for line in words[:-1])
+    assert words[-1][-2:] == ["serve", "--http"]
+    with started("--demo", environ=tokens) as server:
+        for token in (ana, reporter):
+            done = subprocess.run(
+                [sys.executable, ROOT / "examples" / "ask_spend.py", server.url],
+                env=environment(USAGE_COST_TOKEN=token),
+                capture_output=True,
+                encoding="utf-8",
+                timeout=60,
+                check=True,
+            )
+            assert done.stdout.startswith("Spend ")
+
+
+def test_its_call_of_the_messages_api_is_what_a_shell_makes_of_it() -> None:
+    command = "\n".join(block("connector").splitlines()[1:-1]).replace("curl ", "printf '%s\\n' ", 1)
+    env = environment(TOKEN="ucm_x", ANTHROPIC_API_KEY="none")
+    said = subprocess.run(["bash", "-c", command], env=env, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S607
+    body = json.loads(said[said.index("{") :])
+    (server,), tools = body["mcp_servers"], body["tools"]
+    assert server["authorization_token"] == "ucm_x"  # noqa: S105 - nobody's
+    assert tools == [{"type": "mcp_toolset", "mcp_server_name": server["name"]}]
