@@ -78,6 +78,11 @@ class Store:
                 with suppress(RedisError):
                     yield admin.get(name) or b""
 
+    def endless(self) -> list[bytes]:
+        """The names that would stay for ever."""
+        with self.admin as admin:
+            return [name for name in admin.scan_iter("*") if admin.pttl(name) == -1]
+
     def said(self, *secrets: str) -> set[str]:
         """Which secrets it holds, the key in any form among them."""
         found = set[str]()

@@ -94,7 +94,7 @@ def test_its_commands_for_a_team_lead_to_an_answer(tmp_path: Path) -> None:
 
 def test_its_call_of_the_messages_api_is_what_a_shell_makes_of_it() -> None:
     command = "\n".join(block("connector").splitlines()[1:-1]).replace("curl ", "printf '%s\\n' ", 1)
-    env = environment(TOKEN="ucm_x", ANTHROPIC_API_KEY="none")
+    env = environment(TOKEN="ucm_x", ANTHROPIC_API_KEY="none")  # noqa: S106 - nobody's
     said = subprocess.run(["bash", "-c", command], env=env, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S607
     body = json.loads(said[said.index("{") :])
     (server,), tools = body["mcp_servers"], body["tools"]

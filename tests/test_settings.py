@@ -1,3 +1,4 @@
+import sys
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,7 @@ KEY_FILE = "ANTHROPIC_ADMIN_API_KEY_FILE"
 BASE_URL = "USAGE_COST_MCP_BASE_URL"
 CHARACTERS = "USAGE_COST_MCP_MAX_ANSWER_CHARACTERS"
 LOG_LEVEL = "USAGE_COST_MCP_LOG_LEVEL"
+REDIS_URL = "USAGE_COST_MCP_REDIS_URL"
 
 ADMIN_KEY = "sk-ant-admin01-Unmistakable_42"
 
@@ -37,6 +39,7 @@ def test_a_key_is_all_that_is_needed() -> None:
     assert settings.base_url == "https://api.anthropic.com"
     assert settings.max_answer_characters == 40_000
     assert settings.log_level == "WARNING"
+    assert settings.redis_url is None
     assert not settings.demo
 
 
@@ -171,6 +174,74 @@ def test_the_log_level_is_one_of_pythons(given: str, level: str) -> None:
 @pytest.mark.parametrize("given", ["LOUD", "NOTSET", "debug,info", "-10"])
 def test_any_other_log_level_is_refused(given: str) -> None:
     assert f"{LOG_LEVEL} must be one of DEBUG, INFO, WARNING" in refusal({KEY: ADMIN_KEY, LOG_LEVEL: given})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "redis://cache",
+            "redis://cache:6380/2",
+            "rediss://cache.example/0",
+            "redis://10.1.2.3/",
+            "redis://[::1]:6379",
+        ),
+        *(
+            "redis://:a%2Fword@team_cache:6379",
+            "rediss://user:word@cache.example:6379/0",
+            "REDIS://CACHE",
+            "redis://c?db=3",
+        ),
+        *("rediss://cache?ssl_ca_certs=/etc/ca.pem", "unix:///run/redis.sock", "unix://:word@/run/redis.sock?db=1"),
+    ],
+)
+def test_the_shared_cache_is_where_a_redis_address_says(url: str) -> None:
+    given = read(**{REDIS_URL: f" {url}\n"}).redis_url
+    assert given is not None
+    assert given.get_secret_value() == url
+    assert Settings.for_demo({REDIS_URL: url}, "http://127.0.0.1:1").redis_url == given
+    assert url not in f"{read(**{REDIS_URL: url})!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "cache:6379",
+            "http://cache:6379",
+            "redis:cache",
+            "redis:///0",
+            "redis://:6379",
+            "redis://cache/one",
+            "//cache",
+        ),
+        *(
+            "redis://cache:port",
+            "redis://cache:70000",
+            "redis://[::1",
+            "redis://cache#top",
+            "redis://ca che",
+            "unix:?db=0",
+        ),
+        *(
+            "redis://cache?socket_timeout=60",
+            "redis://cache?db=one",
+            "redis://cache?ssl_cert_reqs=none",
+            "redis://cache//",
+        ),
+        *("unix://host/run/redis.sock", "redis-sentinel://cache", "redis://:secret-word@cache/0/1", "unix:///?db=1"),
+    ],
+)
+def test_any_other_address_of_a_shared_cache_is_refused(url: str) -> None:
+    said = refusal({KEY: ADMIN_KEY, REDIS_URL: url})
+    assert f"{REDIS_URL} must be an address such as redis://" in said
+    assert "secret-word" not in said
+
+
+def test_a_shared_cache_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    said = refusal({KEY: ADMIN_KEY, REDIS_URL: "redis://cache.example"})
+    assert said == f"{REDIS_URL} needs an extra: pip install 'usage-cost-mcp[redis]'."
 
 
 def test_the_demo_needs_no_key_but_the_same_care() -> None:

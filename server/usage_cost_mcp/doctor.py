@@ -66,12 +66,12 @@ async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
 
 
 async def _shared_cache_check(url: SecretStr, clock: Clock, at_the_end: AsyncExitStack) -> Check:
-    from .shared import Away, Line
+    from .shared import Away, Line, written_to
 
     line = Line(url, clock)
     at_the_end.push_async_callback(line.aclose)
     try:
-        await line.ask(lambda redis: redis.set("usage-cost-doctor", "", px=1))
+        await line.ask(written_to)
     except Away as failure:
         return Check(
             "Shared cache",

@@ -9,8 +9,9 @@ from .line import Away, Line
 _TAKE = """
 local time = redis.call('TIME')
 local now, minute, one = time[1] + time[2] / 1000000, tonumber(ARGV[1]), ARGV[1] / ARGV[2]
-local back_at = tonumber(redis.call('GET', KEYS[1])) or now
-back_at = math.min(math.max(back_at, now), now + minute) + one
+local held = tonumber(redis.call('GET', KEYS[1])) or now
+local believed = held > now and held <= now + minute
+local back_at = (believed and held or now) + one
 local wait = back_at - now - minute
 if wait > 0.000001 then return tostring(wait) end
 redis.call('SET', KEYS[1], string.format('%.6f', back_at), 'PX', 2000 * minute)

@@ -90,13 +90,13 @@ class RedisDays:
         return [values.get(name) for name in names]
 
     async def _sizes(self, names: Sequence[str]) -> list[int]:
-        async def ask(redis: Redis) -> list[int | Exception]:
+        async def ask(redis: Redis) -> list[int]:
             async with redis.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.strlen(name)
-                return await pipe.execute(raise_on_error=False)
+                return [_size(answer) for answer in await pipe.execute(raise_on_error=False)]
 
-        return [_size(answer) for answer in await self._line.ask(ask)] if names else []
+        return await self._line.ask(ask) if names else []
 
     async def keep(self, view: View, days: Sequence[DayRows]) -> None:
         """Hold days until they are too old even for an outage; what is too large is left out."""

@@ -40,13 +40,12 @@ class Leases:
     async def taken(self, names: Sequence[str]) -> AsyncGenerator[Sequence[str]]:
         """The names that nobody else has a lease on, for as long as the block lasts."""
         holder = secrets.token_hex(16)
-        ours = await self._take(names, holder)
-        renewing = asyncio.create_task(self._renew(ours, holder))
+        renewing = asyncio.create_task(self._renew(names, holder))
         try:
-            yield ours
+            yield await self._take(names, holder)
         finally:
             renewing.cancel()
-            await self._prolong(ours, holder, 0)
+            await self._prolong(names, holder, 0)
 
     async def _take(self, names: Sequence[str], holder: str) -> Sequence[str]:
         async def take(redis: Redis) -> list[bool | None]:
@@ -62,16 +61,13 @@ class Leases:
         return [name for name, done in zip(names, taken, strict=True) if done]
 
     async def _renew(self, names: Sequence[str], holder: str) -> None:
-        while names:
+        while True:
             await asyncio.sleep(_RENEWED_EVERY)
             await self._prolong(names, holder, LEASE)
 
     async def _prolong(self, names: Sequence[str], holder: str, seconds: float) -> None:
-        if names:
-            with suppress(Away):
-                await self._line.ask(
-                    lambda redis: redis.eval(_PROLONG, len(names), *names, holder, _milliseconds(seconds))
-                )
+        with suppress(Away):
+            await self._line.ask(lambda redis: redis.eval(_PROLONG, len(names), *names, holder, _milliseconds(seconds)))
 
     async def ended(self, names: Sequence[str], seconds: float) -> bool:
         """Wait until nobody has a lease on any of the names; False when that takes longer."""

@@ -67,30 +67,37 @@ class Line:
         with suppress(RedisError, OSError, TimeoutError):
             await _patiently(self._redis.aclose())
 
-    async def ask(self, operation: Callable[["Redis"], Awaitable[T]]) -> T:
+    async def ask(self, operation: Callable[[Redis], Awaitable[T]]) -> T:
         """The result of an operation.
 
         Raises:
             Away: When it failed, took too long, or was not tried.
         """
         async with self._places:
-            self._may_try()
+            on_trial = self._on_trial()
             try:
-                result = await _patiently(_started(operation, self._redis))
-            except (RedisError, OSError, TimeoutError) as error:
+                result = await _patiently(self._work(operation, on_trial=on_trial))
+            except Exception as error:  # noqa: BLE001 - the client trips in many ways over what is not Redis
                 raise self._failed(type(error).__name__) from None
-        if self._failure is not None:
+        if on_trial:
             _log.warning("The shared cache is back.")
-        self._failure = None
+            self._failure = None
         return result
 
-    def _may_try(self) -> None:
+    def _on_trial(self) -> bool:
+        """Whether this operation finds out if all is well again; the others do not wait for it."""
         if self._failure is None:
-            return
+            return False
         now = self._clock.monotonic()
         if now < self._again_at:
             raise Away(self._failure)
         self._again_at = now + LEFT_ALONE
+        return True
+
+    async def _work(self, operation: Callable[[Redis], Awaitable[T]], *, on_trial: bool) -> T:
+        if on_trial:
+            await written_to(self._redis)
+        return await operation(self._redis)
 
     def _failed(self, kind: str) -> Away:
         if self._failure is None:
@@ -100,8 +107,9 @@ class Line:
         return Away(kind)
 
 
-async def _started(operation: Callable[["Redis"], Awaitable[T]], redis: "Redis") -> T:
-    return await operation(redis)
+async def written_to(redis: Redis) -> None:
+    """Whether Redis can be written to, which is more than that it can be read."""
+    await redis.set("usage-cost-probe", "", px=1)
 
 
 async def _patiently(work: Coroutine[Any, Any, T]) -> T:

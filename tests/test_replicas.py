@@ -1,0 +1,308 @@
+"""Several servers on one upstream: with a Redis they are like one, without it each is like it always was."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from canary import KEY, keeps_silent
+from conftest import NOW, REPORTS, FrozenClock, Listener, Upstream, ask, refusal
+from mcp import Client
+from pydantic import SecretStr
+from stores import PASSWORD, PROGRAMS, Store, running
+
+from usage_cost_mcp.app import build_server
+from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+REPLICAS = 4
+CALLS_EACH = 200
+NINETY_DAYS = "2026-08-01..2026-10-29"
+ONE_WALK = 3
+BY_MODEL: dict[str, Any] = {"period": NINETY_DAYS, "group_by": ["model"]}
+
+
+@dataclass
+class RunningClock:
+    """Time as it passes, from the moment at which every test takes place."""
+
+    started: float = field(default_factory=time.monotonic)
+    ahead: float = 0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.monotonic() - self.started)
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+@pytest.fixture(params=PROGRAMS)
+def redis(request: pytest.FixtureRequest) -> Generator[Store]:
+    """A server with a password; neither that nor the key is ever in it, and nothing stays in it for ever."""
+    with running(request.param, PASSWORD) as store:
+        yield store
+        if store.process is not None and store.process.poll() is None:
+            assert store.said(PASSWORD) == set()
+            assert store.endless() == []
+
+
+@pytest.fixture(autouse=True)
+def no_password_in_the_log(caplog: pytest.LogCaptureFixture) -> Generator[None]:
+    yield
+    assert PASSWORD not in "".join(record.getMessage() for record in caplog.get_records("call"))
+
+
+@asynccontextmanager
+async def replica(upstream: Upstream, redis: Store | None, **changes: Any) -> AsyncGenerator[Client]:
+    """A server of its own, with a client."""
+    bounds, clock = changes.pop("bounds", Bounds()), changes.pop("clock", None) or RunningClock()
+    asked = {"admin_key": SecretStr(KEY), "redis_url": redis and redis.url, **changes}
+    settings = replace(Settings.for_demo({}, upstream.url), **asked)
+    async with Listener(build_server(settings, clock, bounds)) as client:
+        yield client
+
+
+@asynccontextmanager
+async def replicas(upstream: Upstream, redis: Store | None, many: int = REPLICAS) -> AsyncGenerator[list[Client]]:
+    async with AsyncExitStack() as opened:
+        yield [await opened.enter_async_context(replica(upstream, redis)) for _ in range(many)]
+
+
+def spend_of(answers: list[dict[str, Any]]) -> set[str]:
+    return {answer["totals"]["cost"] for answer in answers}
+
+
+async def truth(upstream: Upstream, **question: Any) -> str:
+    """What a server alone says."""
+    async with replica(Upstream(upstream.respond, upstream.url), None) as alone:
+        answer = await ask(alone, "get_spend", **question)
+    upstream.requests.clear()
+    return answer["totals"]["cost"]
+
+
+def slowly(seconds: float) -> Any:
+    def instead(request: Request) -> None:
+        if request.path.endswith("cost_report"):
+            time.sleep(seconds)
+
+    return instead
+
+
+async def test_800_equal_cold_calls_over_four_replicas_make_one_walk(redis: Store, upstream: Upstream) -> None:
+    expected = await truth(upstream, **BY_MODEL)
+    started = time.monotonic()
+    async with replicas(upstream, redis) as clients:
+        answers = await asyncio.gather(
+            *(ask(client, "get_spend", **BY_MODEL) for _ in range(CALLS_EACH) for client in clients)
+        )
+    seconds = time.monotonic() - started
+    assert len(answers) == REPLICAS * CALLS_EACH
+    assert spend_of(answers) == {expected}
+    assert upstream.asked("cost_report") == ONE_WALK
+    assert upstream.asked("me") == REPLICAS
+    REPORTS.append(
+        f"replicas: {len(answers)} equal cold calls, {upstream.asked('cost_report')} requests, {seconds:.1f} s"
+    )
+
+
+async def test_without_redis_they_make_a_walk_each(upstream: Upstream) -> None:
+    expected = await truth(upstream, **BY_MODEL)
+    async with replicas(upstream, None) as clients:
+        answers = await asyncio.gather(
+            *(ask(client, "get_spend", **BY_MODEL) for _ in range(CALLS_EACH) for client in clients)
+        )
+    assert spend_of(answers) == {expected}
+    assert upstream.asked("cost_report") <= REPLICAS * ONE_WALK
+    assert upstream.asked("me") == 0
+
+
+async def test_what_one_replica_has_read_costs_the_next_one_no_request(redis: Store, upstream: Upstream) -> None:
+    async with replicas(upstream, redis, 2) as (one, other):
+        first = await ask(one, "get_spend", **BY_MODEL)
+        await ask(other, "list_dimension_values", dimension="service_tier", period="2026-10-31")  # joins
+        upstream.requests.clear()
+        second = await ask(other, "get_spend", **BY_MODEL)
+    assert not upstream.requests
+    assert second["cache"] == {"status": "hit", "upstream_requests": 0}
+    assert (second["series"], second["fetched_at"]) == (first["series"], first["fetched_at"])
+
+
+async def test_a_longer_period_fetches_only_what_nobody_has_read(redis: Store, upstream: Upstream) -> None:
+    async with replicas(upstream, redis, 2) as (one, other):
+        await ask(one, "get_spend", period="2026-10-01..2026-10-20")
+        answer = await ask(other, "get_spend", period="2026-10-01..2026-10-31")
+    assert answer["cache"]["status"] == "partial"
+    query = dict([request for request in upstream.requests if request.path.endswith("cost_report")][-1].query)
+    assert (query["starting_at"], query["ending_at"]) == ("2026-10-21T00:00:00Z", "2026-11-01T00:00:00Z")
+
+
+async def test_different_questions_at_once_are_all_exact_and_read_no_day_twice_in_peace(
+    redis: Store, upstream: Upstream
+) -> None:
+    periods = ["2026-08", "2026-09", "2026-10", NINETY_DAYS, "2026-08-15..2026-10-15", "2026-10-05", "2026-Q3"]
+    expected = {period: await truth(upstream, period=period) for period in periods}
+    upstream.instead = slowly(0.05)
+    async with replicas(upstream, redis) as clients:
+        answers = await asyncio.gather(
+            *(ask(client, "get_spend", period=period) for client in clients for period in periods)
+        )
+    assert [answer["totals"]["cost"] for answer in answers] == [*expected.values()] * REPLICAS
+    fetched = Counter[str]()
+    for request in upstream.requests:
+        if request.path.endswith("cost_report"):
+            query = dict(request.query)
+            first, end = (datetime.fromisoformat(query[name]) for name in ("starting_at", "ending_at"))
+            fetched.update(str((first + timedelta(days=n)).date()) for n in range((end - first).days))
+    assert sum(fetched.values()) <= 2 * len(fetched)  # a window may run over days that are held
+
+
+async def test_a_change_of_a_closed_day_is_told_by_a_replica_that_never_read_it_before(
+    redis: Store, upstream: Upstream, clock: FrozenClock
+) -> None:
+    async with replica(upstream, redis) as one:
+        await ask(one, "get_spend", period="yesterday")
+
+    def dearer(request: Request) -> Response | None:
+        response = upstream.respond(request)
+        if request.path.endswith("cost_report"):
+            response.body["data"][0]["results"][0]["amount"] = "123456.5"
+        return response
+
+    upstream.instead = dearer
+    clock.advance(16 * 60)  # that of upstream, which replicas follow
+    async with replica(upstream, redis) as other:
+        answer = await ask(other, "get_spend", period="yesterday")
+    assert "revised" in {note["code"] for note in answer["notes"]}
+
+
+async def test_in_an_outage_a_replica_shows_with_their_age_the_numbers_that_another_one_read(
+    redis: Store, upstream: Upstream, clock: FrozenClock
+) -> None:
+    async with replica(upstream, redis) as one:
+        first = await ask(one, "get_spend", period="yesterday")
+    upstream.instead = lambda request: Response({}, 500) if request.path.endswith("cost_report") else None
+    clock.advance(16 * 60)  # that of upstream, which replicas follow
+    async with replica(upstream, redis, bounds=Bounds(attempts=1)) as other:
+        answer = await ask(other, "get_spend", period="yesterday")
+    assert answer["cache"]["status"] == "stale"
+    assert answer["totals"] == first["totals"]
+
+
+REFUSED = Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
+
+
+async def test_a_key_that_upstream_does_not_accept_reads_nothing_that_others_share(
+    redis: Store, upstream: Upstream
+) -> None:
+    async with replica(upstream, redis) as one:
+        await ask(one, "get_spend", period="2026-10")
+    upstream.instead = lambda _: REFUSED
+    async with replica(upstream, redis) as other:
+        assert "does not accept the Admin key" in await refusal(other, "get_spend", period="2026-10")
+
+
+async def test_a_revoked_key_stops_reading_shared_days_within_ten_minutes(redis: Store, upstream: Upstream) -> None:
+    clock = RunningClock()
+    async with replica(upstream, redis, clock=clock) as one, replica(upstream, redis) as other:
+        await ask(one, "get_spend", period="2026-10-05")
+        await ask(other, "get_spend", period="2026-10")
+        upstream.instead = lambda _: REFUSED
+        clock.ahead = 599
+        assert (await ask(one, "get_spend", period="2026-10-06"))["cache"]["status"] == "hit"
+        clock.ahead = 601
+        assert "does not accept the Admin key" in await refusal(one, "get_spend", period="2026-10-07")
+
+
+async def test_a_refused_key_empties_what_is_shared(redis: Store, upstream: Upstream) -> None:
+    async with replica(upstream, redis) as one:
+        await ask(one, "get_spend", period="2026-10")
+        assert any(b":spend:" in each for each in redis.everything())
+        upstream.instead = lambda request: REFUSED if request.path.endswith("cost_report") else None
+        assert "does not accept the Admin key" in await refusal(one, "get_spend", period="2026-11-01")
+    assert not any(b":spend:" in each for each in redis.everything())
+
+
+async def test_while_upstream_cannot_say_whose_key_it_is_nothing_is_shared(redis: Store, upstream: Upstream) -> None:
+    upstream.instead = lambda request: Response({}, 500) if request.path.endswith("me") else None
+    async with replica(upstream, redis, bounds=Bounds(attempts=1)) as one:
+        assert (await ask(one, "get_spend", period="2026-10"))["cache"]["status"] == "miss"
+    assert not any(b":spend:" in each for each in redis.everything())
+
+
+async def test_the_budget_of_requests_is_that_of_all_replicas_together(redis: Store, upstream: Upstream) -> None:
+    tight = Bounds(requests_a_minute=6, call_seconds=5)
+    async with (
+        replica(upstream, redis, demo=False, bounds=tight) as one,
+        replica(upstream, redis, demo=False, bounds=tight) as other,
+    ):
+        await ask(one, "get_spend", period=NINETY_DAYS)  # four requests, with the one for the organization
+        await ask(other, "get_spend", period="2026-07-01")  # two
+        said = await refusal(one, "get_spend", period="2026-06-01")
+    assert "limit on report requests is reached. Ask again in " in said
+    assert len(upstream.requests) == 6
+
+
+async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: Upstream) -> None:
+    tight = Bounds(requests_a_minute=3, call_seconds=5)
+    async with replica(upstream, None, demo=False, bounds=tight) as one:
+        await ask(one, "get_spend", period=NINETY_DAYS)
+        assert "limit on report requests is reached" in await refusal(one, "get_spend", period="2026-06-01")
+    assert len(upstream.requests) == 3
+
+
+async def test_who_is_over_the_budget_for_a_moment_waits(upstream: Upstream) -> None:
+    clock = FrozenClock()
+    async with replica(upstream, None, demo=False, clock=clock, bounds=Bounds(requests_a_minute=3)) as one:
+        await ask(one, "get_spend", period=NINETY_DAYS)
+        await ask(one, "get_spend", period="2026-06-01")
+    assert clock.moment - NOW == timedelta(seconds=20)
+
+
+def run(*words: str, url: str, redis_url: str = "") -> subprocess.CompletedProcess[str]:
+    """A command, as a person runs it."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name.startswith(("PATH", "COVERAGE"))},
+        "ANTHROPIC_ADMIN_API_KEY": KEY,
+        "USAGE_COST_MCP_BASE_URL": url,
+        "USAGE_COST_MCP_REDIS_URL": redis_url,
+    }
+    done = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
+    assert keeps_silent(done.stdout, done.stderr)
+    assert PASSWORD not in done.stdout + done.stderr
+    return done
+
+
+def test_doctor_says_whether_the_shared_cache_can_be_used(redis: Store, upstream: Upstream) -> None:
+    doctor = ("-m", "usage_cost_mcp", "doctor")
+    well = run(*doctor, url=upstream.url, redis_url=redis.url.get_secret_value())
+    assert "ok   Shared cache: can be written to" in well.stdout
+    redis.kill()
+    ill = run(*doctor, url=upstream.url, redis_url=redis.url.get_secret_value())
+    assert ill.returncode == 1
+    assert "FAIL Shared cache: cannot be written to (ConnectionError); answers do not need it" in ill.stdout
+    assert "ok   Spend report" in ill.stdout
+
+
+def test_without_the_setting_redis_is_not_even_loaded(upstream: Upstream) -> None:
+    program = (
+        "import sys; from usage_cost_mcp.cli import main; "
+        "assert main(['call', 'get_spend', 'period=2025-10']) == 0; sys.exit('redis' in sys.modules)"
+    )
+    done = run("-c", program, url=upstream.url)
+    assert done.returncode == 0, done.stderr
