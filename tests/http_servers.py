@@ -6,13 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
 
 from canary import keeps_silent
 from test_cli import environment
+
+PROGRAM = ("-m", "usage_cost_mcp", "serve", "--http", "--port", "0")
 
 SECONDS = 20.0
 """How long a server may take to listen, and to end."""
@@ -74,9 +76,11 @@ class HttpServer:
 
 
 @contextmanager
-def started(*arguments: str, environ: Mapping[str, str] | None = None) -> Generator[HttpServer]:
+def started(
+    *arguments: str, environ: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+) -> Generator[HttpServer]:
     """A server, as `serve --http` with more arguments and settings starts it; it is ended with the block."""
-    command = [sys.executable, "-m", "usage_cost_mcp", "serve", "--http", "--port", "0", *arguments]
+    command = [sys.executable, *program, *arguments]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
         tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
