@@ -63,7 +63,7 @@ def faulty() -> Generator[FaultServer]:
 @pytest.fixture
 def keyed(faulty: FaultServer) -> Generator[HttpServer]:
     """A server with a key, whose token whoever started it knows."""
-    with started(environ=connected_to(faulty.url)) as server:
+    with started(environ={**connected_to(faulty.url), "USAGE_COST_MCP_CALLS_PER_MINUTE": "999999"}) as server:
         yield server
 
 
