@@ -279,7 +279,8 @@ def _demo(_arguments: argparse.Namespace) -> int:
 
 def _new_token(arguments: argparse.Namespace) -> int:
     from .clock import SystemClock
-    from .http.tokens import TOKENS_FILE, add_token
+    from .http.settings import TOKENS_FILE
+    from .http.tokens import add_token
 
     named = os.environ.get(TOKENS_FILE, "").strip()
     token, record = add_token(

@@ -22,12 +22,11 @@ from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import ConfigurationError, UsageCostError
 from usage_cost_mcp.flights import Flights
 from usage_cost_mcp.principals import Principal, workspaces_of
-from usage_cost_mcp.settings import is_loopback
+from usage_cost_mcp.settings import is_secure
 from usage_cost_mcp.tls import strict_tls
 
 from .refusals import EXPIRED, Refusal, RefusedError, undecided
-
-ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
+from .settings import ISSUER
 
 MAX_TOKEN = 16_384
 MAX_BYTES = 256 * 1024
@@ -307,7 +306,7 @@ def _is_safe(url: str) -> bool:
         host = parts.hostname or ""
     except ValueError:
         return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
+    return bool(host) and is_secure(parts.scheme, host)
 
 
 async def _get(url: str) -> dict[str, Any] | None:
