@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import pytest
 from canary import KEY
-from test_cli import environment, run
+from test_cli import environment, run, run_here
+
+from usage_cost_mcp.http import server
 
 TOKENS = "USAGE_COST_MCP_TOKENS_FILE"
 HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
@@ -103,8 +105,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-def test_it_does_not_start_with(refusal: Refusal) -> None:
-    done = run(*refusal.words.split(), env=environment(**refusal.environ))
+def test_it_does_not_start_with(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "serve", pytest.fail)  # lest a start that is not refused goes on for ever
+    done = run_here(*refusal.words.split(), env=environment(**refusal.environ))
     is_refused(done.returncode, done.stdout, done.stderr, refusal.said)
     given = [*refusal.environ.values(), *(word for word in refusal.words.split() if not word.startswith("-"))]
     assert [value for value in given if len(value) > len("127.0.0.1") and value in done.stderr] == []

@@ -173,9 +173,9 @@ def _serve_http(arguments: argparse.Namespace) -> int:
             from .app import build_team_server
             from .http.server import bind, serve
 
-            listener = bind(http)
             server, gate = build_team_server(settings, http)
-        serve(server, gate, http, listener)
+        with bind(http) as listener:
+            serve(server, gate, http, listener)
     return 0
 
 
@@ -183,9 +183,11 @@ def _serve_http(arguments: argparse.Namespace) -> int:
 def _loading() -> Generator[None]:
     """What is loaded now stays; looking through it again and again is a tenth of the start."""
     gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _call(arguments: argparse.Namespace) -> int:
