@@ -11,12 +11,12 @@ from typing import Any, TextIO, cast
 import pytest
 from canary import KEY, keeps_silent
 from conftest import FrozenClock, Upstream, ask, refusal, text_of
+from http_servers import tokens_line
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import MCPError
 from mcp.server import MCPServer
 from served import Front, holds_none_of, served, text_in
-from test_tokens import record
 
 from usage_cost_mcp.allowance import OwnAllowance
 from usage_cost_mcp.demo.http import Request
@@ -38,7 +38,7 @@ both_eras = pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "tokens.jsonl"
-    path.write_text("".join(record(name, token) for name, token in TOKENS.items()))
+    path.write_text("".join(tokens_line(name, token) for name, token in TOKENS.items()))
     return path
 
 

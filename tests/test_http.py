@@ -22,7 +22,7 @@ from conftest import FrozenClock, Upstream, ask
 from fault_cases import sends
 from fault_cases import status as answers_with
 from fault_server import Act, FaultServer, Piece, fault_server, healthy
-from http_servers import HttpServer, started, until
+from http_servers import NO_TLS, HttpServer, client_of, started, until
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 from test_cli import connected_to, environment
@@ -82,7 +82,9 @@ def bearer(server: HttpServer) -> dict[str, str]:
 def http_client(server: HttpServer) -> httpx.AsyncClient:
     base_url = server.url.removesuffix("/mcp")
     no_limits = httpx.Limits(max_connections=None)
-    return httpx.AsyncClient(base_url=base_url, headers=bearer(server), timeout=30, trust_env=False, limits=no_limits)
+    return httpx.AsyncClient(
+        base_url=base_url, headers=bearer(server), timeout=30, trust_env=False, limits=no_limits, verify=NO_TLS
+    )
 
 
 @pytest.fixture
@@ -194,10 +196,7 @@ async def test_each_run_has_a_token_of_its_own(keyed: HttpServer, faulty: FaultS
 
 @ERAS
 async def test_a_client_with_that_token_asks_in_either_era(keyed: HttpServer, mode: str) -> None:
-    async with (
-        httpx2.AsyncClient(headers={"authorization": f"Bearer {keyed.token}"}) as with_token,
-        Client(streamable_http_client(keyed.url, http_client=with_token), mode=mode) as client,
-    ):
+    async with client_of(keyed.url, keyed.token, mode) as client:
         assert (await ask(client, "get_spend", period="2026-10"))["demo"] is False
 
 

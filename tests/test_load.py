@@ -1,11 +1,8 @@
 """Four replicas, a shared cache and a crowd: upstream falters, the cache dies and comes back, a replica is killed."""
 
 import asyncio
-import hashlib
 import json
 import random
-import secrets
-import ssl
 import threading
 import time
 from collections import Counter
@@ -23,14 +20,13 @@ import oracle
 import pytest
 from canary import KEY, keeps_silent
 from conftest import REPORTS
-from http_servers import HttpServer, started
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
+from http_servers import HttpServer, client_of, started, tokens_line
 from stores import Store, running
 
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import WORKSPACES
+from usage_cost_mcp.http.tokens import new_token
 
 REPLICAS = 4
 CLIENTS = 64
@@ -40,9 +36,6 @@ FALTERING = 0.05
 SEED = 5
 
 pytestmark = pytest.mark.anyio
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Made once: it takes longer than a call."""
 
 Window = tuple[str, str, str]
 """A tool and its days."""
@@ -91,13 +84,11 @@ class Faltering:
 class Person:
     name: str
     workspaces: Sequence[str]
-    token: str = field(default_factory=lambda: f"ucm_{secrets.token_urlsafe(32)}")
+    token: str = field(default_factory=new_token)
 
     @property
     def record(self) -> str:
-        told = {"workspaces": self.workspaces} if self.workspaces else {}
-        digest = hashlib.sha256(self.token.encode()).hexdigest()
-        return json.dumps({"name": self.name, "sha256": digest, **told})
+        return tokens_line(self.name, self.token, **({"workspaces": self.workspaces} if self.workspaces else {}))
 
     def sees(self, workspace: str | None) -> bool:
         return not self.workspaces or (workspace or "default") in self.workspaces
@@ -204,8 +195,7 @@ async def pause() -> None:
 
 
 async def call(url: str, token: str, tool: str, **arguments: Any) -> Any:
-    http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=60, verify=NO_TLS)
-    async with http, Client(streamable_http_client(url, http_client=http), mode="2026-07-28") as client:
+    async with client_of(url, token, "2026-07-28") as client:
         return await client.call_tool(tool, {"group_by": ["workspace_id"], "granularity": "total", **arguments})
 
 
@@ -223,7 +213,7 @@ PEOPLE = [
 def house(tmp_path: Path) -> Generator[House]:
     """Four replicas behind no balancer but the crowd itself, with one cache and one Admin API."""
     upstream = Faltering()
-    (tmp_path / "tokens").write_text("\n".join(person.record for person in PEOPLE))
+    (tmp_path / "tokens").write_text("".join(person.record for person in PEOPLE))
     with ExitStack() as stack:
         store, api = stack.enter_context(running()), stack.enter_context(serve_on_loopback(upstream))
         environ = {
