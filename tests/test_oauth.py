@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 import pytest
-from conftest import FrozenClock
+from conftest import ANYTHING, FrozenClock
 from http_servers import tokens_line
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,17 +234,12 @@ async def test_no_text_at_all_is_more_than_refused(front: Front, token: str) -> 
     assert await verified(front, token) is None
 
 
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda each: st.lists(each) | st.dictionaries(st.text(), each),
-    max_leaves=10,
-)
 _CLAIMS = ("iss", "aud", "exp", "nbf", "iat", "sub", "jti", "scope", "scp", "workspaces", "typ", "client_id")
 
 
 @given(
-    about=st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jwk", "alg"]), _JSON, max_size=2),
-    changes=st.dictionaries(st.sampled_from(_CLAIMS), _JSON),
+    about=st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jwk", "alg"]), ANYTHING, max_size=2),
+    changes=st.dictionaries(st.sampled_from(_CLAIMS), ANYTHING),
 )
 async def test_no_claim_of_any_shape_breaks_the_door(
     issuer: Issuer, front: Front, about: dict[str, Any], changes: dict[str, Any]

@@ -28,7 +28,7 @@ STOP_SECONDS = 10
 _CUT_SECONDS = STOP_SECONDS - 0.5
 """After which what is still under way is told to ask again, so that nothing is left to be cut off without a word."""
 
-_HEAD_SECONDS = 10.0
+HEAD_SECONDS = 10.0
 _IDLE_SECONDS = 75
 """How long a connection is kept between requests: longer than balancers do, or one would send into a closed one."""
 
@@ -90,14 +90,14 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the original
         super().connection_made(transport)
-        self._timer = self.loop.call_later(_HEAD_SECONDS, transport.close)
+        self._timer = self.loop.call_later(HEAD_SECONDS, transport.close)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._timer is None:
-            self._timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
