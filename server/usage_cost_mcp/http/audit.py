@@ -32,7 +32,7 @@ class Audit:
         self._minute_ends = -math.inf
         self._refusals = 0
 
-    def call(self, principal: str | None, tool: str, arguments: Mapping[str, Any], **came_of_it: Any) -> None:
+    def call(self, principal: str, tool: str, arguments: Mapping[str, Any], **came_of_it: Any) -> None:
         """A call that is over."""
         for most in _LENGTHS:
             line = self._line(principal, tool=tool, arguments=_short(arguments, most), **came_of_it)

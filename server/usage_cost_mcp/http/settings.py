@@ -34,7 +34,7 @@ class HttpSettings:
         port: The port that it binds; 0 for any that is free.
         allowed_hosts: By which names it may be called, each `host` or `host:port`, besides those of this machine
             where it is bound to nothing else.
-        tokens_file: Holds who may ask, with the digests of their tokens.
+        tokens_file: Holds who may ask, with the hashes of their tokens.
         oauth_issuer: The identity provider whose tokens are accepted.
         oauth_audience: Whom these must be made out to: the address of the MCP endpoint.
         calls_a_minute: How many tool calls each principal may make.
