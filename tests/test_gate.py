@@ -14,7 +14,7 @@ from conftest import ANYTHING, FrozenClock, Upstream, ask, refusal, text_of
 from http_servers import tokens_line
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp import MCPError
+from mcp import Client, MCPError
 from mcp.server import MCPServer
 from served import Front, holds_none_of, served, text_in
 
@@ -114,7 +114,7 @@ async def test_a_call_that_comes_without_a_token_is_nobodys(clock: FrozenClock, 
 # --- how often -----------------------------------------------------------------------------------------------------
 
 
-async def drawn(client: Any, calls: int) -> list[str]:
+async def drawn(client: Client, calls: int) -> list[str]:
     """What came of so many calls, all at the same moment."""
     return [text_of(await client.call_tool("get_spend", {"period": "yesterday"})) for _ in range(calls)]
 

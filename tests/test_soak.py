@@ -18,7 +18,7 @@ from http_servers import NO_TLS, HttpServer, started, until
 from stores import running
 
 CALLS = int(os.environ.get("SOAK_CALLS", "1000"))
-"""How many; the long form is in README.md."""
+"""How many; the long form is in tests/README.md."""
 
 AT_ONCE = 16
 CONNECTIONS = 8

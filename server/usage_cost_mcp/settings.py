@@ -131,7 +131,7 @@ def _base_url(environ: Mapping[str, str]) -> str:
     more_than_a_host = "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}
     if not host or not _HOST.fullmatch(host) or more_than_a_host:
         raise ConfigurationError(f"{_BASE_URL} must be an address such as {DEFAULT_BASE_URL}, without a path.")
-    if not is_secure(parts.scheme, host):
+    if not is_secure(url):
         raise ConfigurationError(f"{_BASE_URL} must use https; plain http is accepted for this machine alone.")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -140,9 +140,14 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9]
 """A host name, or an IPv6 address without its brackets."""
 
 
-def is_secure(scheme: str, host: str) -> bool:
-    """Whether nobody on the way can read what is sent there: there is TLS, or no way."""
-    return scheme == "https" or (scheme == "http" and is_loopback(host))
+def is_secure(url: str) -> bool:
+    """Whether nobody on the way to an address can read what is sent there: there is TLS, or no way."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def is_loopback(host: str) -> bool:
