@@ -360,7 +360,7 @@ def server_with_fixtures() -> Generator[tuple[MCPServer[Service], HttpGate]]:
         yield server, gate
 
 
-SETTINGS = HttpSettings(port=0)
+SETTINGS = HttpSettings(port=0, calls_a_minute=100_000)
 
 
 def serve_streams(server: MCPServer[Service], _gate: HttpGate, listening: socket.socket) -> None:
