@@ -18,7 +18,8 @@ def main(transport: str, url: str) -> None:
     else:
         http = HttpSettings(port=0, calls_a_minute=100_000)
         server, gate = build_team_server(settings, http, clock, SOMEWHAT_PATIENT)
-        serve(server, gate, http, bind(http))
+        with bind(http) as listener:
+            serve(server, gate, http, listener)
 
 
 if __name__ == "__main__":

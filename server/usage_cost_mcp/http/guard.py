@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .hosts import AllowedHosts
+from .settings import ALLOWED_HOSTS
 
 MCP_PATH = "/mcp"
 MOST_BYTES = 256 * 1024
@@ -96,9 +97,9 @@ class Guard:
         """Why a request is refused, as far as its head tells."""
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
         if len(hosts) != 1 or not self._allowed.host(hosts[0]):
-            return _said(421, "This server is not called by that name: USAGE_COST_MCP_ALLOWED_HOSTS lists its names.")
+            return _said(421, f"This server is not called by that name: {ALLOWED_HOSTS} lists its names.")
         if len(origins) > 1 or not all(map(self._allowed.origin, origins)):
-            return _said(403, "Pages from there may not ask: USAGE_COST_MCP_ALLOWED_HOSTS lists who may.")
+            return _said(403, f"Pages from there may not ask: {ALLOWED_HOSTS} lists who may.")
         return _misplaced_secret(scope) or _wrong_method(scope) or _too_long(scope)
 
 
