@@ -553,6 +553,38 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
     assert len(keyed.remarks()) == 2
 
 
+def stateless(name: str, **arguments: Any) -> dict[str, Any]:
+    """A call of a tool in the era in which hanging up is to cancel it."""
+    meta: dict[str, Any] = {
+        "io.modelcontextprotocol/protocolVersion": STATELESS,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    headers = {"mcp-protocol-version": STATELESS, "mcp-method": "tools/call", "mcp-name": name}
+    return {"json": message("tools/call", name=name, arguments=arguments, _meta=meta), "headers": headers}
+
+
+async def test_who_hangs_up_takes_the_request_to_upstream_along(keyed: HttpServer, faulty: FaultServer) -> None:
+    faulty.fail([sends(Act.HANG)], forever=True)
+    async with http_client(keyed) as client:
+        call = asyncio.create_task(client.post("/mcp", **stateless("get_spend", period="2026-08")))
+        assert await asyncio.to_thread(faulty.asked.wait, 10)
+        call.cancel()
+        assert await asyncio.to_thread(faulty.hung_up.wait, 10)
+    until(lambda: '"outcome":"cancelled"' in keyed.said())
+
+
+async def test_who_hangs_up_leaves_the_others_their_answer(keyed: HttpServer, faulty: FaultServer) -> None:
+    faulty.fail([later(1)], forever=True)
+    async with http_client(keyed) as client:
+        leaving, staying = (
+            asyncio.create_task(client.post("/mcp", **stateless("get_spend", period="2026-08"))) for _ in range(2)
+        )
+        assert await asyncio.to_thread(faulty.asked.wait, 10)
+        leaving.cancel()
+        assert (await staying).json()["result"]["structuredContent"]["totals"]["cost"]
+    assert len(faulty.requests) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 async def test_a_second_signal_ends_it_at_once(keyed: HttpServer, faulty: FaultServer, number: signal.Signals) -> None:
     faulty.fail([sends(Act.HANG)], forever=True)

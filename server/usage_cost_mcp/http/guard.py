@@ -10,6 +10,7 @@ from math import inf
 from urllib.parse import unquote_to_bytes
 
 import anyio
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -89,9 +90,25 @@ class Guard:
         else:
             self._calls += 1
             try:
-                await self._app(scope, _replayed(body, receive), send)
+                await self._call(scope, body, receive, send)
             finally:
                 self._calls -= 1
+
+    async def _call(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Answer a call; drop it when the client hangs up, if in its revision of the protocol that means so."""
+        if set(_values(scope, b"mcp-protocol-version")) <= {*HANDSHAKE_PROTOCOL_VERSIONS}:
+            await self._app(scope, _replayed(body, receive), send)
+            return
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await self._app(scope, _replayed(body, _nothing), send)
+            group.cancel_scope.cancel()
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Why a request is refused, as far as its head tells."""
@@ -168,6 +185,12 @@ async def _whole(receive: Receive) -> bytes | Response:
     except TimeoutError:
         return _said(408, "The request took too long to arrive.", connection="close")
     return bytes(body)
+
+
+async def _nothing() -> Message:
+    """What the app hears after the body of a call; that the client has left, the guard hears."""
+    while True:
+        await anyio.sleep_forever()
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
