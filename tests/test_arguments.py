@@ -1,5 +1,6 @@
 """What is forgiven, what is refused, and in which words. A refused question sends nothing."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,8 @@ from mcp import Client
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.http.audit import Audit
+from usage_cost_mcp.reports import spend_anomalies
+from usage_cost_mcp.tools import results
 
 pytestmark = pytest.mark.anyio
 
@@ -33,8 +36,8 @@ pytestmark = pytest.mark.anyio
         ("get_spend", {"filter_by": {"model": []}}, ["filter_by model has no value"]),
         (
             "get_spend",
-            {"filter_by": {"model": ["claude-opus-4-6,claude-haiku-4-5"] * 251}},
-            ["filter_by model names more than 500 values at once"],
+            {"filter_by": {"model": ["claude-opus-4-6,claude-haiku-4-5"] * 501}},
+            ["filter_by model names more than 1000 values at once"],
         ),
         ("get_spend", {"filter_by": "model"}, ["filter_by must be an object"]),
         ("get_spend", {"granularity": "hour"}, ["spend exists per UTC day only", "day, week, month, total"]),
@@ -196,6 +199,37 @@ async def test_no_question_keeps_all_others_waiting(client: Client, case: str) -
     await refusal(client, tool, **arguments)
     Audit(FrozenClock()).call("ana", tool, arguments, outcome="refused")
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("few", "tool", "question"),
+    [
+        ((results, "MANY_ROWS"), "get_spend", {"group_by": ["model"]}),
+        ((results, "_MANY_CELLS"), "get_spend", {"group_by": ["model"]}),
+        ((spend_anomalies, "MANY_ROWS"), "find_spend_anomalies", {}),
+    ],
+)
+async def test_what_takes_long_is_worked_out_while_others_are_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch, few: tuple[Any, str], tool: str, question: dict[str, Any]
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noting(work: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any, **named: Any) -> Any:
+            threads.append(threading.current_thread())
+            return work(*given, **named)
+
+        return noted
+
+    for module, name in ((results, "as_text"), (spend_anomalies, "find_anomalies"), (spend_anomalies, "decompose")):
+        monkeypatch.setattr(module, name, noting(getattr(module, name)))
+    at_once = await ask(client, tool, **question)
+    assert set(threads) == {threading.main_thread()}
+    monkeypatch.setattr(*few, 0)
+    threads.clear()
+    aside = await ask(client, tool, **question)
+    assert threads[0] is not threading.main_thread()
+    assert {**aside, "cache": None} == {**at_once, "cache": None}
 
 
 async def test_a_truth_value_is_no_number(client: Client) -> None:

@@ -100,7 +100,7 @@ USAGE = Report(
 
 ALL_DIMENSIONS = tuple(dict.fromkeys(USAGE.dimensions + SPEND.dimensions))
 
-MAX_FILTER_VALUES = 500
+MAX_FILTER_VALUES = 1000
 """How many values a filter may name by one dimension."""
 
 NULL_WORDS = {"workspace_id": "default", "api_key_id": "console"}
