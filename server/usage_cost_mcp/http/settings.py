@@ -136,8 +136,9 @@ def _tokens_file(environ: Mapping[str, str]) -> Path | None:
     if not text:
         return None
     try:
-        with Path(text).open("rb"):
-            return Path(text)
+        if not Path(text).is_fifo():  # opening a pipe waits for somebody who writes
+            Path(text).open("rb").close()
+        return Path(text)
     except (OSError, ValueError) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is no path"
         raise ConfigurationError(f"The file that {_TOKENS_FILE} names cannot be read: {reason}.") from None
