@@ -1,14 +1,19 @@
 """What is forgiven, what is refused, and in which words. A refused question sends nothing."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import NOW, Connect, Upstream, ask, refusal
+from conftest import NOW, Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
 
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.http.audit import Audit
+from usage_cost_mcp.reports import spend_anomalies
+from usage_cost_mcp.tools import results
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +34,11 @@ pytestmark = pytest.mark.anyio
             ["filter_by service_tier 'standart'", "Did you mean standard?", "batch, priority"],
         ),
         ("get_spend", {"filter_by": {"model": []}}, ["filter_by model has no value"]),
+        (
+            "get_spend",
+            {"filter_by": {"model": ["claude-opus-4-6,claude-haiku-4-5"] * 501}},
+            ["filter_by model names more than 1000 values at once"],
+        ),
         ("get_spend", {"filter_by": "model"}, ["filter_by must be an object"]),
         ("get_spend", {"granularity": "hour"}, ["spend exists per UTC day only", "day, week, month, total"]),
         ("get_spend", {"granularity": "fortnight"}, ["granularity 'fortnight'", "day, week, month, total"]),
@@ -164,6 +174,62 @@ async def test_a_value_that_upstream_has_used_is_known_from_then_on(client: Clie
 )
 async def test_a_refusal_is_short_whatever_was_given(client: Client, arguments: dict[str, Any]) -> None:
     assert len(await refusal(client, "get_spend", **arguments)) < 1_500
+
+
+_LARGEST = 250_000
+"""Characters: nearly as many as a request over HTTP may have."""
+
+LABORIOUS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a token that might begin anywhere": ("get_spend", {"period": "eyJ" * (_LARGEST // 3)}),
+    "blanks before a word that never comes": ("get_spend", {"period": f"a{' ' * _LARGEST}b"}),
+    "a zone like all zones": (
+        "get_token_usage",
+        {"timezone": "".join(map(chr, (*range(97, 123), *range(256, 480)))) * 500},
+    ),
+    "arguments of many names": ("get_spend", {f"perio{n:x}": 1 for n in range(_LARGEST // 14)}),
+    "one name again and again": ("get_spend", {"filter_by": {"workspace_id": ["Research"] * (_LARGEST // 11)}}),
+    "one name in commas": ("get_spend", {"filter_by": {"workspace_id": "Research," * (_LARGEST // 9)}}),
+}
+
+
+@pytest.mark.parametrize("case", LABORIOUS)
+async def test_no_question_keeps_all_others_waiting(client: Client, case: str) -> None:
+    tool, arguments = LABORIOUS[case]
+    began = time.monotonic()
+    await refusal(client, tool, **arguments)
+    Audit(FrozenClock()).call("ana", tool, arguments, outcome="refused")
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(
+    ("few", "tool", "question"),
+    [
+        ((results, "MANY_ROWS"), "get_spend", {"group_by": ["model"]}),
+        ((results, "_MANY_CELLS"), "get_spend", {"group_by": ["model"]}),
+        ((spend_anomalies, "MANY_ROWS"), "find_spend_anomalies", {}),
+    ],
+)
+async def test_what_takes_long_is_worked_out_while_others_are_answered(
+    client: Client, monkeypatch: pytest.MonkeyPatch, few: tuple[Any, str], tool: str, question: dict[str, Any]
+) -> None:
+    threads: list[threading.Thread] = []
+
+    def noting(work: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*given: Any, **named: Any) -> Any:
+            threads.append(threading.current_thread())
+            return work(*given, **named)
+
+        return noted
+
+    for module, name in ((results, "as_text"), (spend_anomalies, "find_anomalies"), (spend_anomalies, "decompose")):
+        monkeypatch.setattr(module, name, noting(getattr(module, name)))
+    at_once = await ask(client, tool, **question)
+    assert set(threads) == {threading.main_thread()}
+    monkeypatch.setattr(*few, 0)
+    threads.clear()
+    aside = await ask(client, tool, **question)
+    assert threads[0] is not threading.main_thread()
+    assert {**aside, "cache": None} == {**at_once, "cache": None}
 
 
 async def test_a_truth_value_is_no_number(client: Client) -> None:

@@ -159,14 +159,15 @@ async def test_one_who_asks_too_often_does_not_stop_the_others(front: Front, ups
 
 async def test_refused_arguments_and_the_status_count_too(file: Path, clock: FrozenClock, upstream: Upstream) -> None:
     async with (
-        served(clock, upstream.url, tokens_file=file, calls_a_minute=3) as front,
+        served(clock, upstream.url, tokens_file=file, calls_a_minute=4) as front,
         front.client(TOKENS["ana"]) as client,
     ):
+        assert "tool 'get_spent' is not known. Did you mean get_spend?" in await refusal(client, "get_spent")
         assert "Unknown argument" in await refusal(client, "get_spend", dayz=3)
         assert "is not known" in await refusal(client, "get_spend", period="whenever")
         assert "organization" in text_in(await client.read_resource(STATUS))
         assert LIMITED.fullmatch(await refusal(client, "get_spend"))
-        with pytest.raises(MCPError, match="3 calls a minute are allowed"):
+        with pytest.raises(MCPError, match="4 calls a minute are allowed"):
             await client.read_resource(STATUS)
         assert text_in(await client.read_resource("usage-cost://glossary")), "which asks nobody"
 
@@ -237,6 +238,19 @@ async def test_what_was_refused_and_what_failed_is_written_down(
         ("refused", {"period": "whenever"}, None, None),
         ("error", {"period": "yesterday"}, None, None),
     ]
+
+
+async def test_a_tool_that_does_not_exist_is_written_down_short_and_without_a_key(
+    front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mcp.client.streamable_http")  # the client may say what it sends
+    async with front.client(TOKENS["ana"]) as client:
+        said = await refusal(client, f"x\n{KEY}{'y' * 5000}")
+    (line,) = lines(capfd)
+    assert (line["tool"], line["outcome"]) == ("unknown", "refused")
+    assert line["arguments"]["name"].startswith("x\n[key removed]")
+    assert len(said) < 1000
+    assert keeps_silent(said)
 
 
 async def test_a_call_that_is_given_up_is_written_down(clock: FrozenClock, capfd: pytest.CaptureFixture[str]) -> None:

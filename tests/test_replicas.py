@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from stores import PASSWORD, PROGRAMS, Store, running
 from test_cli import connected_to, run
 
-from usage_cost_mcp.app import build_server
+from usage_cost_mcp.app import Commons, build_server
 from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.settings import Settings
@@ -254,6 +254,22 @@ async def test_the_budget_of_requests_is_that_of_all_replicas_together(redis: St
         said = await refusal(one, "get_spend", period="2026-06-01")
     assert "limit on report requests is reached. Ask again in " in said
     assert len(upstream.requests) == 6
+
+
+async def test_people_who_are_called_the_same_in_two_organizations_use_up_nothing_of_each_other(
+    redis: Store, upstream: Upstream
+) -> None:
+    settings = replace(Settings.for_demo({}, upstream.url), redis_url=redis.url)
+    ours, ours_too, theirs = (
+        Commons(replace(settings, admin_key=SecretStr(key)), RunningClock()) for key in (KEY, KEY, f"{KEY[:-4]}zzzz")
+    )
+    try:
+        assert not await ours.allowance.take("calls:ana", 1)
+        assert await ours_too.allowance.take("calls:ana", 1) > 50
+        assert not await theirs.allowance.take("calls:ana", 1)
+    finally:
+        for each in (ours, ours_too, theirs):
+            await each.aclose()
 
 
 async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: Upstream) -> None:

@@ -38,6 +38,7 @@ from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.ledger import Ledger
+from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.settings import Settings
 from usage_cost_mcp.tools.results import Service
@@ -367,6 +368,25 @@ def test_a_key_that_somebody_types_as_an_argument_is_not_printed(words: list[str
     done = run(*words, env=environment("http://127.0.0.1:9"))
     assert done.returncode in {1, 2}
     assert leaks_in(done.stdout + done.stderr) == set()
+
+
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbmEifQ.Zx7Zx7"
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (f"Bearer {JWT}!", "Bearer [key removed]!"),
+        (f"token-{JWT} {JWT}", "token-[key removed] [key removed]"),
+        (f"a.b.{JWT}", "a.b.[key removed]"),
+        (f"x{KEY}_{JWT}", "x[key removed]"),
+        ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIi", "eyJhbGciOiJFUzI1NiJ9.eyJzdWIi"),
+        ("eyJ.a.b", "eyJ.a.b"),
+        ("a.b.c", "a.b.c"),
+    ],
+)
+def test_what_looks_like_a_token_is_taken_out_wherever_it_begins(said: str, left: str) -> None:
+    assert redacted(said).replace("[key removed][key removed]", "[key removed]") == left
 
 
 MALFORMED = {

@@ -95,7 +95,11 @@ async def test_groups_with_too_little_history_are_named_instead_of_guessed(clien
 
 @pytest.mark.parametrize(
     ("question", "said"),
-    [({"minimum": 0}, "minimum must be dollars above zero"), ({"group_by": ["speed"]}, "does not exist")],
+    [
+        ({"minimum": 0}, "minimum must be dollars above zero"),
+        ({"minimum": "1e-400"}, "minimum must be dollars above zero"),
+        ({"group_by": ["speed"]}, "does not exist"),
+    ],
 )
 async def test_what_cannot_be_judged_is_refused_before_any_request(
     client: Client, upstream: Upstream, question: dict[str, Any], said: str

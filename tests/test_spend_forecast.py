@@ -117,6 +117,7 @@ async def test_how_far_a_forecast_reaches(client: Client, until: str, start: str
         ({"budget": "a lot"}, "budget must be dollars above zero"),
         ({"budget": -5}, "budget must be dollars above zero"),
         ({"budget": "1e99"}, "budget must be dollars above zero"),
+        ({"budget": "1e-400"}, "budget must be dollars above zero"),
         ({"budget": True}, "budget must be a number of dollars"),
     ],
 )

@@ -1,5 +1,6 @@
 """What keeps `serve --http` from starting: one sentence that says what to set and never what was set, exit status 2."""
 
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -124,3 +125,10 @@ def test_it_does_not_start_at_a_port_that_another_program_has() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run("serve", "--http", "--demo", "--port", str(other.getsockname()[1]))
     is_refused(done.returncode, done.stdout, done.stderr, ("Address already in use", "--port"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name here")
+def test_it_does_not_wait_for_a_writer_of_a_tokens_file_that_is_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "tokens")
+    done = run("serve", "--http", "--demo", env=environment(**{TOKENS: str(pipe)}))
+    is_refused(done.returncode, done.stdout, done.stderr, (TOKENS, "is not a file"))

@@ -32,8 +32,10 @@ from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.dimensions import SPEND, USAGE
+from usage_cost_mcp.names import Names
 from usage_cost_mcp.periods import Period
 from usage_cost_mcp.principals import OPERATOR, Principal
+from usage_cost_mcp.reports.limited import LimitedDirectory
 from usage_cost_mcp.series import values_of
 from usage_cost_mcp.settings import DEFAULT_ANSWER_CHARACTERS, Settings
 
@@ -287,6 +289,23 @@ async def test_accounts_that_used_their_workspaces_have_names(client: Client, up
     named = await ask(client, research, "get_token_usage", filter_by={"account_id": ["demo analyst"]}, period="2026-10")
     assert named["filter_by"] == {"account_id": [org.ANALYST]}
     assert "Demo Engineer" in await refusal(client, research, "get_spend", filter_by={"account_id": ["Demo Engineer"]})
+
+
+async def test_who_used_what_is_looked_up_once_for_all_names_of_a_filter(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    looking = LimitedDirectory.names
+
+    async def names(self: LimitedDirectory, dimension: str, call: Call) -> Names | None:
+        looked.append(dimension)
+        return await looking(self, dimension, call)
+
+    monkeypatch.setattr(LimitedDirectory, "names", names)
+    spellings = ["Demo Analyst", "demo analyst", "DEMO ANALYST", "demo analyst,Demo analyst"]
+    answer = await ask(client, limited_to(org.RESEARCH), "get_token_usage", filter_by={"account_id": spellings})
+    assert answer["filter_by"] == {"account_id": [org.ANALYST]}
+    assert looked.count("account_id") == 2, "once for what is meant, once for what it is called"
 
 
 async def test_an_account_that_used_them_long_ago_is_shown_by_its_id(client: Client, upstream: Upstream) -> None:

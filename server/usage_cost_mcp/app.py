@@ -51,7 +51,7 @@ class Commons:
             from .shared import Line, SharedAllowance
 
             self._line = Line(settings.redis_url, clock)
-            self.allowance = SharedAllowance(self._line, self.allowance)
+            self.allowance = SharedAllowance(self._line, self.allowance, settings.whose)
 
     def days(self, whose_key: "WhoseKey", clock: Clock) -> "Shared | None":
         """The days that others have read; None where there are no others."""

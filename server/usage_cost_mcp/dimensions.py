@@ -100,6 +100,9 @@ USAGE = Report(
 
 ALL_DIMENSIONS = tuple(dict.fromkeys(USAGE.dimensions + SPEND.dimensions))
 
+MAX_FILTER_VALUES = 1000
+"""How many values a filter may name by one dimension."""
+
 NULL_WORDS = {"workspace_id": "default", "api_key_id": "console"}
 """What a person writes for the null of a dimension: the default workspace, use without a key."""
 
@@ -139,12 +142,15 @@ def check_filter_by(report: Report, wanted: Mapping[str, Sequence[str | None]]) 
     """Check the dimensions of a filter.
 
     Raises:
-        QuestionError: For an unknown dimension, or one with no value at all.
+        QuestionError: For an unknown dimension, or one with no value at all, or too many.
     """
     for dimension, values in wanted.items():
         require_dimension(report, dimension, "filter_by")
         if not values:
             raise QuestionError(f"filter_by {dimension} has no value: name at least one, or leave {dimension} out.")
+        # A text may be a comma list.
+        if sum(1 + (value or "").count(",") for value in values) > MAX_FILTER_VALUES:
+            raise QuestionError(f"filter_by {dimension} names more than {MAX_FILTER_VALUES} values at once.")
 
 
 def require_dimension(report: Report, dimension: str, argument: str) -> None:

@@ -84,11 +84,11 @@ class BrokenWalkError(ContractError):
 
 def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:
     """The refusal of a value, with what is accepted, the nearest first where that is much."""
-    choices = list(accepted)
+    choices, meant = list(accepted), given[:MOST_COMPARED]
     near = [each for each in choices if given and given.lower() in each.lower()]
-    near = near or difflib.get_close_matches(given.lower(), choices, n=1)
+    near = near or difflib.get_close_matches(meant.lower(), choices, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return QuestionError(f"{what} {clipped(given)} is not known.{hint} Accepted: {_listed(given, choices)}.")
+    return QuestionError(f"{what} {clipped(given)} is not known.{hint} Accepted: {_listed(meant, choices)}.")
 
 
 def _listed(given: str, choices: list[str]) -> str:
@@ -97,6 +97,9 @@ def _listed(given: str, choices: list[str]) -> str:
     nearest = difflib.get_close_matches(given, choices, n=MOST_LISTED // 2, cutoff=0)
     return f"{', '.join(nearest)} and {len(choices) - len(nearest)} more"
 
+
+MOST_COMPARED = 200
+"""How many letters of what was given are held against what is accepted; names are no longer."""
 
 MOST_LISTED = 20
 """How many accepted values an error lists."""

@@ -142,7 +142,8 @@ def _days_of(text: str, today: date) -> tuple[date, date]:
     words = re.sub(r"(?<=^last_)[a-z]+(?=_)", lambda word: _NUMBERS.get(word[0], word[0]), words)
     if words in _NAMED:
         return _NAMED[words](today)
-    first, dots, last = re.sub(r"\s+", "", re.sub(r"\s+to\s+", "..", text.strip().lower())).upper().partition("..")
+    spaced = " ".join(text.lower().split())
+    first, dots, last = spaced.replace(" to ", "..").replace(" ", "").upper().partition("..")
     try:
         if match := re.fullmatch(r"last_([1-9]\d{0,3})_(day|week|month|quarter|year)s?", words):
             return _last(int(match[1]), _SPANS[match[2]], today)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from usage_cost_mcp.analysis.attribution import NOT_ATTRIBUTABLE
@@ -103,23 +103,54 @@ async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
         QuestionError: For a name that nothing has, or that several things have.
         UnavailableError: For a name when names cannot be looked up.
     """
+    desk = replace(desk, directory=_AskedOnce(desk.directory))
     return {
         dimension: frozenset(
-            [found for value in values for found in await _meant(dimension, value, question.report, desk, call)]
+            [
+                found
+                for value in dict.fromkeys(values)
+                for found in await _meant(dimension, value, question.report, desk, call)
+            ]
         )
         for dimension, values in question.filter_by.items()
     }
 
 
+class _AskedOnce:
+    """A directory that is asked for each list once, however many names are looked for in it."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._asked: dict[str, Names | None] = {}
+
+    async def names(self, dimension: str, call: Call) -> Names | None:
+        if dimension not in self._asked:
+            self._asked[dimension] = await self._directory.names(dimension, call)
+        return self._asked[dimension]
+
+    async def organization(self, call: Call) -> tuple[str, str]:
+        return await self._directory.organization(call)
+
+
 async def _meant(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> list[str | None]:
     """What one given value stands for; several values when it is a comma list. Names may hold commas themselves."""
+    parts = list(dict.fromkeys(part.strip() for part in (given or "").split(",") if part.strip()))
+    if len(parts) > 1 and await _is_no_name(dimension, given or "", desk, call):
+        return [await _resolve_one(dimension, part, report, desk, call) for part in parts]
     try:
         return [await _resolve_one(dimension, given, report, desk, call)]
     except QuestionError:
-        parts = [part.strip() for part in (given or "").split(",")]
-        if len(parts) == 1:
+        if "," not in (given or ""):
             raise
-        return [await _resolve_one(dimension, part, report, desk, call) for part in parts if part]
+        return [await _resolve_one(dimension, part, report, desk, call) for part in parts]
+
+
+async def _is_no_name(dimension: str, given: str, desk: Desk, call: Call) -> bool:
+    """Whether nothing is called so; a refusal would say the same, at the price of looking for the nearest names."""
+    if dimension not in NAMED or given.startswith(_ID_PREFIXES[dimension]):
+        return False
+    names = await desk.directory.names(dimension, call)
+    return names is not None and not _called(dimension, given, names, desk)
 
 
 async def _resolve_one(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
@@ -172,29 +203,37 @@ def _one_of(dimension: str, given: str, accepted: Sequence[str]) -> str:
 async def _by_name(dimension: str, given: str, desk: Desk, call: Call) -> str | None:
     """The id behind a name, a label of ours or an id; None for the words that stand for the null."""
     names = await desk.directory.names(dimension, call)
-    wanted = given.casefold()
-    words = {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()}
-    null = wanted in words and desk.shows(dimension, None)
     if names is None:
-        if null:
+        if _is_null(dimension, given, desk):
             return None
         raise UnavailableError(
             f"The names of {dimension} values cannot be looked up at the moment, so {clipped(given)} cannot be found. "
             f"Give the id ({_ID_PREFIXES[dimension]}...)."
         )
-    labels = Labels({dimension: names})
-    matches: list[str | None] = [None] if null else []
-    matches += [
-        found
-        for found, name in names.items()
-        if wanted in {found.casefold(), name.text.casefold(), labels.of(dimension, found).casefold()}
-    ]
+    matches = _called(dimension, given, names, desk)
     if len(matches) == 1:
         return matches[0]
     if matches:
         ids = ", ".join(found or "null" for found in matches)
         raise QuestionError(f"filter_by {dimension}: {len(matches)} are called {clipped(given)}. Give an id: {ids}.")
     raise _not_known(dimension, given, names, desk)
+
+
+def _called(dimension: str, given: str, names: Names, desk: Desk) -> list[str | None]:
+    """All that are called so: by id, name or label, or the null by a word that stands for it."""
+    wanted, labels = given.casefold(), Labels({dimension: names})
+    null: list[str | None] = [None] if _is_null(dimension, given, desk) else []
+    return null + [
+        found
+        for found, name in names.items()
+        if wanted in {found.casefold(), name.text.casefold(), labels.of(dimension, found).casefold()}
+    ]
+
+
+def _is_null(dimension: str, given: str, desk: Desk) -> bool:
+    return given.casefold() in {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()} and desk.shows(
+        dimension, None
+    )
 
 
 def _not_known(dimension: str, given: str, names: Names, desk: Desk) -> QuestionError:

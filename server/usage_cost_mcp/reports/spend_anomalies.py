@@ -12,10 +12,11 @@ from usage_cost_mcp.analysis.cells import Cells, join
 from usage_cost_mcp.analysis.decomposition import Driver, decompose
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
-from usage_cost_mcp.flights import both
+from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import CacheStatus, Held, together
 from usage_cost_mcp.money import exact, plain, readable
 from usage_cost_mcp.periods import Period, provisional_since, until_yesterday
+from usage_cost_mcp.rows import Key
 from usage_cost_mcp.series import aggregate
 
 from . import notes
@@ -24,6 +25,7 @@ from .cubes import IN_BOTH
 from .desk import Desk
 from .labels import Labels, as_spelled, look_up, resolve
 from .question import GivenFilters, Question, billed_question
+from .series_report import MANY_ROWS
 from .spend_comparison import Per, cause, signed
 from .spend_forecast import parse_dollars
 
@@ -175,13 +177,17 @@ async def find_spend_anomalies(
         look_up(desk.directory, {"workspace_id", *question.group_by, *question.filter_by}, call),
     )
     filters, now = as_spelled(filters, held), desk.now()
-    table = aggregate(held.days, SPEND, looked_at, "day", now, question.group_by, filters)
     # Days before the first row are no zeros: nothing is known of them.
     begun = min((rows.day for rows in held.days if len(rows)), default=looked_at.end)
-    known = slice((begun - looked_at.start).days, None)
-    groups = {key: [Decimal(cost) for (cost,) in columns[known]] for key, columns in table.groups.items()}
-    least = least or default_minimum(groups)
-    review = find_anomalies(groups, begun, max(judged.start, begun), least)
+
+    def reviewed() -> tuple[Mapping[Key, Sequence[Decimal]], Decimal, Review]:
+        table = aggregate(held.days, SPEND, looked_at, "day", now, question.group_by, filters)
+        known = slice((begun - looked_at.start).days, None)
+        groups = {key: [Decimal(cost) for (cost,) in columns[known]] for key, columns in table.groups.items()}
+        floor = least or default_minimum(groups)
+        return groups, floor, find_anomalies(groups, begun, max(judged.start, begun), floor)
+
+    groups, floor, review = await aside(reviewed, when=held.rows > MANY_ROWS)
     drivers, usage = await _drivers(review, question, filters, held, replace(looked_at, start=begun), desk, call)
     parts = [held, *usage]
     return AnomaliesFinding(
@@ -189,7 +195,7 @@ async def find_spend_anomalies(
         period=judged,
         filters=filters,
         labels=labels,
-        minimum=least,
+        minimum=floor,
         review=review,
         between=[_between(each, groups[each.key], begun) for each in review.anomalies],
         drivers=drivers,
@@ -241,7 +247,8 @@ async def _drivers(
         change = Per(1, weeks).difference(after.total, before.total)
         return next(iter(decompose(before, after, change, per=(weeks, 1))), None)
 
-    return [driver(anomaly) for anomaly in review.anomalies], [usage]
+    drivers = await aside(lambda: [driver(each) for each in review.anomalies], when=spend.rows + usage.rows > MANY_ROWS)
+    return drivers, [usage]
 
 
 def _about_unjudged(review: Review, question: Question, labels: Labels) -> Iterator[Note]:

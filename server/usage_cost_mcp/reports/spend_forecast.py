@@ -255,9 +255,10 @@ def parse_dollars(argument: str, given: str) -> Decimal:
         amount = Decimal(written.removesuffix("k")) * (1000 if written.endswith("k") else 1)
     except InvalidOperation:
         amount = Decimal(0)
-    if not (amount.is_finite() and 0 < amount < _MOST_DOLLARS):
+    if not (amount.is_finite() and _LEAST_DOLLARS <= amount < _MOST_DOLLARS):
         raise QuestionError(f"{argument} must be dollars above zero, such as 5000, not {clipped(given)}.")
     return amount
 
 
+_LEAST_DOLLARS = Decimal("0.000001")
 _MOST_DOLLARS = Decimal(10) ** 15

@@ -21,20 +21,22 @@ return '0'
 
 
 class SharedAllowance:
-    """The allowance of all processes on one Redis, by its clock.
+    """The allowance of all processes of one organization on one Redis, by its clock.
 
     Args:
         line: To Redis.
         own: What this process may take when Redis cannot be used.
+        whose: Tells the organization from others on the same Redis, who may call their people the same.
     """
 
-    def __init__(self, line: Line, own: Allowance) -> None:
+    def __init__(self, line: Line, own: Allowance, whose: str) -> None:
         self._line = line
         self._own = own
+        self._prefix = f"usage-cost-allowance:{quote(whose, safe='')}:"
 
     async def take(self, key: str, a_minute: int) -> float:
         """Take one, or say when one can be taken."""
-        name = f"usage-cost-allowance:{quote(key, safe='')}"
+        name = f"{self._prefix}{quote(key, safe='')}"
         try:
             return float(await self._line.ask(lambda redis: redis.eval(_TAKE, 1, name, int(MINUTE), a_minute)))
         except Away:

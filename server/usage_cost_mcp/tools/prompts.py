@@ -15,11 +15,12 @@ from typing import Any
 from mcp import MCPError
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessage
 from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 
-from usage_cost_mcp.errors import QuestionError, clipped, unknown
+from usage_cost_mcp.errors import QuestionError, UsageCostError, clipped, unknown
 from usage_cost_mcp.money import plain, readable
 from usage_cost_mcp.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
@@ -294,7 +295,23 @@ class StrictPrompt(Prompt):
 
 
 class StrictServer(MCPServer[Service]):
-    """A server that names its prompts to whoever asks for another; the SDK would tell of an internal error."""
+    """A server that names its tools and prompts to whoever asks for another, and counts that as a call.
+
+    The SDK would repeat the name, or tell of an internal error.
+    """
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Service, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """The result of a tool."""
+        tools = [tool.name for tool in await self.list_tools()]
+        if name in tools or context is None:
+            return await super().call_tool(name, arguments, context)
+        try:
+            async with context.request_context.lifespan_context.gate.admit("unknown", {"name": name}):
+                raise unknown("tool", name, tools)
+        except UsageCostError as refusal:
+            raise ToolError(str(refusal)) from refusal
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Service, Any] | None = None

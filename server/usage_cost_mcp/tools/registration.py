@@ -67,9 +67,10 @@ class StrictTool(Tool):
     def _refused(self, error: ValidationError) -> str:
         """What was wrong with the arguments, in a sentence each."""
         accepted = list(self.parameters.get("properties", {}))
-        wrong = [_sentence(each["type"], [str(part) for part in each["loc"]], accepted) for each in error.errors()]
+        faults = error.errors()[:_MOST_FAULTS]
+        wrong = [_sentence(each["type"], [str(part) for part in each["loc"]], accepted) for each in faults]
         listed = f"Accepted arguments: {', '.join(accepted)}." if accepted else "It takes no arguments."
-        return redacted(" ".join([*dict.fromkeys(wrong[:3]), f"{self.name} was not run. {listed}"]))
+        return redacted(" ".join([*dict.fromkeys(wrong), f"{self.name} was not run. {listed}"]))
 
 
 def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
@@ -83,6 +84,9 @@ def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
         return f"{name} is needed."
     return f"{name} must be {_SHAPES.get(name, 'text')}."
 
+
+_MOST_FAULTS = 3
+"""How many are told: a call may have ten thousand."""
 
 _SHAPES = {
     "top": "a whole number",

@@ -11,8 +11,11 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 
 from usage_cost_mcp.calls import Call, Progress, silent
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
+from usage_cost_mcp.flights import aside
 from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.series_report import MANY_ROWS
+from usage_cost_mcp.reports.series_report import Finding as SeriesFinding
 from usage_cost_mcp.reports.status import find_status
 from usage_cost_mcp.reports.whose import Whose, whose_numbers
 
@@ -105,7 +108,8 @@ async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart
     def saying(*notes: Note) -> Callable[[Answer], Answer]:
         return lambda found: _saying(found, notes, whose, call)
 
-    answer, text = _fitting(finding, most, saying())
+    long = _takes_long(finding, call)
+    answer, text = await aside(lambda: _fitting(finding, most, saying()), when=long)
     service.gate.found(call.rows, answer.cache.status)
     if not chart:
         return _result(answer, text)
@@ -113,7 +117,16 @@ async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart
         return _result(answer, text, image)
     from .pictures import UNAVAILABLE
 
-    return _result(*_fitting(finding, most, saying(UNAVAILABLE)))
+    return _result(*await aside(lambda: _fitting(finding, most, saying(UNAVAILABLE)), when=long))
+
+
+def _takes_long(finding: Finding, call: Call) -> bool:
+    """Whether others should be answered while the answer is put into words, at ever shorter lengths."""
+    table = finding.table if isinstance(finding, SeriesFinding) else None
+    return call.rows > MANY_ROWS or (table is not None and len(table.groups) * len(table.starts) > _MANY_CELLS)
+
+
+_MANY_CELLS = 20_000
 
 
 def _saying(found: Answer, notes: Sequence[Note], whose: Whose | None, call: Call) -> Answer:
