@@ -31,7 +31,7 @@ from usage_cost_mcp.settings import Settings
 pytestmark = pytest.mark.anyio
 
 PATIENT = Bounds(body_bytes=2**20, retries_in_reserve=1000)
-IMPATIENT = replace(PATIENT, request_seconds=0.5)
+IMPATIENT = replace(PATIENT, request_seconds=0.8)
 """For what hangs: a moment stands for half a minute."""
 SOMEWHAT_PATIENT = replace(PATIENT, request_seconds=1.5)
 """For a process that meets both."""
