@@ -120,6 +120,6 @@ async def test_many_calls_leave_nothing_behind(tmp_path: Path) -> None:
         f"soak: {CALLS} calls; {before['memory'] / 2**20:.1f} MiB before, {grown['memory'] / 2**20:+.1f} MiB after; "
         f"{before['files']} open files, {grown['files']:+d}; {before['tasks']} tasks, {grown['tasks']:+d}"
     )
-    assert grown["tasks"] == 0
+    assert grown["tasks"] <= 0
     assert grown["files"] <= CONNECTIONS
     assert grown["memory"] < MOST_GROWTH
