@@ -44,11 +44,9 @@ from mcp.types import (
 from pydantic import BaseModel, Field
 
 from usage_cost_mcp import app
-from usage_cost_mcp.allowance import OwnAllowance
-from usage_cost_mcp.clock import SystemClock
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
-from usage_cost_mcp.http.gate import open_gate
-from usage_cost_mcp.http.server import serve as serve_http
+from usage_cost_mcp.http.gate import HttpGate
+from usage_cost_mcp.http.server import bind, serve
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings
 from usage_cost_mcp.tools.catalogue import all_tools
@@ -344,7 +342,7 @@ async def older_methods(ctx: ServerRequestContext[Any, Any], call_next: CallNext
 
 
 @contextmanager
-def server_with_fixtures() -> Generator[MCPServer[Service]]:
+def server_with_fixtures() -> Generator[tuple[MCPServer[Service], HttpGate]]:
     def with_fixtures() -> list[Any]:
         return [*all_tools(), *fixture_tools()]
 
@@ -352,32 +350,34 @@ def server_with_fixtures() -> Generator[MCPServer[Service]]:
         serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as url,
         patch.object(app, "all_tools", with_fixtures),
     ):
-        server = app.build_server(Settings.for_demo({}, url))
+        server, gate = app.build_team_server(Settings.for_demo({}, url), SETTINGS)
         for prompt in PROMPTS:
             server.prompt(description="Says what its name says.")(prompt)
         server.resource("test://static-text", description="A text.", mime_type="text/plain")(static_text)
         server.resource("test://static-binary", description="An image.", mime_type="image/png")(static_binary)
         server.resource("test://template/{id}/data", mime_type="application/json")(template)
         server.middleware.append(older_methods)
-        yield server
+        yield server, gate
 
 
-def serve_streams(server: MCPServer[Service], listening: socket.socket) -> None:
+SETTINGS = HttpSettings(port=0, calls_a_minute=100_000)
+
+
+def serve_streams(server: MCPServer[Service], _gate: HttpGate, listening: socket.socket) -> None:
     """The SDK's default transport: sessions, and events while a call runs."""
     uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="warning")).run(sockets=[listening])
 
 
-def serve_answers(server: MCPServer[Service], listening: socket.socket) -> None:
+def serve_answers(server: MCPServer[Service], gate: HttpGate, listening: socket.socket) -> None:
     """The front of `serve --http`: no sessions, one JSON answer a request."""
-    settings, clock = HttpSettings(), SystemClock()
-    serve_http(server, open_gate(settings, OwnAllowance(clock), clock, demo=True), settings, listening)
+    serve(server, gate, SETTINGS, listening)
 
 
 def main(transport: str) -> None:
     serve_until_killed = {"streams": serve_streams, "answers": serve_answers}[transport]
-    with server_with_fixtures() as server, socket.create_server(("127.0.0.1", 0)) as listening:
+    with server_with_fixtures() as (server, gate), bind(SETTINGS) as listening:
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - the test reads it
-        serve_until_killed(server, listening)
+        serve_until_killed(server, gate, listening)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from canary import KEY, judged, keeps_silent
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import CallToolResult
 from pydantic import SecretStr
@@ -28,6 +29,13 @@ settings.register_profile("repeatable", max_examples=300, derandomize=True, data
 settings.register_profile("nightly", max_examples=10_000, **_PROPERTIES)
 settings.register_profile("ci", max_examples=20, derandomize=True, database=None, **_PROPERTIES)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda each: st.lists(each, max_size=5) | st.dictionaries(st.text(), each, max_size=5),
+    max_leaves=10,
+)
+"""Whatever JSON can be."""
 
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 """When every test takes place, unless it says otherwise."""

@@ -1,21 +1,34 @@
-"""The real server over HTTP: a process on a free port of loopback, for as long as a block lasts."""
+"""The real server over HTTP: a process on a free port of loopback, for as long as a block lasts. And who asks it."""
 
+import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
+import httpx2
 from canary import keeps_silent
+from conftest import Listener
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from test_cli import environment
+
+from usage_cost_mcp.http.tokens import hash_of
+
+PROGRAM = ("-m", "usage_cost_mcp", "serve", "--http", "--port", "0")
 
 SECONDS = 20.0
 """How long a server may take to listen, and to end."""
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Made once: reading certificates takes a client longer than a call."""
 
 
 @dataclass
@@ -74,9 +87,11 @@ class HttpServer:
 
 
 @contextmanager
-def started(*arguments: str, environ: Mapping[str, str] | None = None) -> Generator[HttpServer]:
+def started(
+    *arguments: str, environ: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
+) -> Generator[HttpServer]:
     """A server, as `serve --http` with more arguments and settings starts it; it is ended with the block."""
-    command = [sys.executable, "-m", "usage_cost_mcp", "serve", "--http", "--port", "0", *arguments]
+    command = [sys.executable, *program, *arguments]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
         tempfile.TemporaryFile("w+", encoding="utf-8") as stderr,
@@ -105,11 +120,20 @@ def started(*arguments: str, environ: Mapping[str, str] | None = None) -> Genera
         assert not server.left_behind()
 
 
-@contextmanager
-def served(*arguments: str, environ: Mapping[str, str] | None = None) -> Generator[str]:
-    """The URL of a server, where nothing else of it matters."""
-    with started(*arguments, environ=environ) as server:
-        yield server.url
+def tokens_line(name: str, token: str, **more: Any) -> str:
+    """A line of the tokens file."""
+    return json.dumps({"name": name, "sha256": hash_of(token), **more}) + "\n"
+
+
+@asynccontextmanager
+async def client_of(url: str, token: str | None = None, mode: str = "auto") -> AsyncGenerator[Client]:
+    """A real MCP client that shows a token."""
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, trust_env=False, timeout=60, verify=NO_TLS) as http,
+        Listener(streamable_http_client(url, http_client=http), mode=mode) as client,
+    ):
+        yield client
 
 
 def until(done: Callable[[], bool], seconds: float = SECONDS) -> None:

@@ -1,12 +1,26 @@
-"""The real server over stdio, with the short bounds and the hand-moved clock of the fault table."""
+"""The real server over stdio or HTTP, with the short bounds and the hand-moved clock of the fault table."""
 
 import sys
 
 from conftest import FrozenClock
 from test_faults import SOMEWHAT_PATIENT
 
-from usage_cost_mcp.app import build_server
+from usage_cost_mcp.app import build_server, build_team_server
+from usage_cost_mcp.http.server import bind, serve
+from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings
 
+
+def main(transport: str, url: str) -> None:
+    settings, clock = Settings.for_demo({}, url), FrozenClock()
+    if transport == "stdio":
+        build_server(settings, clock, SOMEWHAT_PATIENT).run("stdio")
+    else:
+        http = HttpSettings(port=0, calls_a_minute=100_000)
+        server, gate = build_team_server(settings, http, clock, SOMEWHAT_PATIENT)
+        with bind(http) as listener:
+            serve(server, gate, http, listener)
+
+
 if __name__ == "__main__":
-    build_server(Settings.for_demo({}, sys.argv[1]), FrozenClock(), SOMEWHAT_PATIENT).run("stdio")
+    main(*sys.argv[1:])

@@ -1,25 +1,21 @@
 """The team's server on a real socket, inside the process of the test."""
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-import httpx2
-import uvicorn
-from conftest import Listener
+from http_servers import NO_TLS, client_of
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
 from mcp.types import ReadResourceResult, TextResourceContents
 
-from usage_cost_mcp.allowance import OwnAllowance
-from usage_cost_mcp.app import build_server
+from usage_cost_mcp.app import build_team_server
 from usage_cost_mcp.clock import Clock
-from usage_cost_mcp.http.gate import HttpGate, open_gate
+from usage_cost_mcp.http.gate import HttpGate
+from usage_cost_mcp.http.server import Server, bind
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings
 
@@ -44,22 +40,26 @@ class Front:
     async def get(self, path: str) -> httpx.Response:
         return await self.http.get(httpx.URL(self.url).join(path))
 
-    @asynccontextmanager
-    async def client(self, token: str | None, mode: str = "auto") -> AsyncGenerator[Client]:
+    def client(self, token: str | None, mode: str = "auto") -> AbstractAsyncContextManager[Client]:
         """A real MCP client that shows a token."""
-        headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, trust_env=False, timeout=30) as http_client,
-            Listener(streamable_http_client(self.url, http_client=http_client), mode=mode) as client,
-        ):
-            yield client
+        return client_of(self.url, token, mode)
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
+    """Ends when the test says so, not on a signal."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args, greeting="")
+        self.listens, self.over = asyncio.Event(), asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Signals are the test runner's."""
         yield
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        self.listens.set()
+        await self.over.wait()
 
 
 @asynccontextmanager
@@ -71,34 +71,30 @@ async def served(
     demo: bool = False,
     **options: Any,
 ) -> AsyncGenerator[Front]:
-    """A server behind a gate, on a port that was free.
+    """A server as `serve --http` runs it, on a port that was free.
 
     Args:
         clock: The source of time.
         upstream: Where the Admin API is; nobody is there by default.
         prepare: May add tools of the test.
-        demo: Whether the gate takes the organization for the demo.
+        demo: Whether the organization is the demo.
         options: Settings of the front. `oauth_issuer` goes with the front's own URL.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
-        settings = HttpSettings(oauth_audience=url, **options)
-        gate = open_gate(settings, OwnAllowance(clock), clock, demo=demo)
+    with bind(HttpSettings(port=0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+        front = HttpSettings(oauth_audience=url, **options)
+        server, gate = build_team_server(replace(Settings.for_demo({}, upstream), demo=demo), front, clock)
         await gate.begin()
-        server = build_server(Settings.for_demo({}, upstream), clock, gate=gate)
         if prepare:
             prepare(server, gate)
-        app = gate.challenging(server.streamable_http_app(json_response=True, stateless_http=True))
-        serving = _Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
-        task = asyncio.create_task(serving.serve(sockets=[listening]))
+        serving = _Server(server, gate, front)
+        task = asyncio.create_task(serving.serve([listener]))
         try:
-            async with asyncio.timeout(20):
-                while not serving.started:  # noqa: ASYNC110 - it has no event to wait for
-                    await asyncio.sleep(0.005)
-            async with httpx.AsyncClient(trust_env=False, verify=False) as http:  # noqa: S501 - it is plain http
+            await asyncio.wait_for(serving.listens.wait(), 20)
+            async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
                 yield Front(url, gate, http)
         finally:
-            serving.should_exit = True
+            serving.over.set()
             await asyncio.wait_for(task, 20)
 
 

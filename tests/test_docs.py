@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
+import httpx
 import pytest
 from conftest import Connect, FrozenClock, Upstream, ask, refusal
 from issuer import Issuer, issuing, key
@@ -247,7 +248,17 @@ async def does_not_start(house: House, **options: Any) -> str:
 async def shown(house: House, make: Callable[[Front, Issuer], str | None]) -> str:
     """What a server for a team answers to a token."""
     async with for_a_team(house) as (front, issuer, _):
-        return (await front.post(make(front, issuer))).json()["error_description"]
+        return told(await front.post(make(front, issuer)))
+
+
+def told(answer: httpx.Response) -> str:
+    """Why a request is refused: by the gate as OAuth has it, before that in a sentence."""
+    return answer.json()["error_description"] if "json" in answer.headers["content-type"] else answer.text.strip()
+
+
+async def in_the_address(house: House) -> str:
+    async with for_a_team(house) as (front, _, token):
+        return told(await front.post(params={"token": token}))
 
 
 async def too_late(house: House, seconds: float, *, issued: bool) -> str:
@@ -255,7 +266,7 @@ async def too_late(house: House, seconds: float, *, issued: bool) -> str:
         issuer.keys.clear()
         issuer.instead["/keys"] = Response({}, 500)
         house.clock.advance(seconds)
-        return (await front.post(issuer.token(front.url, key()) if issued else token)).json()["error_description"]
+        return told(await front.post(issuer.token(front.url, key()) if issued else token))
 
 
 async def too_often(house: House) -> str:
@@ -278,6 +289,7 @@ PROVOKED: Mapping[str, Callable[[House], Any]] = {
     "open file": partial(does_not_start, mode=0o666),
     "other issuer": partial(does_not_start, path="/"),
     "no token": partial(shown, make=lambda _front, _issuer: None),
+    "token in the address": in_the_address,
     "unknown token": partial(shown, make=lambda _front, _issuer: "ucm_guess"),
     "expired token": partial(too_late, seconds=90_000, issued=False),
     "key for a token": partial(shown, make=lambda _front, _issuer: "sk-ant-api03-not-a-real-key"),

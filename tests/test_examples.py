@@ -263,7 +263,7 @@ def test_every_command_of_the_page_runs(command: str) -> None:
 
 def test_the_page_lists_every_example_and_its_workflow_runs_the_gate(api: str) -> None:
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"^\| \[`.+`\]\((.+)\)", page, re.MULTILINE))
+    linked = set(re.findall(r"^\| \[`.+?`\]\((.+?)(?:/README\.md)?\)", page, re.MULTILINE))
     assert linked == {path.name for path in EXAMPLES.iterdir() if path.suffix != ".pyc"} - {"README.md", "__pycache__"}
     step, lenient = "python examples/budget_gate.py 8000", "python examples/budget_gate.py 8000 || [ $? -eq 2 ]"
     assert f"- run: {step}\n" in blocks(EXAMPLES / "README.md", "yaml")[0]

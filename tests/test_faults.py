@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ import pytest
 from conftest import NOW, REPORTS, FrozenClock, ask, text_of
 from fault_cases import CASES, Case
 from fault_server import FaultServer, fault_server
+from http_servers import started
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
@@ -30,7 +31,7 @@ from usage_cost_mcp.settings import Settings
 pytestmark = pytest.mark.anyio
 
 PATIENT = Bounds(body_bytes=2**20, retries_in_reserve=1000)
-IMPATIENT = replace(PATIENT, request_seconds=0.5)
+IMPATIENT = replace(PATIENT, request_seconds=0.8)
 """For what hangs: a moment stands for half a minute."""
 SOMEWHAT_PATIENT = replace(PATIENT, request_seconds=1.5)
 """For a process that meets both."""
@@ -167,31 +168,33 @@ def check_stale(result: CallToolResult, case: Case) -> None:
     check(answer["cache"]["status"] == "stale")
 
 
-@pytest.fixture(scope="module")
-def over_stdio() -> Generator[tuple[FaultServer, StdioServerParameters]]:
-    """A process of its own, with the short bounds of this module, for all cases in turn."""
-    with fault_server(DemoApi(lambda: NOW).respond) as server:
-        here = Path(__file__).parent
-        yield server, StdioServerParameters(command=sys.executable, args=[str(here / "serve_briefly.py"), server.url])
+@contextmanager
+def process(transport: str, server: FaultServer) -> Generator[StdioServerParameters | str]:
+    """A process of its own, with the short bounds of this module; how a client reaches it."""
+    words = [str(Path(__file__).with_name("serve_briefly.py")), transport, server.url]
+    if transport == "stdio":
+        yield StdioServerParameters(command=sys.executable, args=words)
+    else:
+        with started(program=words) as front:
+            yield front.url
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_every_fault_over_stdio_in_one_process(
-    over_stdio: tuple[FaultServer, StdioServerParameters], mode: str
-) -> None:
-    server, started = over_stdio
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_every_fault_over_a_transport_in_one_process(transport: str, mode: str) -> None:
     # The clock of that process stands still, so the pause that outlasts a call outlasts all others: it comes last.
     cases = sorted((case for case in CASES if applies(case, "get_spend")), key=lambda case: case.number == "A2.3")
-    async with Client(started, mode=mode) as client:
-        for day, case in enumerate(cases, 1):
-            question = {"period": f"2026-0{day // 28 + 1}-{day % 28 + 1:02}", "group_by": ["model"]}
-            server.fail(case.faults, forever=case.forever)
-            result = await client.call_tool("get_spend", question)
-            check(bool(result.is_error) == (case.outcome != "exact"), case, text_of(result))
-            server.heal()
-            healthy = {} if case is cases[-1] else await ask(client, "get_spend", **question)
-            if case.outcome == "exact":
-                check(numbers(result.structured_content or {}) == numbers(healthy), case)
-            else:
-                check(case.said in text_of(result), case, text_of(result))
-            tally["cells"] += 1
+    with fault_server(DemoApi(lambda: NOW).respond) as server, process(transport, server) as reached:
+        async with Client(reached, mode=mode) as client:
+            for day, case in enumerate(cases, 1):
+                question = {"period": f"2026-0{day // 28 + 1}-{day % 28 + 1:02}", "group_by": ["model"]}
+                server.fail(case.faults, forever=case.forever)
+                result = await client.call_tool("get_spend", question)
+                check(bool(result.is_error) == (case.outcome != "exact"), case, text_of(result))
+                server.heal()
+                healthy = {} if case is cases[-1] else await ask(client, "get_spend", **question)
+                if case.outcome == "exact":
+                    check(numbers(result.structured_content or {}) == numbers(healthy), case)
+                else:
+                    check(case.said in text_of(result), case, text_of(result))
+                tally["cells"] += 1

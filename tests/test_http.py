@@ -22,9 +22,10 @@ from conftest import FrozenClock, Upstream, ask
 from fault_cases import sends
 from fault_cases import status as answers_with
 from fault_server import Act, FaultServer, Piece, fault_server, healthy
-from http_servers import HttpServer, started, until
+from http_servers import NO_TLS, HttpServer, client_of, started, until
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
+from served import Front, served
 from test_cli import connected_to, environment
 
 from usage_cost_mcp.app import Commons, open_desk
@@ -32,8 +33,10 @@ from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Response
-from usage_cost_mcp.http.guard import BODY_SECONDS, MOST_BYTES, MOST_CALLS
-from usage_cost_mcp.http.health import MOST_SECONDS, SECONDS_KEPT, Readiness
+from usage_cost_mcp.http import guard, health
+from usage_cost_mcp.http import server as http_server
+from usage_cost_mcp.http.guard import MOST_BYTES, MOST_CALLS
+from usage_cost_mcp.http.health import SECONDS_KEPT, Readiness
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -63,7 +66,7 @@ def faulty() -> Generator[FaultServer]:
 @pytest.fixture
 def keyed(faulty: FaultServer) -> Generator[HttpServer]:
     """A server with a key, whose token whoever started it knows."""
-    with started(environ=connected_to(faulty.url)) as server:
+    with started(environ={**connected_to(faulty.url), "USAGE_COST_MCP_CALLS_PER_MINUTE": "999999"}) as server:
         yield server
 
 
@@ -82,7 +85,9 @@ def bearer(server: HttpServer) -> dict[str, str]:
 def http_client(server: HttpServer) -> httpx.AsyncClient:
     base_url = server.url.removesuffix("/mcp")
     no_limits = httpx.Limits(max_connections=None)
-    return httpx.AsyncClient(base_url=base_url, headers=bearer(server), timeout=30, trust_env=False, limits=no_limits)
+    return httpx.AsyncClient(
+        base_url=base_url, headers=bearer(server), timeout=30, trust_env=False, limits=no_limits, verify=NO_TLS
+    )
 
 
 @pytest.fixture
@@ -194,10 +199,7 @@ async def test_each_run_has_a_token_of_its_own(keyed: HttpServer, faulty: FaultS
 
 @ERAS
 async def test_a_client_with_that_token_asks_in_either_era(keyed: HttpServer, mode: str) -> None:
-    async with (
-        httpx2.AsyncClient(headers={"authorization": f"Bearer {keyed.token}"}) as with_token,
-        Client(streamable_http_client(keyed.url, http_client=with_token), mode=mode) as client,
-    ):
+    async with client_of(keyed.url, keyed.token, mode) as client:
         assert (await ask(client, "get_spend", period="2026-10"))["demo"] is False
 
 
@@ -281,9 +283,9 @@ async def test_a_length_that_is_none_is_refused(demo: HttpServer, length: str) -
     assert re.match(rb"HTTP/1.1 (400|413) ", received)
 
 
-async def exchange(server: HttpServer, *pieces: bytes | float) -> bytes:
+async def exchange(server: HttpServer | Front, *pieces: bytes | float) -> bytes:
     """What comes back until the server hangs up; numbers are seconds to wait between pieces."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
 
     async def write() -> None:
         for piece in pieces:
@@ -307,31 +309,36 @@ def request(target: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
-async def test_whoever_is_too_slow_is_hung_up_on(demo: HttpServer) -> None:
+async def test_whoever_is_too_slow_is_hung_up_on(clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(guard, "BODY_SECONDS"), (http_server, "HEAD_SECONDS")]
+    assert [getattr(*limit) for limit in limits] == [10, 10], "which is too long for a test"
+    for limit in limits:
+        monkeypatch.setattr(*limit, 0.6)
     head = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     ping = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-    begun = time.monotonic()
-    drops = [piece for _ in range(12) for piece in (b"x", 1.0)]
-    silent, half_a_head, slow_head, half_a_body, slow_body, second_head = await asyncio.wait_for(
-        asyncio.gather(
-            exchange(demo),
-            exchange(demo, ping),
-            exchange(demo, ping, b"X-Slow: ", *drops),
-            exchange(demo, head, b"x"),
-            exchange(demo, head, *drops),
-            after_an_answer(demo, ping + b"\r\n", b"GET "),
-        ),
-        2 * BODY_SECONDS,
-    )
-    assert time.monotonic() - begun >= BODY_SECONDS - 1
+    drops = [piece for _ in range(20) for piece in (b"x", 0.06)]
+    async with served(clock, demo=True) as front:
+        begun = time.monotonic()
+        silent, half_a_head, slow_head, half_a_body, slow_body, second_head = await asyncio.wait_for(
+            asyncio.gather(
+                exchange(front),
+                exchange(front, ping),
+                exchange(front, ping, b"X-Slow: ", *drops),
+                exchange(front, head, b"x"),
+                exchange(front, head, *drops),
+                after_an_answer(front, ping + b"\r\n", b"GET "),
+            ),
+            10,
+        )
+        assert time.monotonic() - begun >= 0.5
     assert (silent, half_a_head, slow_head, second_head) == (b"", b"", b"", b"")
     assert half_a_body.startswith(b"HTTP/1.1 408 ")
     assert slow_body.startswith(b"HTTP/1.1 408 ")
 
 
-async def after_an_answer(server: HttpServer, request: bytes, more: bytes) -> bytes:
+async def after_an_answer(front: Front, request: bytes, more: bytes) -> bytes:
     """What comes back after an answer, when half of another request is sent."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(front.url).port)
     writer.write(request)
     await reader.readuntil(b"ok\n")
     writer.write(more)
@@ -441,14 +448,16 @@ async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
 
 
 async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_seconds(
-    keyed: HttpServer, faulty: FaultServer
+    faulty: FaultServer, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert health.MOST_SECONDS == 5, "which is too long for a test"
+    monkeypatch.setattr(health, "MOST_SECONDS", 0.5)
     faulty.fail([sends(Act.HANG)], forever=True, faulty=(ORGANIZATION,))
-    async with http_client(keyed) as client:
+    async with served(clock, faulty.url) as front:
         begun = time.monotonic()
-        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+        answers = await asyncio.gather(*(front.get("/readyz") for _ in range(20)))
         assert {answer.status_code for answer in answers} == {503}
-        assert time.monotonic() - begun < MOST_SECONDS + 2
+        assert time.monotonic() - begun < 3
     assert len(faulty.requests) == 1
 
 
@@ -498,7 +507,7 @@ async def calling(server: HttpServer, faulty: FaultServer, calls: int = 1) -> As
 async def test_a_call_under_way_is_answered_in_full_after_the_signal(
     keyed: HttpServer, faulty: FaultServer, number: signal.Signals
 ) -> None:
-    faulty.fail([later(2)], forever=True)
+    faulty.fail([later(1)], forever=True)
     async with calling(keyed, faulty) as [call]:
         keyed.process.send_signal(number)
         until(lambda: not listens(keyed))
@@ -542,6 +551,38 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
         (503, "The server is stopping. Ask again.\n")
     }
     assert len(keyed.remarks()) == 2
+
+
+def stateless(name: str, **arguments: Any) -> dict[str, Any]:
+    """A call of a tool in the era in which hanging up is to cancel it."""
+    meta: dict[str, Any] = {
+        "io.modelcontextprotocol/protocolVersion": STATELESS,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    headers = {"mcp-protocol-version": STATELESS, "mcp-method": "tools/call", "mcp-name": name}
+    return {"json": message("tools/call", name=name, arguments=arguments, _meta=meta), "headers": headers}
+
+
+async def test_who_hangs_up_takes_the_request_to_upstream_along(keyed: HttpServer, faulty: FaultServer) -> None:
+    faulty.fail([sends(Act.HANG)], forever=True)
+    async with http_client(keyed) as client:
+        call = asyncio.create_task(client.post("/mcp", **stateless("get_spend", period="2026-08")))
+        assert await asyncio.to_thread(faulty.asked.wait, 10)
+        call.cancel()
+        assert await asyncio.to_thread(faulty.hung_up.wait, 10)
+    until(lambda: '"outcome":"cancelled"' in keyed.said())
+
+
+async def test_who_hangs_up_leaves_the_others_their_answer(keyed: HttpServer, faulty: FaultServer) -> None:
+    faulty.fail([later(1)], forever=True)
+    async with http_client(keyed) as client:
+        leaving, staying = (
+            asyncio.create_task(client.post("/mcp", **stateless("get_spend", period="2026-08"))) for _ in range(2)
+        )
+        assert await asyncio.to_thread(faulty.asked.wait, 10)
+        leaving.cancel()
+        assert (await staying).json()["result"]["structuredContent"]["totals"]["cost"]
+    assert len(faulty.requests) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])

@@ -1,15 +1,12 @@
 """Four replicas, a shared cache and a crowd: upstream falters, the cache dies and comes back, a replica is killed."""
 
 import asyncio
-import hashlib
 import json
 import random
-import secrets
-import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,16 +18,15 @@ from typing import Any
 import httpx2
 import oracle
 import pytest
-from canary import KEY, keeps_silent
+from canary import KEY
 from conftest import REPORTS
-from http_servers import HttpServer, started
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
+from http_servers import HttpServer, client_of, started, tokens_line, until
 from stores import Store, running
 
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import WORKSPACES
+from usage_cost_mcp.http.tokens import new_token
 
 REPLICAS = 4
 CLIENTS = 64
@@ -40,9 +36,6 @@ FALTERING = 0.05
 SEED = 5
 
 pytestmark = pytest.mark.anyio
-
-NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Made once: it takes longer than a call."""
 
 Window = tuple[str, str, str]
 """A tool and its days."""
@@ -91,13 +84,11 @@ class Faltering:
 class Person:
     name: str
     workspaces: Sequence[str]
-    token: str = field(default_factory=lambda: f"ucm_{secrets.token_urlsafe(32)}")
+    token: str = field(default_factory=new_token)
 
     @property
     def record(self) -> str:
-        told = {"workspaces": self.workspaces} if self.workspaces else {}
-        digest = hashlib.sha256(self.token.encode()).hexdigest()
-        return json.dumps({"name": self.name, "sha256": digest, **told})
+        return tokens_line(self.name, self.token, **({"workspaces": self.workspaces} if self.workspaces else {}))
 
     def sees(self, workspace: str | None) -> bool:
         return not self.workspaces or (workspace or "default") in self.workspaces
@@ -129,7 +120,6 @@ class Truth:
         assert Fraction(answer["totals"][measure]) == sum(theirs.values())
         text = json.dumps(answer)
         assert not any(word in text for word in person.hidden)
-        assert keeps_silent(text)
 
 
 def _amounts(url: str, window: Window) -> Iterator[tuple[str | None, Fraction]]:
@@ -174,12 +164,20 @@ class Crowd:
             return
         raise AssertionError("nobody answered")
 
-    async def ask_anew(self) -> None:
-        """A question that makes a replica look for the cache again: none of them holds the days of it."""
+    async def share_again(self, store: Store) -> None:
+        """Wait until all replicas that are left use the cache: that one does is not enough."""
+        async with asyncio.timeout(60):
+            for replica in self.replicas[:-1]:
+                while not await self._shares(replica, store):  # noqa: ASYNC110 - another process has no event
+                    await asyncio.sleep(0.5)
+
+    async def _shares(self, replica: HttpServer, store: Store) -> bool:
+        """Whether a day that no replica has read before is in the cache after it was asked for."""
         self.anew += 1
         day = datetime.now(UTC).date() - timedelta(days=400 + self.anew)
-        replica = self.replicas[self.anew % (len(self.replicas) - 1)]
         await call(replica.url, PEOPLE[0].token, "get_spend", period=f"{day}")
+        with store.admin as admin:
+            return any(admin.scan_iter(f"*:{day}"))
 
     async def rush(self, windows: Sequence[Window]) -> None:
         """Every client asks for some of the windows, one after the other; all clients at once."""
@@ -199,13 +197,8 @@ class House:
     replicas: Sequence[HttpServer]
 
 
-async def pause() -> None:
-    await asyncio.sleep(0.01)
-
-
 async def call(url: str, token: str, tool: str, **arguments: Any) -> Any:
-    http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=60, verify=NO_TLS)
-    async with http, Client(streamable_http_client(url, http_client=http), mode="2026-07-28") as client:
+    async with client_of(url, token, "2026-07-28") as client:
         return await client.call_tool(tool, {"group_by": ["workspace_id"], "granularity": "total", **arguments})
 
 
@@ -223,7 +216,7 @@ PEOPLE = [
 def house(tmp_path: Path) -> Generator[House]:
     """Four replicas behind no balancer but the crowd itself, with one cache and one Admin API."""
     upstream = Faltering()
-    (tmp_path / "tokens").write_text("\n".join(person.record for person in PEOPLE))
+    (tmp_path / "tokens").write_text("".join(person.record for person in PEOPLE))
     with ExitStack() as stack:
         store, api = stack.enter_context(running()), stack.enter_context(serve_on_loopback(upstream))
         environ = {
@@ -258,15 +251,15 @@ async def test_no_answer_is_wrong_mixed_up_or_missing_whatever_falters(house: Ho
 
     rush = asyncio.create_task(crowd.rush(outage))
     before = crowd.answered
-    await until(lambda: crowd.answered > before + 8)
+    await asyncio.to_thread(until, lambda: crowd.answered > before + 8)
     house.store.kill()
-    await until(lambda: crowd.answered > before + CLIENTS)
+    await asyncio.to_thread(until, lambda: crowd.answered > before + CLIENTS, 60)
     house.store.start()
     await rush
     repeated = walks(upstream, outage)
     assert max(repeated) <= REPLICAS - 1
 
-    await until(lambda: any(house.store.everything()), crowd.ask_anew)
+    await crowd.share_again(house.store)
     await crowd.rush(again)
     assert walks(upstream, again) == [1] * len(again)
 
@@ -281,10 +274,3 @@ async def test_no_answer_is_wrong_mixed_up_or_missing_whatever_falters(house: Ho
 def walks(upstream: Faltering, windows: Sequence[Window]) -> list[int]:
     """How often each window was read in full."""
     return [upstream.walks[PATHS[tool], first] for tool, first, _ in windows]
-
-
-async def until(done: Callable[[], bool], meanwhile: Callable[[], Awaitable[None]] = pause) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline
-        await meanwhile()

@@ -14,8 +14,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from canary import KEY
-from conftest import FrozenClock
+from conftest import ANYTHING, FrozenClock
+from http_servers import tokens_line
 from hypothesis import given
 from hypothesis import strategies as st
 from issuer import JWKS, OPENID, RFC_8414, Issuer, issuing, key
@@ -27,7 +27,7 @@ from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.http import oauth
 from usage_cost_mcp.http.gate import PrincipalToken
-from usage_cost_mcp.http.tokens import hash_of, new_token
+from usage_cost_mcp.http.tokens import new_token
 from usage_cost_mcp.principals import Principal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:EdDSA is deprecated")]
@@ -162,7 +162,6 @@ BAD: dict[str, tuple[Make, str]] = {
     "no workspaces": (lambda i, f: i.token(f.url, workspaces=[]), "must be a list of ids"),
     "workspaces as text": (lambda i, f: i.token(f.url, workspaces="wrkspc_1"), "must be a list of ids"),
     "workspaces that hold a null": (lambda i, f: i.token(f.url, workspaces=["wrkspc_1", 0]), "must be a list of ids"),
-    "an Anthropic key": (lambda _i, _f: KEY, "is a key of Anthropic"),
     "a token of another server": (lambda _i, _f: new_token(), "is not known here"),
     "no JWT": (lambda _i, _f: "let-me-in-please-I-am-ana", "neither one of this server nor a signed JWT"),
     "half a token": (lambda i, f: i.token(f.url)[:-90], "neither one of this server nor a signed JWT|signature"),
@@ -199,12 +198,7 @@ async def test_a_bad_token_is_refused_and_not_repeated(
 async def test_no_token_is_asked_for_one_without_an_error(
     front: Front, capfd: pytest.CaptureFixture[str], issuer: Issuer
 ) -> None:
-    for headers in (
-        {},
-        {"authorization": "Basic YTpi"},
-        {"x-api-key": KEY},
-        {"authorization": issuer.token(front.url)},
-    ):
+    for headers in ({}, {"authorization": "Basic YTpi"}, {"authorization": issuer.token(front.url)}):
         answer = await front.post(headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith('Bearer realm="usage-cost-mcp", scope="spend:read", res')
@@ -216,8 +210,8 @@ async def test_a_token_in_the_query_opens_nothing(
     issuer: Issuer, front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     token = issuer.token(front.url)
-    answer = await front.post(params={"access_token": token})
-    assert answer.status_code == 401
+    answer = await front.post(params={"jwt": token})
+    assert answer.status_code == 400
     out, err = capfd.readouterr()
     assert holds_none_of(token, str(answer.headers), answer.text, out, err, caplog.text)
 
@@ -240,16 +234,12 @@ async def test_no_text_at_all_is_more_than_refused(front: Front, token: str) -> 
     assert await verified(front, token) is None
 
 
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda each: st.lists(each) | st.dictionaries(st.text(), each),
-)
 _CLAIMS = ("iss", "aud", "exp", "nbf", "iat", "sub", "jti", "scope", "scp", "workspaces", "typ", "client_id")
 
 
 @given(
-    about=st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jwk", "alg"]), _JSON, max_size=2),
-    changes=st.dictionaries(st.sampled_from(_CLAIMS), _JSON),
+    about=st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jwk", "alg"]), ANYTHING, max_size=2),
+    changes=st.dictionaries(st.sampled_from(_CLAIMS), ANYTHING),
 )
 async def test_no_claim_of_any_shape_breaks_the_door(
     issuer: Issuer, front: Front, about: dict[str, Any], changes: dict[str, Any]
@@ -327,7 +317,7 @@ async def test_the_claim_workspaces_limits_what_they_see(issuer: Issuer, front: 
 async def test_both_kinds_of_tokens_are_taken_side_by_side(issuer: Issuer, clock: FrozenClock, tmp_path: Path) -> None:
     token = new_token()
     file = tmp_path / "tokens"
-    file.write_text(json.dumps({"name": "bob", "sha256": hash_of(token)}))
+    file.write_text(tokens_line("bob", token))
     async with served(clock, oauth_issuer=issuer.url, tokens_file=file) as front:
         assert await status(front, token) == 200
         assert await status(front, issuer.token(front.url)) == 200
@@ -541,7 +531,7 @@ async def test_a_dead_issuer_does_not_stop_tokens_of_the_file(
 ) -> None:
     token = new_token()
     file = tmp_path / "tokens"
-    file.write_text(json.dumps({"name": "bob", "sha256": hash_of(token)}))
+    file.write_text(tokens_line("bob", token))
     async with served(clock, oauth_issuer=issuer.url, tokens_file=file) as front:
         issuer.instead[OPENID] = Response({}, 500)
         clock.advance(oauth.LONGEST_SECONDS + 1)

@@ -1,7 +1,6 @@
 """Several servers on one upstream: with a Redis they are like one, without it each is like it always was."""
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -13,11 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from canary import KEY, keeps_silent
+from canary import KEY
 from conftest import NOW, REPORTS, FrozenClock, Listener, Upstream, ask, refusal
 from mcp import Client
 from pydantic import SecretStr
 from stores import PASSWORD, PROGRAMS, Store, running
+from test_cli import connected_to, run
 
 from usage_cost_mcp.app import Commons, build_server
 from usage_cost_mcp.bounds import Bounds
@@ -288,28 +288,13 @@ async def test_who_is_over_the_budget_for_a_moment_waits(upstream: Upstream) -> 
     assert clock.moment - NOW == timedelta(seconds=20)
 
 
-def run(*words: str, url: str, redis_url: str = "") -> subprocess.CompletedProcess[str]:
-    """A command, as a person runs it."""
-    environment = {
-        **{name: value for name, value in os.environ.items() if name.startswith(("PATH", "COVERAGE"))},
-        "ANTHROPIC_ADMIN_API_KEY": KEY,
-        "USAGE_COST_MCP_BASE_URL": url,
-        "USAGE_COST_MCP_REDIS_URL": redis_url,
-    }
-    done = subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False
-    )
-    assert keeps_silent(done.stdout, done.stderr)
-    assert PASSWORD not in done.stdout + done.stderr
-    return done
-
-
 def test_doctor_says_whether_the_shared_cache_can_be_used(redis: Store, upstream: Upstream) -> None:
-    doctor = ("-m", "usage_cost_mcp", "doctor")
-    well = run(*doctor, url=upstream.url, redis_url=redis.url.get_secret_value())
+    env = {**connected_to(upstream.url), "USAGE_COST_MCP_REDIS_URL": redis.url.get_secret_value()}
+    well = run("doctor", env=env)
     assert "ok   Shared cache: can be written to" in well.stdout
     redis.kill()
-    ill = run(*doctor, url=upstream.url, redis_url=redis.url.get_secret_value())
+    ill = run("doctor", env=env)
+    assert PASSWORD not in f"{well.stdout}{well.stderr}{ill.stdout}{ill.stderr}"
     assert ill.returncode == 1
     assert "FAIL Shared cache: cannot be written to (ConnectionError); answers do not need it" in ill.stdout
     assert "ok   Spend report" in ill.stdout
@@ -320,5 +305,6 @@ def test_without_the_setting_redis_is_not_even_loaded(upstream: Upstream) -> Non
         "import sys; from usage_cost_mcp.cli import main; "
         "assert main(['call', 'get_spend', 'period=2025-10']) == 0; sys.exit('redis' in sys.modules)"
     )
-    done = run("-c", program, url=upstream.url)
+    env = connected_to(upstream.url)
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import pickle
 import re
 import shutil
@@ -26,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from canary import KEY
 from conftest import REPORTS, Upstream, ask, refusal
 from pydantic import SecretStr
 from stores import PASSWORD, PROGRAMS, Store, hung, running
+from test_cli import connected_to
 from test_replicas import RunningClock, replica, replicas, truth
 
 from usage_cost_mcp.bounds import Bounds
@@ -496,12 +495,7 @@ async def test_when_the_holder_is_killed_the_others_go_on_after_its_lease(
     upstream.instead = lambda _: None
     expected = await truth(upstream, period=OF_THE_PAST)
     upstream.instead = hold
-    environment = {
-        **{name: value for name, value in os.environ.items() if name.startswith(("PATH", "COVERAGE", "PYTHON"))},
-        "ANTHROPIC_ADMIN_API_KEY": KEY,
-        "USAGE_COST_MCP_BASE_URL": upstream.url,
-        "USAGE_COST_MCP_REDIS_URL": redis.url.get_secret_value(),
-    }
+    environment = {**connected_to(upstream.url), "USAGE_COST_MCP_REDIS_URL": redis.url.get_secret_value()}
     command = [sys.executable, "-m", "usage_cost_mcp", "call", "get_spend", f"period={OF_THE_PAST}"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:  # noqa: ASYNC220 - at once
         assert await asyncio.to_thread(hold.reached.wait, 30)

@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 from conftest import REPORTS
-from http_servers import HttpServer, started, until
+from http_servers import NO_TLS, HttpServer, started, until
 from stores import running
 
 CALLS = int(os.environ.get("SOAK_CALLS", "1000"))
-"""How many; the long form is in README.md."""
+"""How many; the long form is in tests/README.md."""
 
 AT_ONCE = 16
 CONNECTIONS = 8
@@ -92,7 +92,7 @@ async def soak(url: str, numbers: Iterator[int]) -> None:
 
     async def one() -> None:
         for batch in iter(lambda: list(itertools.islice(numbers, 50)), []):
-            async with httpx.AsyncClient(verify=False, timeout=60) as client:  # noqa: S501 - there is no TLS here
+            async with httpx.AsyncClient(verify=NO_TLS, timeout=60) as client:
                 for number in batch:
                     answer = await client.post(url, **question(number))
                     assert answer.status_code == 200, answer.text

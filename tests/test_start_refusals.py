@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import pytest
 from canary import KEY
-from test_cli import environment, run
+from test_cli import environment, run, run_here
+
+from usage_cost_mcp.http import server
 
 TOKENS = "USAGE_COST_MCP_TOKENS_FILE"
 HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
@@ -81,13 +83,14 @@ REFUSALS = {
     "an address in IPv6 without brackets": names("2001:db8::77"),
     "a key among the names": names(KEY + "_" * 64),
     "a tokens file that is not there": http("", TOKENS, "cannot be read", **{TOKENS: "/nowhere/unmistakable.json"}),
-    "a tokens file that is a directory": http("", TOKENS, "cannot be read", **{TOKENS: str(Path(__file__).parent)}),
+    "a tokens file that is a directory": http("", TOKENS, "is not a file", **{TOKENS: str(Path(__file__).parent)}),
     "a tokens file that is a key": http("", TOKENS, "cannot be read", **{TOKENS: KEY}),
     "an issuer without an audience": http("", f"{ISSUER} is set without {AUDIENCE}", **{ISSUER: OAUTH[ISSUER]}),
     "an audience without an issuer": http("", f"{AUDIENCE} is set without {ISSUER}", **{AUDIENCE: OAUTH[AUDIENCE]}),
     "an issuer without TLS": issuer("http://login.unmistakable.example"),
     "an issuer without a scheme": issuer("login.unmistakable.example"),
     "an issuer with a password": issuer("https://someone:unmistakable@login.example"),
+    "an issuer whose address in IPv6 is not closed": issuer("https://[unmistakable"),
     "an issuer with a query": issuer("https://login.example?tenant=unmistakable"),
     "an issuer with a fragment": issuer("https://login.example#unmistakable"),
     "an issuer with a space": issuer("https://login.example/unmistakable place"),
@@ -103,8 +106,9 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-def test_it_does_not_start_with(refusal: Refusal) -> None:
-    done = run(*refusal.words.split(), env=environment(**refusal.environ))
+def test_it_does_not_start_with(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "serve", pytest.fail)  # lest a start that is not refused goes on for ever
+    done = run_here(*refusal.words.split(), env=environment(**refusal.environ))
     is_refused(done.returncode, done.stdout, done.stderr, refusal.said)
     given = [*refusal.environ.values(), *(word for word in refusal.words.split() if not word.startswith("-"))]
     assert [value for value in given if len(value) > len("127.0.0.1") and value in done.stderr] == []

@@ -17,7 +17,8 @@ from usage_cost_mcp.dimensions import SPEND, USAGE
 from usage_cost_mcp.ledger import View
 from usage_cost_mcp.ledger.store import DayStore
 from usage_cost_mcp.rows import DayRows, Row
-from usage_cost_mcp.shared import Line, RedisDays
+from usage_cost_mcp.shared import Line
+from usage_cost_mcp.shared.days import RedisDays
 from usage_cost_mcp.shared.form import Place, read, written
 
 pytestmark = pytest.mark.anyio

@@ -8,12 +8,10 @@ import asyncio
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +20,9 @@ from typing import Any
 import httpx2
 import pytest
 from canary import KEY, keeps_silent
-from conftest import Listener, Upstream, ask
-from mcp.client.streamable_http import streamable_http_client
+from conftest import Upstream, ask
+from http_servers import client_of, started, until
+from stores import running
 from test_cli import environment
 
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
@@ -32,8 +31,6 @@ ROOT = Path(__file__).parent.parent
 TEAM = ROOT / "examples" / "team"
 FILES = {path.name: path.read_text(encoding="utf-8") for path in TEAM.iterdir() if path.is_file()}
 PROGRAM = Path(sys.executable).parent / "usage-cost-mcp"
-SECONDS = 20
-"""How long what is started may take until it answers."""
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 STORE = shutil.which("valkey-server") or shutil.which("redis-server")
@@ -160,27 +157,14 @@ def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
 
 
 @contextmanager
-def started(words: Sequence[str | Path], log: Path, **settings: str) -> Generator[subprocess.Popen[bytes]]:
-    """A process that says to a file what it has to say, until the block ends."""
-    with (
-        log.open("wb") as said,
-        subprocess.Popen(words, stdout=said, stderr=said, env=environment(**settings)) as process,
-    ):
+def balancing(conf: Path, log: Path) -> Generator[None]:
+    """The distribution's nginx, which says to a file what it has to say."""
+    command = [str(NGINX), "-e", "stderr", "-g", "daemon off;", "-c", str(conf)]
+    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as nginx:
         try:
-            yield process
+            yield
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def until(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+            nginx.terminate()
 
 
 def status(port: int, path: str, host: str, body: bytes | None = None) -> int:
@@ -194,20 +178,17 @@ def status(port: int, path: str, host: str, body: bytes | None = None) -> int:
         return 0
 
 
-async def answer(port: int, token: str, mode: str) -> dict[str, Any]:
-    """What the team's server says to a client that asks at a port."""
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
-        Listener(streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http), mode=mode) as client,
-    ):
+async def answer(url: str, token: str, mode: str) -> dict[str, Any]:
+    """What the team's server says to a client."""
+    async with client_of(url, token, mode) as client:
         return await ask(client, "get_spend", period="2026-10", group_by=["model"])
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not there")
 @pytest.mark.skipif(STORE is None, reason="neither valkey-server nor redis-server is on the PATH")
 def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: Path) -> None:
-    balancer, store, *ports = free_ports(4)
-    name = f"127.0.0.1:{balancer}"
+    [balancer] = free_ports(1)
+    name, url = f"127.0.0.1:{balancer}", f"http://127.0.0.1:{balancer}/mcp"
     (tmp_path / "admin-key").write_text(KEY, encoding="utf-8")
     tokens = str(tmp_path / "tokens")
     token = run([str(PROGRAM), "token", "new", "alice"], USAGE_COST_MCP_TOKENS_FILE=tokens).stdout.strip()
@@ -216,24 +197,13 @@ def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: 
         settings = {
             "ANTHROPIC_ADMIN_API_KEY_FILE": str(tmp_path / "admin-key"),
             "USAGE_COST_MCP_TOKENS_FILE": tokens,
-            "USAGE_COST_MCP_ALLOWED_HOSTS": ",".join([name, *(f"127.0.0.1:{port}" for port in ports)]),
-            "USAGE_COST_MCP_REDIS_URL": f"redis://127.0.0.1:{store}/0",
+            "USAGE_COST_MCP_ALLOWED_HOSTS": name,
+            "USAGE_COST_MCP_REDIS_URL": stack.enter_context(running(str(STORE))).url.get_secret_value(),
             "USAGE_COST_MCP_BASE_URL": stack.enter_context(serve_on_loopback(upstream)),
         }
-        words = [str(STORE), "--port", str(store), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-        stack.enter_context(started(words, tmp_path / "store.log"))
-        replicas = [
-            stack.enter_context(
-                started([PROGRAM, "serve", "--http", "--port", str(port)], tmp_path / f"{port}.log", **settings)
-            )
-            for port in ports
-        ]
-        for port in ports:
-            until(lambda port=port: status(port, "/readyz", name) == 200)
-        conf = nginx_conf(tmp_path, balancer, ports)
-        stack.enter_context(
-            started([str(NGINX), "-e", "stderr", "-g", "daemon off;", "-c", str(conf)], tmp_path / "nginx.log")
-        )
+        one, other = (stack.enter_context(started(environ=settings)) for _ in range(2))
+        conf = nginx_conf(tmp_path, balancer, [one.port, other.port])
+        stack.enter_context(balancing(conf, tmp_path / "nginx.log"))
         until(lambda: status(balancer, "/readyz", name) == 200)
 
         assert status(balancer, "/healthz", "elsewhere.example.com") == 421
@@ -242,14 +212,13 @@ def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: 
         assert status(balancer, "/mcp", name, bytes(300_000)) == 413
         assert status(balancer, f"/mcp?token={token}", name, b"{}") == 400
 
-        first = asyncio.run(answer(ports[0], token, "auto"))
+        first = asyncio.run(answer(one.url, token, "auto"))
         walked = upstream.asked("cost_report")
-        answers = [asyncio.run(answer(balancer, token, mode)) for mode in ("auto", "legacy")]
-        replicas[0].send_signal(signal.SIGKILL)
-        answers += [asyncio.run(answer(balancer, token, mode)) for mode in ("auto", "legacy", "auto", "legacy")]
+        answers = [asyncio.run(answer(url, token, mode)) for mode in ("auto", "legacy")]
+        one.process.kill()
+        answers += [asyncio.run(answer(url, token, mode)) for mode in ("auto", "legacy", "auto", "legacy")]
         assert all(each["series"] == first["series"] for each in answers)
         assert upstream.asked("cost_report") == walked > 0
-
-    logs = "".join(path.read_text(encoding="utf-8") for path in tmp_path.glob("*.log"))
+        logs = one.said() + other.said() + (tmp_path / "nginx.log").read_text(encoding="utf-8")
     assert keeps_silent(logs)
     assert token not in logs

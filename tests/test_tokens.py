@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 import pytest
 from canary import KEY, keeps_silent
 from conftest import FrozenClock
+from http_servers import tokens_line
 from served import Front, holds_none_of, served
+from test_cli import environment, run_here
 
 from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.http import tokens
@@ -28,7 +29,7 @@ HASH = hash_of(ANA)
 
 
 def record(name: str = "ana", token: str = ANA, **more: Any) -> str:
-    return json.dumps({"name": name, "sha256": hash_of(token), **more}) + "\n"
+    return tokens_line(name, token, **more)
 
 
 def rewritten(file: Path, text: str) -> None:
@@ -202,7 +203,6 @@ BAD: dict[str, tuple[str, str, str]] = {
     "the hash itself": (HASH, "unknown", "The token is not known here"),
     "behind another blank": (f" {ANA}", "unknown", "The token is not known here"),
     "expired": (BOB, "expired", "The token has expired."),
-    "an Anthropic key": (KEY, "anthropic_key", "That is a key of Anthropic, not a token of this server."),
     "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "The token is not known"),
 }  # fmt: skip
 
@@ -234,8 +234,8 @@ async def test_a_token_in_the_query_opens_nothing(
     file: Path, clock: FrozenClock, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with asked(file, clock) as front:
-        answer = await front.post(params={"access_token": ANA, "token": ANA})
-    assert answer.status_code == 401
+        answer = await front.post(params={"key": ANA})
+    assert answer.status_code == 400
     out, err = capfd.readouterr()
     assert holds_none_of(ANA, str(answer.headers), answer.text, out, err, caplog.text)
 
@@ -348,16 +348,8 @@ async def test_an_error_is_logged_with_its_line_and_without_what_stands_there(
 
 def run(*words: str, file: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command line, without an Admin key."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "USAGE_COST_"))}
     named = {"USAGE_COST_MCP_TOKENS_FILE": str(file)} if file else {}
-    return subprocess.run(
-        [sys.executable, "-m", "usage_cost_mcp", "token", "new", *words],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-        env={**clean, **named, "COLUMNS": "200"},
-    )
+    return run_here("token", "new", *words, env=environment(**named, COLUMNS="200"))
 
 
 async def test_a_new_token_works_at_once(file: Path, clock: FrozenClock) -> None:

@@ -36,6 +36,10 @@ UNCHANGING = CacheHint(ttl_ms=300_000, scope="public")
 class Commons:
     """What this process shares with others where there is a Redis, and else has for itself.
 
+    Args:
+        settings: Whether there is a Redis.
+        clock: For how long it is left alone after a failure, and what a minute is.
+
     Attributes:
         allowance: Counts requests to the Admin API, and calls.
     """
@@ -49,12 +53,10 @@ class Commons:
             self._line = Line(settings.redis_url, clock)
             self.allowance = SharedAllowance(self._line, self.allowance, settings.whose)
 
-    def days(self, whose_key: "WhoseKey", clock: Clock) -> "Shared":
-        """The days that others have read."""
-        from .ledger import Alone
-
+    def days(self, whose_key: "WhoseKey", clock: Clock) -> "Shared | None":
+        """The days that others have read; None where there are no others."""
         if self._line is None:
-            return Alone()
+            return None
         from .shared import Membership
 
         return Membership(self._line, whose_key, clock)

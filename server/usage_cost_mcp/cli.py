@@ -173,9 +173,9 @@ def _serve_http(arguments: argparse.Namespace) -> int:
             from .app import build_team_server
             from .http.server import bind, serve
 
-            listener = bind(http)
             server, gate = build_team_server(settings, http)
-        serve(server, gate, http, listener)
+        with bind(http) as listener:
+            serve(server, gate, http, listener)
     return 0
 
 
@@ -183,9 +183,11 @@ def _serve_http(arguments: argparse.Namespace) -> int:
 def _loading() -> Generator[None]:
     """What is loaded now stays; looking through it again and again is a tenth of the start."""
     gc.disable()
-    yield
-    gc.freeze()
-    gc.enable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _call(arguments: argparse.Namespace) -> int:
@@ -279,7 +281,8 @@ def _demo(_arguments: argparse.Namespace) -> int:
 
 def _new_token(arguments: argparse.Namespace) -> int:
     from .clock import SystemClock
-    from .http.tokens import TOKENS_FILE, add_token
+    from .http.settings import TOKENS_FILE
+    from .http.tokens import add_token
 
     named = os.environ.get(TOKENS_FILE, "").strip()
     token, record = add_token(

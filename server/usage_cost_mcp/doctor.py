@@ -14,7 +14,7 @@ from .dimensions import NAMED, SPEND, USAGE, Report
 from .errors import UsageCostError
 from .periods import PROVISIONAL_DAYS, Period
 from .reports.desk import Desk
-from .settings import Settings
+from .settings import REDIS_URL, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ async def _shared_cache_check(url: SecretStr, clock: Clock, at_the_end: AsyncExi
         return Check(
             "Shared cache",
             f"cannot be written to ({failure}); answers do not need it, but each process asks Anthropic for itself. "
-            "Check USAGE_COST_MCP_REDIS_URL, its password, and whether Redis runs and has memory left.",
+            f"Check {REDIS_URL}, its password, and whether Redis runs and has memory left.",
             passed=False,
         )
     return Check("Shared cache", "can be written to")

@@ -22,12 +22,7 @@ class Principal:
 
 
 OPERATOR = Principal("operator")
-"""Whoever started the server, and therefore has the Admin key themselves."""
-
-
-def operator() -> Principal:
-    """The one who asks where nobody else can: over stdio, or in this process."""
-    return OPERATOR
+"""Whoever started the server, and therefore has the Admin key themselves; over stdio nobody else can ask."""
 
 
 def workspaces_of(ids: object) -> Workspaces:
@@ -40,11 +35,9 @@ def workspaces_of(ids: object) -> Workspaces:
     """
     listed = cast("list[object]", ids) if isinstance(ids, list) else []
     if not listed or not all(isinstance(each, str) and _WORKSPACE.fullmatch(each) for each in listed):
-        raise ValueError(WORKSPACES_WANTED)
-    return frozenset(None if each == DEFAULT_WORKSPACE else cast("str", each) for each in listed)
+        raise ValueError('workspaces must be a list of ids, such as ["wrkspc_01AbC", "default"], not of names')
+    return frozenset(None if each == _DEFAULT else cast("str", each) for each in listed)
 
 
-DEFAULT_WORKSPACE = "default"
-WORKSPACES_WANTED = 'workspaces must be a list of ids, such as ["wrkspc_01AbC", "default"], not of names'
-
-_WORKSPACE = re.compile(r"wrkspc_[A-Za-z0-9_-]{1,100}|default")
+_DEFAULT = "default"
+_WORKSPACE = re.compile(rf"wrkspc_[A-Za-z0-9_-]{{1,100}}|{_DEFAULT}")

@@ -26,7 +26,7 @@ _KEY_FILE = "ANTHROPIC_ADMIN_API_KEY_FILE"
 _BASE_URL = "USAGE_COST_MCP_BASE_URL"
 _CHARACTERS = "USAGE_COST_MCP_MAX_ANSWER_CHARACTERS"
 _LOG_LEVEL = "USAGE_COST_MCP_LOG_LEVEL"
-_REDIS_URL = "USAGE_COST_MCP_REDIS_URL"
+REDIS_URL = "USAGE_COST_MCP_REDIS_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +137,23 @@ def _base_url(environ: Mapping[str, str]) -> str:
     more_than_a_host = "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}
     if not host or not _HOST.fullmatch(host) or more_than_a_host:
         raise ConfigurationError(f"{_BASE_URL} must be an address such as {DEFAULT_BASE_URL}, without a path.")
-    if not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
+    if not is_secure(url):
         raise ConfigurationError(f"{_BASE_URL} must use https; plain http is accepted for this machine alone.")
     return f"{parts.scheme}://{parts.netloc}"
 
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?|[0-9a-f:.]+")
 """A host name, or an IPv6 address without its brackets."""
+
+
+def is_secure(url: str) -> bool:
+    """Whether nobody on the way to an address can read what is sent there: there is TLS, or no way."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def is_loopback(host: str) -> bool:
@@ -173,16 +183,16 @@ def _log_level(environ: Mapping[str, str]) -> LogLevel:
 
 
 def _redis_url(environ: Mapping[str, str]) -> SecretStr | None:
-    url = environ.get(_REDIS_URL, "").strip()
+    url = environ.get(REDIS_URL, "").strip()
     if not url:
         return None
     if not _leads_to_redis(url):
         raise ConfigurationError(
-            f"{_REDIS_URL} must be an address such as redis://host:6379/0, rediss://host:6379/0 (with TLS) or "
+            f"{REDIS_URL} must be an address such as redis://host:6379/0, rediss://host:6379/0 (with TLS) or "
             f"unix:///path/to/socket, with {', '.join(sorted(_REDIS_OPTIONS))} as its only options."
         )
     if find_spec("redis") is None:
-        raise ConfigurationError(f"{_REDIS_URL} needs an extra: pip install 'usage-cost-mcp[redis]'.")
+        raise ConfigurationError(f"{REDIS_URL} needs an extra: pip install 'usage-cost-mcp[redis]'.")
     return SecretStr(url)
 
 

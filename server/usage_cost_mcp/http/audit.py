@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Literal, TextIO, cast
 
+from usage_cost_mcp.allowance import MINUTE
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.redact import redacted
 
@@ -15,7 +16,6 @@ MAX_LINE = 2000
 MOST_REFUSALS = 10
 """How many refused tokens are written down in a minute, lest whoever sends them fills the disk."""
 
-_MINUTE = 60.0
 _LENGTHS = (200, 60, 15)
 """To how many characters, and to how many values, arguments are cut until the line is short enough."""
 _DEEPEST = 4
@@ -32,7 +32,7 @@ class Audit:
         self._minute_ends = -math.inf
         self._refusals = 0
 
-    def call(self, principal: str | None, tool: str, arguments: Mapping[str, Any], **came_of_it: Any) -> None:
+    def call(self, principal: str, tool: str, arguments: Mapping[str, Any], **came_of_it: Any) -> None:
         """A call that is over."""
         for most in _LENGTHS:
             line = self._line(principal, tool=tool, arguments=_short(arguments, most), **came_of_it)
@@ -45,7 +45,7 @@ class Audit:
         self._count_what_was_left_out()
         now = self._clock.monotonic()
         if now >= self._minute_ends:
-            self._minute_ends, self._refusals = now + _MINUTE, 0
+            self._minute_ends, self._refusals = now + MINUTE, 0
         self._refusals += 1
         if self._refusals <= MOST_REFUSALS:
             self._write(self._line(principal, outcome="refused", why=why))

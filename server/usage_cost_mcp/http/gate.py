@@ -25,7 +25,7 @@ from usage_cost_mcp.principals import OPERATOR, Principal
 from .audit import Audit, Outcome
 from .challenges import Challenges, remember
 from .oauth import OAuth
-from .refusals import ANTHROPIC_KEY, SCOPE, UNKNOWN, RefusedError
+from .refusals import SCOPE, UNKNOWN, RefusedError
 from .settings import HttpSettings
 from .tokens import PREFIX, TokensFile, hash_of, new_token
 
@@ -54,6 +54,15 @@ class Verifier:
         self._oauth = oauth
         self._audience = audience
 
+    async def begin(self) -> None:
+        """See whether the issuer can be reached.
+
+        Raises:
+            ConfigurationError: When it cannot, or is not what the settings say.
+        """
+        if self._oauth:
+            await self._oauth.begin()
+
     async def verify_token(self, token: str) -> PrincipalToken | None:
         """The principal who holds it; None for a token that is not good, the reason being remembered."""
         try:
@@ -64,8 +73,6 @@ class Verifier:
         return PrincipalToken(client_id=principal.name, scopes=scopes, resource=self._audience, principal=principal)
 
     async def _whose(self, token: str) -> tuple[Principal, list[str]]:
-        if token.startswith("sk-ant-"):
-            raise RefusedError(ANTHROPIC_KEY)
         if self._oauth and not token.startswith(PREFIX):
             return await self._oauth.principal(token)
         if self._one_hash and hmac.compare_digest(self._one_hash, hash_of(token)):
@@ -97,18 +104,16 @@ class HttpGate:
 
     def __init__(
         self,
-        verifier: Verifier | None,
-        oauth: OAuth | None,
-        auth: AuthSettings | None,
         allowance: Allowance,
         calls_a_minute: int,
         clock: Clock,
+        verifier: Verifier | None = None,
+        auth: AuthSettings | None = None,
         one_token: str | None = None,
     ) -> None:
         self.auth = auth
         self.verifier = verifier
         self.one_token = one_token
-        self._oauth = oauth
         self._allowance = allowance
         self._calls_a_minute = calls_a_minute
         self._clock = clock
@@ -120,8 +125,8 @@ class HttpGate:
         Raises:
             ConfigurationError: When it cannot, or is not what the settings say.
         """
-        if self._oauth:
-            await self._oauth.begin()
+        if self.verifier:
+            await self.verifier.begin()
 
     def challenging(self, app: ASGIApp) -> ASGIApp:
         """The SDK's application, with answers of ours to requests that it does not let in."""
@@ -205,13 +210,13 @@ def open_gate(settings: HttpSettings, allowance: Allowance, clock: Clock, *, dem
         ConfigurationError: When the tokens file cannot be used.
     """
     if demo and not settings.knows_who_asks:
-        return HttpGate(None, None, None, allowance, settings.calls_a_minute, clock)
+        return HttpGate(allowance, settings.calls_a_minute, clock)
     one_token = None if settings.knows_who_asks else new_token()
     tokens = TokensFile(settings.tokens_file, clock) if settings.tokens_file else None
     issuer, audience = settings.oauth_issuer, settings.oauth_audience
     oauth = OAuth(issuer, audience, clock) if issuer and audience else None
     verifier = Verifier(tokens, one_token, oauth, audience)
-    return HttpGate(verifier, oauth, _auth(issuer, audience), allowance, settings.calls_a_minute, clock, one_token)
+    return HttpGate(allowance, settings.calls_a_minute, clock, verifier, _auth(issuer, audience), one_token)
 
 
 def _auth(issuer: str | None, audience: str | None) -> AuthSettings:

@@ -10,10 +10,12 @@ from math import inf
 from urllib.parse import unquote_to_bytes
 
 import anyio
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .hosts import AllowedHosts
+from .settings import ALLOWED_HOSTS
 
 MCP_PATH = "/mcp"
 MOST_BYTES = 256 * 1024
@@ -88,17 +90,33 @@ class Guard:
         else:
             self._calls += 1
             try:
-                await self._app(scope, _replayed(body, receive), send)
+                await self._call(scope, body, receive, send)
             finally:
                 self._calls -= 1
+
+    async def _call(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        """Answer a call; drop it when the client hangs up, if in its revision of the protocol that means so."""
+        if set(_values(scope, b"mcp-protocol-version")) <= {*HANDSHAKE_PROTOCOL_VERSIONS}:
+            await self._app(scope, _replayed(body, receive), send)
+            return
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await self._app(scope, _replayed(body, _nothing), send)
+            group.cancel_scope.cancel()
 
     def _refusal(self, scope: Scope) -> Response | None:
         """Why a request is refused, as far as its head tells."""
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")
         if len(hosts) != 1 or not self._allowed.host(hosts[0]):
-            return _said(421, "This server is not called by that name: USAGE_COST_MCP_ALLOWED_HOSTS lists its names.")
+            return _said(421, f"This server is not called by that name: {ALLOWED_HOSTS} lists its names.")
         if len(origins) > 1 or not all(map(self._allowed.origin, origins)):
-            return _said(403, "Pages from there may not ask: USAGE_COST_MCP_ALLOWED_HOSTS lists who may.")
+            return _said(403, f"Pages from there may not ask: {ALLOWED_HOSTS} lists who may.")
         return _misplaced_secret(scope) or _wrong_method(scope) or _too_long(scope)
 
 
@@ -167,6 +185,12 @@ async def _whole(receive: Receive) -> bytes | Response:
     except TimeoutError:
         return _said(408, "The request took too long to arrive.", connection="close")
     return bytes(body)
+
+
+async def _nothing() -> Message:
+    """What the app hears after the body of a call; that the client has left, the guard hears."""
+    while True:
+        await anyio.sleep_forever()
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

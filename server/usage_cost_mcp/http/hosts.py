@@ -15,7 +15,7 @@ _AUTHORITY = re.compile(
 _MOST_CHARACTERS = 261
 """A name of 255 characters, a colon and a port."""
 
-_HIGHEST_PORT = 65_535
+HIGHEST_PORT = 65_535
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -29,7 +29,7 @@ class Authority(NamedTuple):
 def read_authority(text: str) -> Authority | None:
     """Read `host` or `host:port`, where the host is a name, an IPv4 address or an IPv6 address in brackets."""
     match = _AUTHORITY.fullmatch(text.lower()) if text.isascii() and len(text) <= _MOST_CHARACTERS else None
-    if not match or (match["port"] and int(match["port"]) > _HIGHEST_PORT):
+    if not match or (match["port"] and int(match["port"]) > HIGHEST_PORT):
         return None
     host = _shortest(match["address"]) if match["address"] else match["host"]
     return Authority(host, int(match["port"]) if match["port"] else None) if host else None

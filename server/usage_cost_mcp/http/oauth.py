@@ -22,12 +22,11 @@ from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import ConfigurationError, UsageCostError
 from usage_cost_mcp.flights import Flights
 from usage_cost_mcp.principals import Principal, workspaces_of
-from usage_cost_mcp.settings import is_loopback
+from usage_cost_mcp.settings import is_secure
 from usage_cost_mcp.tls import strict_tls
 
 from .refusals import EXPIRED, Refusal, RefusedError, undecided
-
-ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
+from .settings import ISSUER
 
 MAX_TOKEN = 16_384
 MAX_BYTES = 256 * 1024
@@ -282,7 +281,7 @@ async def fetch_keys(issuer: str) -> Sequence[Key]:
     if metadata.get("issuer") != issuer:
         raise IssuerError("The metadata there is of an issuer that is spelled otherwise; it must be the same exactly.")
     uri = metadata.get("jwks_uri")
-    if not (isinstance(uri, str) and _is_safe(uri)):
+    if not (isinstance(uri, str) and is_secure(uri)):
         raise IssuerError("The metadata there names no jwks_uri with https.")
     found = await _get(uri)
     if found is None or not isinstance(found.get("keys"), list):
@@ -299,15 +298,6 @@ async def _metadata(issuer: str) -> dict[str, Any]:
         if (found := await _get(f"{parts.scheme}://{parts.netloc}{place}")) is not None:
             return found
     raise IssuerError(f"There is no metadata at {parts.netloc}, neither {places[0]} nor {places[1]}.")
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 async def _get(url: str) -> dict[str, Any] | None:

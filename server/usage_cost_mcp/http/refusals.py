@@ -36,10 +36,6 @@ class RefusedError(Exception):
 NO_TOKEN = Refusal("none", "A token is needed, in the header Authorization: Bearer TOKEN.", error=None)
 UNKNOWN = Refusal("unknown", "The token is not known here: it is wrong, or was revoked.")
 EXPIRED = Refusal("expired", "The token has expired.")
-ANTHROPIC_KEY = Refusal(
-    "anthropic_key",
-    "That is a key of Anthropic, not a token of this server. Others may have seen it now: revoke it.",
-)
 NO_SCOPE = Refusal(
     "scope",
     f"The token is good, but not for this: it lacks the scope {SCOPE}.",

@@ -15,6 +15,7 @@ import h11
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from usage_cost_mcp.errors import ConfigurationError
@@ -30,7 +31,7 @@ STOP_SECONDS = 10
 _CUT_SECONDS = STOP_SECONDS - 0.5
 """After which what is still under way is told to ask again, so that nothing is left to be cut off without a word."""
 
-_HEAD_SECONDS = 10.0
+HEAD_SECONDS = 10.0
 _IDLE_SECONDS = 75
 """How long a connection is kept between requests: longer than balancers do, or one would send into a closed one."""
 
@@ -70,32 +71,7 @@ def serve(server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, listen
         ConfigurationError: When the issuer of tokens cannot be reached, or is not what the settings say.
     """
     asyncio.run(gate.begin())
-    app = server.streamable_http_app(
-        streamable_http_path=MCP_PATH,
-        json_response=True,
-        stateless_http=True,
-        max_request_body_size=MOST_BYTES,
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's part
-    )
-    _Connection.most = _most_connections()
-    app.router.redirect_slashes = False  # the address that it would name is that behind the balancer, without TLS
-    guard = Guard(gate.challenging(app), AllowedHosts(settings.names))
-    config = uvicorn.Config(
-        guard,
-        loop="asyncio",
-        http=_Connection,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        log_level="error",  # what clients send is no news
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_AT_ONCE,
-        timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=STOP_SECONDS,
-    )
-    _Server(config, guard, _greeting(gate, settings.host, listener)).run([listener])
+    Server(server, gate, settings, _greeting(gate, settings.host, listener)).run([listener])
 
 
 def _greeting(gate: HttpGate, host: str, listener: socket.socket) -> str:
@@ -104,6 +80,18 @@ def _greeting(gate: HttpGate, host: str, listener: socket.socket) -> str:
     if gate.one_token:
         greeting += f"Requests need this header, until the server ends: Authorization: Bearer {gate.one_token}\n"
     return greeting
+
+
+def _mcp(server: MCPServer[Any]) -> ASGIApp:
+    app = server.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=MOST_BYTES,
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's part
+    )
+    app.router.redirect_slashes = False  # the address that it would name is that behind the balancer, without TLS
+    return app
 
 
 def _most_connections() -> int:
@@ -133,7 +121,7 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the original
         super().connection_made(transport)
-        self._timer = self.loop.call_later(_HEAD_SECONDS, transport.close)
+        self._timer = self.loop.call_later(HEAD_SECONDS, transport.close)
         if len(self.connections) > self.most:
             transport.abort()
 
@@ -142,7 +130,7 @@ class _Connection(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
         elif self._timer is None:
-            self._timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -161,11 +149,37 @@ def _told_briefly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         logger.error("%s (%s)", context.get("message"), type(failure).__name__ if failure else "no exception")
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, guard: Guard, greeting: str) -> None:
-        super().__init__(config)
-        self._guard = guard
+class Server(uvicorn.Server):
+    """What listens: the guard, then the gate, then MCP.
+
+    Args:
+        server: What answers.
+        gate: Who may ask.
+        settings: By which names it may be called.
+        greeting: Said on stderr as soon as it listens.
+    """
+
+    def __init__(self, server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, greeting: str) -> None:
+        self._guard = Guard(gate.challenging(_mcp(server)), AllowedHosts(settings.names))
         self._greeting = greeting
+        _Connection.most = _most_connections()
+        super().__init__(
+            uvicorn.Config(
+                self._guard,
+                loop="asyncio",
+                http=_Connection,
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                log_level="error",  # what clients send is no news
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                backlog=_AT_ONCE,
+                timeout_keep_alive=_IDLE_SECONDS,
+                timeout_graceful_shutdown=STOP_SECONDS,
+            )
+        )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(_told_briefly)

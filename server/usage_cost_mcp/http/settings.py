@@ -1,7 +1,6 @@
 """Where the HTTP front listens, by which names it is called and who may ask, checked before anything starts."""
 
 import ipaddress
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,18 +8,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.settings import is_loopback
+from usage_cost_mcp.settings import is_loopback, is_secure
 
-from .hosts import read_authority
+from .hosts import HIGHEST_PORT, read_authority
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = "8000"
 DEFAULT_CALLS = "60"
 
-_TOKENS_FILE = "USAGE_COST_MCP_TOKENS_FILE"
-_ALLOWED_HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
-_ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
-_AUDIENCE = "USAGE_COST_MCP_OAUTH_AUDIENCE"
+TOKENS_FILE = "USAGE_COST_MCP_TOKENS_FILE"
+ALLOWED_HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
+ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
+AUDIENCE = "USAGE_COST_MCP_OAUTH_AUDIENCE"
 _CALLS = "USAGE_COST_MCP_CALLS_PER_MINUTE"
 
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
@@ -35,7 +34,7 @@ class HttpSettings:
         port: The port that it binds; 0 for any that is free.
         allowed_hosts: By which names it may be called, each `host` or `host:port`, besides those of this machine
             where it is bound to nothing else.
-        tokens_file: Holds who may ask, with the digests of their tokens.
+        tokens_file: Holds who may ask, with the hashes of their tokens.
         oauth_issuer: The identity provider whose tokens are accepted.
         oauth_audience: Whom these must be made out to: the address of the MCP endpoint.
         calls_a_minute: How many tool calls each principal may make.
@@ -92,11 +91,11 @@ class HttpSettings:
         if not settings.knows_who_asks:
             raise ConfigurationError(
                 "An address that others can reach needs a list of who may ask: set "
-                f"{_TOKENS_FILE}, or {_ISSUER} and {_AUDIENCE}; or leave --host out to serve this machine alone."
+                f"{TOKENS_FILE}, or {ISSUER} and {AUDIENCE}; or leave --host out to serve this machine alone."
             )
         if not settings.allowed_hosts:
             raise ConfigurationError(
-                f"An address that others can reach needs the names that it is called by: set {_ALLOWED_HOSTS}, "
+                f"An address that others can reach needs the names that it is called by: set {ALLOWED_HOSTS}, "
                 "such as spend.example.com."
             )
         return settings
@@ -112,53 +111,43 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not (re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= _HIGHEST_PORT):
-        raise ConfigurationError(f"--port must be a whole number from 1 to {_HIGHEST_PORT}, or 0 for any that is free.")
+    if not (re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= HIGHEST_PORT):
+        raise ConfigurationError(f"--port must be a whole number from 1 to {HIGHEST_PORT}, or 0 for any that is free.")
     return int(text)
 
 
-_HIGHEST_PORT = 65_535
-
-
 def _allowed_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
-    text = environ.get(_ALLOWED_HOSTS, "").strip()
+    text = environ.get(ALLOWED_HOSTS, "").strip()
     entries = tuple(entry.strip() for entry in text.split(",")) if text else ()
     if not all(map(read_authority, entries)):
         raise ConfigurationError(
-            f"{_ALLOWED_HOSTS} must be a comma list of names or addresses, each maybe with a port, such as "
+            f"{ALLOWED_HOSTS} must be a comma list of names or addresses, each maybe with a port, such as "
             "spend.example.com,10.0.0.5:8000,[::1]: no scheme, no path, no wildcard."
         )
     return entries
 
 
 def _tokens_file(environ: Mapping[str, str]) -> Path | None:
-    text = environ.get(_TOKENS_FILE, "").strip()
-    if not text:
-        return None
-    try:
-        if not Path(text).is_fifo():  # opening a pipe waits for somebody who writes
-            Path(text).open("rb").close()
-        return Path(text)
-    except (OSError, ValueError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is no path"
-        raise ConfigurationError(f"The file that {_TOKENS_FILE} names cannot be read: {reason}.") from None
+    """Whether it can be used is seen where it is read."""
+    text = environ.get(TOKENS_FILE, "").strip()
+    return Path(text) if text else None
 
 
 def _oauth(environ: Mapping[str, str]) -> tuple[str, str] | tuple[None, None]:
-    issuer, audience = environ.get(_ISSUER, "").strip(), environ.get(_AUDIENCE, "").strip()
+    issuer, audience = environ.get(ISSUER, "").strip(), environ.get(AUDIENCE, "").strip()
     if not issuer and not audience:
         return None, None
     if not issuer or not audience:
-        given, missing = (_ISSUER, _AUDIENCE) if issuer else (_AUDIENCE, _ISSUER)
+        given, missing = (ISSUER, AUDIENCE) if issuer else (AUDIENCE, ISSUER)
         raise ConfigurationError(f"{given} is set without {missing}; set both, or neither.")
     if not _is_safe(issuer):
         raise ConfigurationError(
-            f"{_ISSUER} must be the https address of an identity provider, such as https://login.example.com, exactly "
+            f"{ISSUER} must be the https address of an identity provider, such as https://login.example.com, exactly "
             "as it calls itself; plain http is accepted for this machine alone."
         )
     if not _is_safe(audience):
         raise ConfigurationError(
-            f"{_AUDIENCE} must be the https address at which people reach this server, such as "
+            f"{AUDIENCE} must be the https address at which people reach this server, such as "
             "https://spend.example.com/mcp, which is the audience of their tokens; plain http is accepted for this "
             "machine alone."
         )
@@ -167,11 +156,9 @@ def _oauth(environ: Mapping[str, str]) -> tuple[str, str] | tuple[None, None]:
 
 def _is_safe(url: str) -> bool:
     """Whether it is https, or this machine, and as RFC 8414 and RFC 8707 have it: without a query and a fragment."""
-    parts = urlsplit(url) if re.fullmatch(r"[!-~]{1,2000}", url) else urlsplit("")
-    named = read_authority(parts.netloc)
-    if named is None or any(mark in url for mark in "?#"):
+    if not is_secure(url) or not re.fullmatch(r"[!-~]{1,2000}", url) or any(mark in url for mark in "?#"):
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(named.host.strip("[]")))
+    return read_authority(urlsplit(url).netloc) is not None
 
 
 def _calls(environ: Mapping[str, str]) -> int:

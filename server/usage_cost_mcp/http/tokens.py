@@ -24,8 +24,8 @@ from usage_cost_mcp.principals import Principal, workspaces_of
 from usage_cost_mcp.redact import redacted
 
 from .refusals import EXPIRED, UNKNOWN, RefusedError, undecided
+from .settings import TOKENS_FILE
 
-TOKENS_FILE = "USAGE_COST_MCP_TOKENS_FILE"
 PREFIX = "ucm_"
 
 MAX_BYTES = 2**20
@@ -58,7 +58,7 @@ class Holder:
     expires: datetime | None = None
 
 
-def holder_of(token: str, holders: Sequence[Holder], clock: Clock) -> Principal:
+def _holder_of(token: str, holders: Sequence[Holder], clock: Clock) -> Principal:
     """Who holds a token. All are looked at, so that the time that it takes tells nothing.
 
     Raises:
@@ -96,7 +96,7 @@ class TokensFile:
         self._look()
         if self._trouble:
             raise RefusedError(undecided("tokens_file", _RETRY_SECONDS))
-        return holder_of(token, self._holders, self._clock)
+        return _holder_of(token, self._holders, self._clock)
 
     def _look(self) -> None:
         mark = _mark(self._path)
@@ -181,7 +181,7 @@ def _holder(line: str) -> Holder:
     record = _object(line)
     workspaces = workspaces_of(record["workspaces"]) if "workspaces" in record else None
     return Holder(
-        Principal(checked_name(record.get("name")), workspaces), _sha256(record.get("sha256")), _expires(record)
+        Principal(_checked_name(record.get("name")), workspaces), _sha256(record.get("sha256")), _expires(record)
     )
 
 
@@ -204,7 +204,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def checked_name(name: object) -> str:
+def _checked_name(name: object) -> str:
     """A name, if it is one.
 
     Raises:
@@ -254,7 +254,7 @@ def add_token(
     token = new_token()
     record: dict[str, Any] = {"name": name, "sha256": hash_of(token)}
     try:
-        checked_name(name)
+        _checked_name(name)
         if days is not None:
             record["expires"] = f"{_in(days, clock):%Y-%m-%dT%H:%M:%SZ}"
         if workspaces is not None:

@@ -82,7 +82,7 @@ class Shared(Protocol):
         ...
 
 
-class Alone:
+class _Alone:
     """Nothing is shared: there are no other processes."""
 
     async def join(self, call: Call) -> None:
@@ -90,9 +90,6 @@ class Alone:
 
     async def forget(self) -> None:
         """Nothing is held."""
-
-
-_ALONE = Alone()
 
 
 class _Arrived(NamedTuple):
@@ -146,14 +143,14 @@ class Ledger:
         source: Where they are read.
         clock: How old they are.
         max_rows: How many rows are held in this process.
-        shared: What other processes hold.
+        shared: What other processes hold, if there are any.
     """
 
-    def __init__(self, source: RowSource, clock: Clock, max_rows: int = MAX_ROWS, shared: Shared = _ALONE) -> None:
+    def __init__(self, source: RowSource, clock: Clock, max_rows: int = MAX_ROWS, shared: Shared | None = None) -> None:
         self._source = source
         self._clock = clock
         self._store = DayStore(clock, max_rows)
-        self._shared = shared
+        self._shared = shared or _Alone()
         self._flights: Flights[tuple[View, date], _Arrived] = Flights()
         self._longest: TTLCache[View, int] = TTLCache(_VIEWS, _LARGE_FOR, timer=clock.monotonic)
         self._too_much: TTLCache[View, bool] = TTLCache(_VIEWS, _LARGE_FOR, timer=clock.monotonic)

@@ -22,7 +22,7 @@ from usage_cost_mcp.principals import Workspaces
 from usage_cost_mcp.rows import WORKSPACE, Values
 from usage_cost_mcp.series import values_of
 
-ACCOUNT = "account_id"
+_ACCOUNT = "account_id"
 _KNOWN_FOR = timedelta(days=30)
 """How long before today an account is called by its name after it used a workspace."""
 
@@ -73,7 +73,7 @@ class LimitedLedger:
             QuestionError: When a view has no room for that.
             UpstreamError: When any window fails.
         """
-        telling = [with_workspace(report, view) for view in views]
+        telling = [_with_workspace(report, view) for view in views]
         return await _only(await self._ledger.days(report, telling, width, period, call), WORKSPACE, self._workspaces)
 
     async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
@@ -87,7 +87,7 @@ class LimitedLedger:
 
     def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
         """Whether a view was too much for upstream not long ago."""
-        return self._ledger.too_much(report, with_workspace(report, dimensions), width)
+        return self._ledger.too_much(report, _with_workspace(report, dimensions), width)
 
     def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
         """Every value of a dimension in what is held of their days."""
@@ -101,7 +101,7 @@ class LimitedLedger:
         return self._workspaces if workspaces is None else self._workspaces & workspaces
 
 
-def with_workspace(report: Report, view: Sequence[str]) -> tuple[str, ...]:
+def _with_workspace(report: Report, view: Sequence[str]) -> tuple[str, ...]:
     """A view that tells the workspace too.
 
     Raises:
@@ -155,13 +155,13 @@ class LimitedDirectory:
         today = self._clock.now().date()
         try:
             held = await self._ledger.days(
-                USAGE, [(WORKSPACE, ACCOUNT)], "1d", Period(today - _KNOWN_FOR, today, today), call
+                USAGE, [(WORKSPACE, _ACCOUNT)], "1d", Period(today - _KNOWN_FOR, today, today), call
             )
         except KeyRefusedError:
             raise
         except UpstreamError:
             return None
-        return frozenset(values_of(held.days, ACCOUNT))
+        return frozenset(values_of(held.days, _ACCOUNT))
 
     async def organization(self, call: Call) -> tuple[str, str]:
         """The id and the name of the organization."""

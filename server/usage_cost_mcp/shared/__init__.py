@@ -4,9 +4,7 @@ All of it can be lost at any time. Then each process goes on with its own memory
 """
 
 from .allowance import SharedAllowance
-from .days import RedisDays
-from .leases import Leases
 from .line import Away, Line, written_to
 from .membership import Membership
 
-__all__ = ["Away", "Leases", "Line", "Membership", "RedisDays", "SharedAllowance", "written_to"]
+__all__ = ["Away", "Line", "Membership", "SharedAllowance", "written_to"]

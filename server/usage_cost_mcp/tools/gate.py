@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 
-from usage_cost_mcp.principals import Principal, operator
+from usage_cost_mcp.principals import OPERATOR, Principal
 
 
 class Gate(Protocol):
@@ -51,7 +51,7 @@ class OpenGate:
     verifier = None
 
     def principal(self) -> Principal:
-        return operator()
+        return OPERATOR
 
     def admit(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - not asked
         return nullcontext()
