@@ -9,7 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import cycle
 from typing import Any
@@ -617,3 +617,32 @@ async def test_it_listens_at_an_address_in_ipv6() -> None:
         assert server.url == f"http://[::1]:{server.port}/mcp"
         async with Client(server.url) as client:
             assert (await ask(client, "get_status"))["key"]["source"] == "the demo"
+
+
+# --- many connections ----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def files(most: int) -> Generator[None]:
+    """What is started meanwhile may have so many files open."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("most", [120, 256], ids=["more than there are files", "fewer than there are files"])
+async def test_more_connections_than_can_be_do_not_end_it(most: int) -> None:
+    with ExitStack() as opened:
+        with files(most):
+            server = opened.enter_context(started("--demo"))
+        with ExitStack() as held, suppress(OSError):
+            for _ in range(2 * most):
+                held.enter_context(socket.create_connection(("127.0.0.1", server.port), 0.2))
+        await asyncio.sleep(1.1)  # for so long it accepts nobody when it has no files left
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(httpx.URL(server.url).join("/healthz"))).text == "ok\n"
+        assert "Traceback" not in server.said()

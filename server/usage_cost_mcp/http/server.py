@@ -1,12 +1,13 @@
 """The server process: it listens, says where, answers, and ends in good order."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -24,6 +25,8 @@ from .guard import MCP_PATH, MOST_BYTES, Guard
 from .hosts import AllowedHosts
 from .settings import HttpSettings
 
+logger = logging.getLogger(__name__)
+
 STOP_SECONDS = 10
 _CUT_SECONDS = STOP_SECONDS - 0.5
 """After which what is still under way is told to ask again, so that nothing is left to be cut off without a word."""
@@ -31,6 +34,14 @@ _CUT_SECONDS = STOP_SECONDS - 0.5
 HEAD_SECONDS = 10.0
 _IDLE_SECONDS = 75
 """How long a connection is kept between requests: longer than balancers do, or one would send into a closed one."""
+
+_AT_ONCE = 128
+"""How many connections may wait to be accepted, all of which are then."""
+
+_OTHER_FILES = 64
+"""How many files besides connections may be open: connections to others, logs, what a picture needs."""
+
+_FEWEST_CONNECTIONS = 16
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -83,14 +94,36 @@ def _mcp(server: MCPServer[Any]) -> ASGIApp:
     return app
 
 
-class _Connection(H11Protocol):
-    """Hangs up when the head of a request does not arrive in time; the original waits for ever."""
+def _most_connections() -> int:
+    """How many connections may stand: without a file that can be opened nothing works, not even saying so."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, whose own limit is 512
+        files = 512
+    else:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        files = files if 0 <= files < _MANY_FILES else _MANY_FILES
+    return max(_FEWEST_CONNECTIONS, files - _AT_ONCE - _OTHER_FILES)
 
+
+_MANY_FILES = 10_000
+
+
+class _Connection(H11Protocol):
+    """Hangs up when there are too many, or when the head of a request does not arrive in time; the original never does.
+
+    Attributes:
+        most: How many there may be.
+    """
+
+    most: int = _FEWEST_CONNECTIONS
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the original
         super().connection_made(transport)
         self._timer = self.loop.call_later(HEAD_SECONDS, transport.close)
+        if len(self.connections) > self.most:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -109,6 +142,13 @@ class _Connection(H11Protocol):
             self._timer = None
 
 
+def _told_briefly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A line in place of a traceback, which needs files of its own: when there are none left, it would end us."""
+    with suppress(Exception):
+        failure = context.get("exception")
+        logger.error("%s (%s)", context.get("message"), type(failure).__name__ if failure else "no exception")
+
+
 class Server(uvicorn.Server):
     """What listens: the guard, then the gate, then MCP.
 
@@ -122,6 +162,7 @@ class Server(uvicorn.Server):
     def __init__(self, server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, greeting: str) -> None:
         self._guard = Guard(gate.challenging(_mcp(server)), AllowedHosts(settings.names))
         self._greeting = greeting
+        _Connection.most = _most_connections()
         super().__init__(
             uvicorn.Config(
                 self._guard,
@@ -134,12 +175,14 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                backlog=_AT_ONCE,
                 timeout_keep_alive=_IDLE_SECONDS,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_told_briefly)
         await super().startup(sockets)
         sys.stderr.write(self._greeting)
         sys.stderr.flush()
