@@ -93,7 +93,7 @@ def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:
 
 def _listed(given: str, choices: list[str]) -> str:
     if len(choices) <= MOST_LISTED:
-        return ", ".join(choices)
+        return ", ".join(choices) or "nothing so far"
     nearest = difflib.get_close_matches(given, choices, n=MOST_LISTED // 2, cutoff=0)
     return f"{', '.join(nearest)} and {len(choices) - len(nearest)} more"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cachetools import TLRUCache
+from cachetools import TLRUCache, TTLCache
 from pydantic import TypeAdapter
 
 from usage_cost_mcp.calls import Call
@@ -18,9 +18,14 @@ from .paging import following, walk
 from .sanitise import sanitised
 from .wire import API_KEYS, ORGANIZATION, USERS, WORKSPACES, ApiKey, ListPage, User, Workspace, read
 
+_ME = "/v1/organizations/me"
+
 LIST_LIMIT = 1000
 SECONDS_KEPT = 600.0
 """How long names are kept, in seconds: a renamed workspace shows its new name after ten minutes."""
+
+SECONDS_ORGANIZATION = 60.0
+"""How long it is known whose the key is, in seconds: a key that was revoked is noticed after a minute."""
 
 SECONDS_WITHOUT = 60.0
 """How long a list that could not be read is not asked for again, in seconds."""
@@ -68,6 +73,8 @@ class ApiDirectory:
         self._api = api
         self._kept: TLRUCache[str, Names | None] = TLRUCache(len(_LISTS), _forgotten_at, timer=clock.monotonic)
         self._flights: Flights[str, Names] = Flights()
+        self._organization: TTLCache[str, tuple[str, str]] = TTLCache(1, SECONDS_ORGANIZATION, timer=clock.monotonic)
+        self._introductions: Flights[str, tuple[str, str]] = Flights()
 
     async def names(self, dimension: str, call: Call) -> Names | None:
         """The names of all values of a dimension; None when the list cannot be read.
@@ -90,9 +97,15 @@ class ApiDirectory:
 
     async def organization(self, call: Call) -> tuple[str, str]:
         """The id and the name of the organization that the key belongs to."""
-        path = "/v1/organizations/me"
-        found = read(ORGANIZATION, await self._api.get(path, [], call), path)
-        return sanitised(found.id), sanitised(found.name)
+        if _ME in self._organization:
+            return self._organization[_ME]
+        flight = self._introductions.find(_ME) or self._introductions.start([_ME], self._introduction(call))
+        return await flight.landing()
+
+    async def _introduction(self, call: Call) -> tuple[str, str]:
+        found = read(ORGANIZATION, await self._api.get(_ME, [], call), _ME)
+        self._organization[_ME] = sanitised(found.id), sanitised(found.name)
+        return self._organization[_ME]
 
     async def _read(self, dimension: str, call: Call) -> Names:
         source = _LISTS[dimension]

@@ -49,8 +49,8 @@ def about_rows(held: Held, period: Period) -> Iterator[Note]:
     if first is None:
         yield Note(
             code="no_rows",
-            message="The report has no row for any of these days, under any group: nothing was used, or the days "
-            "are before the organization's first use.",
+            message="There is no row for any of these days, under any group: nothing was used, or the days are before "
+            "the first use.",
         )
     elif first > period.start:
         yield Note(
