@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 import httpx2
-from mcp import Client, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 
@@ -70,4 +70,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except* MCPError:
+        sys.exit("The server did not let us in: the token is missing, wrong or revoked, or the server is away.")

@@ -8,22 +8,11 @@ import pytest
 from conftest import Connect, ask
 from inline_snapshot import external_file
 from mcp import Client, MCPError
+from sight import TOOLS
 
 from usage_cost_mcp.reports.answer import Provenance
 
 pytestmark = pytest.mark.anyio
-
-TOOLS = [
-    "get_spend",
-    "get_token_usage",
-    "cache_hit_ratio",
-    "compare_spend",
-    "forecast_spend",
-    "find_spend_anomalies",
-    "get_effective_prices",
-    "list_dimension_values",
-    "get_status",
-]
 
 
 async def listed(client: Client) -> dict[str, dict[str, Any]]:

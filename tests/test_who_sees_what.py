@@ -110,7 +110,10 @@ async def test_who_sees_everything_is_told_of_no_limit(client: Client, tool: str
         (["wrkspc_gone", org.DATA], "Data Platform and wrkspc_gone (not listed)"),
         ([org.DATA, org.SANDBOX, None], "Data Platform, Default workspace and Sandbox"),
         ([org.DATA, org.SANDBOX, org.SUPPORT, None], "Data Platform, Default workspace and 2 more workspaces"),
-        ([f"wrkspc_{n:03}" for n in range(500)], "wrkspc_000 (not listed), wrkspc_001 (not listed) and 498 more workspaces"),
+        (
+            [f"wrkspc_{n:03}" for n in range(500)],
+            "wrkspc_000 (not listed), wrkspc_001 (not listed) and 498 more workspaces",
+        ),
     ],
     ids=str,
 )
