@@ -27,6 +27,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 from worlds import COUNTS, SPEND, USAGE, VALUES, Body, Row, TinyApi, World, measured, midnight
 
+from usage_cost_mcp.admin_api.directory import SECONDS_ORGANIZATION
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo.http import Request
 from usage_cost_mcp.settings import Settings
@@ -916,11 +917,10 @@ async def test_names_that_are_almost_right_never_touch_the_numbers(path: str) ->
 
 async def test_an_organization_that_is_almost_right_is_named_as_it_is_or_refused() -> None:
     cases, readable = 450 * TIMES, 0
-    bodies = [b""]
-    async with connected(
-        lambda path, query: bodies[-1] if path == "me" else sound(path, query), FrozenClock()
-    ) as client:
+    bodies, clock = [b""], FrozenClock()
+    async with connected(lambda path, query: bodies[-1] if path == "me" else sound(path, query), clock) as client:
         for n in range(cases):
+            clock.advance(SECONDS_ORGANIZATION)
             with named(f"me {n}", bodies) as chance:
                 bodies[:] = [broken({**ME, "type": "organization"}, chance)]
                 result = await call(client, "get_status", {})

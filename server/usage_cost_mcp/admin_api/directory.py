@@ -24,8 +24,8 @@ LIST_LIMIT = 1000
 SECONDS_KEPT = 600.0
 """How long names are kept, in seconds: a renamed workspace shows its new name after ten minutes."""
 
-SECONDS_ORGANIZATION = 60.0
-"""How long it is known whose the key is, in seconds: a key that was revoked is noticed after a minute."""
+SECONDS_ORGANIZATION = 20.0
+"""How long it is known whose the key is, in seconds: a key that was revoked is noticed soon."""
 
 SECONDS_WITHOUT = 60.0
 """How long a list that could not be read is not asked for again, in seconds."""

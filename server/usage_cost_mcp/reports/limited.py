@@ -141,7 +141,7 @@ class LimitedDirectory:
             case "workspace_id":
                 listed = {each: name for each, name in names.items() if each in self._workspaces}
                 unlisted = sorted(each for each in self._workspaces if each and each not in names)
-                return listed | {each: Name(f"{each} (not listed)") for each in unlisted}
+                return listed | {each: Name(each) for each in unlisted}
             case "api_key_id":
                 # Where the list does not tell whose a key is, nobody can say which are theirs.
                 untold = any(name.workspace_id == NOT_TOLD for name in names.values())
