@@ -32,10 +32,10 @@ from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.dimensions import SPEND, USAGE
-from usage_cost_mcp.names import Names
+from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.periods import Period
 from usage_cost_mcp.principals import OPERATOR, Principal
-from usage_cost_mcp.reports.limited import LimitedDirectory
+from usage_cost_mcp.reports.limited import LimitedLedger
 from usage_cost_mcp.series import values_of
 from usage_cost_mcp.settings import DEFAULT_ANSWER_CHARACTERS, Settings
 
@@ -297,18 +297,18 @@ async def test_accounts_that_used_their_workspaces_have_names(client: Client, up
 async def test_who_used_what_is_looked_up_once_for_all_names_of_a_filter(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[str] = []
-    looking = LimitedDirectory.names
+    read: list[str] = []
+    reading = LimitedLedger.days
 
-    async def names(self: LimitedDirectory, dimension: str, call: Call) -> Names | None:
-        looked.append(dimension)
-        return await looking(self, dimension, call)
+    async def days(self: LimitedLedger, *question: Any) -> Held:
+        read.append(question[0].name)
+        return await reading(self, *question)
 
-    monkeypatch.setattr(LimitedDirectory, "names", names)
+    monkeypatch.setattr(LimitedLedger, "days", days)
     spellings = ["Demo Analyst", "demo analyst", "DEMO ANALYST", "demo analyst,Demo analyst"]
     answer = await ask(client, limited_to(org.RESEARCH), "get_token_usage", filter_by={"account_id": spellings})
     assert answer["filter_by"] == {"account_id": [org.ANALYST]}
-    assert looked.count("account_id") == 2, "once for what is meant, once for what it is called"
+    assert read.count("usage") == 2, "once for who used what, once for the answer"
 
 
 async def test_an_account_that_used_them_long_ago_is_shown_by_its_id(client: Client, upstream: Upstream) -> None:

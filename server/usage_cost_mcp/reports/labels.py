@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from usage_cost_mcp.analysis.attribution import NOT_ATTRIBUTABLE
@@ -103,7 +103,6 @@ async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
         QuestionError: For a name that nothing has, or that several things have.
         UnavailableError: For a name when names cannot be looked up.
     """
-    desk = replace(desk, directory=_AskedOnce(desk.directory))
     return {
         dimension: frozenset(
             [
@@ -114,22 +113,6 @@ async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
         )
         for dimension, values in question.filter_by.items()
     }
-
-
-class _AskedOnce:
-    """A directory that is asked for each list once, however many names are looked for in it."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-        self._asked: dict[str, Names | None] = {}
-
-    async def names(self, dimension: str, call: Call) -> Names | None:
-        if dimension not in self._asked:
-            self._asked[dimension] = await self._directory.names(dimension, call)
-        return self._asked[dimension]
-
-    async def organization(self, call: Call) -> tuple[str, str]:
-        return await self._directory.organization(call)
 
 
 async def _meant(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> list[str | None]:

@@ -118,6 +118,8 @@ async def _only(held: Held, dimension: str, values: Values) -> Held:
 class LimitedDirectory:
     """A directory that knows nothing but some workspaces: their names, their keys, and who uses them.
 
+    It serves one question, and picks what is theirs out of each list once, however many names are looked for in it.
+
     Args:
         ledger: Limited to the same workspaces.
     """
@@ -127,6 +129,7 @@ class LimitedDirectory:
         self._ledger = ledger
         self._workspaces = workspaces
         self._clock = clock
+        self._picked: dict[str, Names | None] = {}
 
     async def names(self, dimension: str, call: Call) -> Names | None:
         """The names of the values of a dimension that are theirs; None when they cannot be looked up.
@@ -134,6 +137,11 @@ class LimitedDirectory:
         Raises:
             KeyRefusedError: 401.
         """
+        if dimension not in self._picked:
+            self._picked[dimension] = await self._pick(dimension, call)
+        return self._picked[dimension]
+
+    async def _pick(self, dimension: str, call: Call) -> Names | None:
         names = await self._directory.names(dimension, call)
         if names is None:
             return None

@@ -7,7 +7,6 @@ from datetime import date
 from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import AccessError, UnavailableError, UpstreamError
-from usage_cost_mcp.flights import Flights
 from usage_cost_mcp.ledger import View
 
 from .days import RedisDays
@@ -56,7 +55,7 @@ class Membership:
 
     Args:
         line: To Redis.
-        whose_key: Asks upstream for the id and the name of the organization.
+        whose_key: Asks upstream for the id and the name of the organization, once for all who ask at the same time.
         clock: How long the answer is good.
     """
 
@@ -66,7 +65,6 @@ class Membership:
         self._clock = clock
         self._shared: SharedDays | None = None
         self._good_until = 0.0
-        self._flights: Flights[str, SharedDays | None] = Flights()
 
     async def join(self, call: Call) -> SharedDays | None:
         """What is shared; None when upstream cannot say who we are.
@@ -76,8 +74,7 @@ class Membership:
         """
         if self._clock.monotonic() < self._good_until:
             return self._shared
-        flight = self._flights.find("me") or self._flights.start(["me"], self._introduce(call))
-        return await flight.landing()
+        return await self._introduce(call)
 
     async def _introduce(self, call: Call) -> SharedDays | None:
         self._shared, seconds = None, SECONDS_WITHOUT
