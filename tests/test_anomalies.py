@@ -21,7 +21,7 @@ from usage_cost_mcp.analysis.anomalies import (
     find_anomalies,
 )
 from usage_cost_mcp.demo.organization import CREDIT_CENTS, DATA, HACKATHON, PRODUCTION, RESEARCH, SUPPORT, Organization
-from usage_cost_mcp.rows import Key
+from usage_cost_mcp.model.rows import Key
 
 FIRST = date(2026, 1, 5)
 GROUP: Key = ("group",)

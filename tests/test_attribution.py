@@ -17,7 +17,7 @@ from worlds import SPEND, USAGE, Body, House, Row, World, midnight, open_house, 
 
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.dimensions import USAGE as USAGE_REPORT
+from usage_cost_mcp.model.dimensions import USAGE as USAGE_REPORT
 
 DIMENSIONS = ["api_key_id", "account_id", "service_account_id"]
 Group = tuple[str | None, ...]

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 
-from usage_cost_mcp.dimensions import USAGE
-from usage_cost_mcp.periods import GRANULARITIES, Granularity, Period, parse_zone
-from usage_cost_mcp.rows import DayRows, Row, Sums
-from usage_cost_mcp.series import aggregate
+from usage_cost_mcp.model.dimensions import USAGE
+from usage_cost_mcp.model.periods import GRANULARITIES, Granularity, Period, parse_zone
+from usage_cost_mcp.model.rows import DayRows, Row, Sums
+from usage_cost_mcp.model.series import aggregate
 
 pytestmark = pytest.mark.anyio
 

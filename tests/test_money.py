@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.money import dollars_from_cents, exact, plain, readable
+from usage_cost_mcp.model.money import dollars_from_cents, exact, plain, readable
 
 AMOUNTS = st.from_regex(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", fullmatch=True)
 

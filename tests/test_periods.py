@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_cost_mcp.errors import QuestionError
-from usage_cost_mcp.periods import (
+from usage_cost_mcp.model.periods import (
     GRANULARITIES,
     PERIOD_WORDS,
     Granularity,

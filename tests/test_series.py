@@ -11,10 +11,10 @@ from conftest import NOW
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.dimensions import SPEND, USAGE, Filters, Report
-from usage_cost_mcp.periods import Granularity, Period, bucket_name, parse_period
-from usage_cost_mcp.rows import DayRows, Row, Sums
-from usage_cost_mcp.series import Columns, Table, add_columns, add_up, aggregate, matching, values_of
+from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters, Report
+from usage_cost_mcp.model.periods import Granularity, Period, bucket_name, parse_period
+from usage_cost_mcp.model.rows import DayRows, Row, Sums
+from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate, matching, values_of
 
 TODAY = NOW.date()
 DIMENSIONS = ("workspace_id", "model", "service_tier")

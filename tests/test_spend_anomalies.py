@@ -12,7 +12,7 @@ from mcp import Client
 from oracle import dollars
 
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.dimensions import SPEND
+from usage_cost_mcp.model.dimensions import SPEND
 
 pytestmark = pytest.mark.anyio
 

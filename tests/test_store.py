@@ -9,10 +9,10 @@ from conftest import NOW, FrozenClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.ledger.store import DayStore, View
-from usage_cost_mcp.periods import midnight
-from usage_cost_mcp.rows import DayRows, Row
+from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
+from usage_cost_mcp.model.periods import midnight
+from usage_cost_mcp.model.rows import DayRows, Row
 
 TODAY = NOW.date()
 DAY = timedelta(days=1)

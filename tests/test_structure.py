@@ -9,8 +9,8 @@ import usage_cost_mcp
 
 ROOT = Path(usage_cost_mcp.__file__).parent
 
-DOMAIN = {"redact", "errors", "money", "periods", "dimensions", "rows", "series"}
-FOUNDATION = DOMAIN | {"allowance", "bounds", "calls", "clock", "flights", "names", "principals", "tls"}
+DOMAIN = {"redact", "errors", "model"}
+FOUNDATION = DOMAIN | {"allowance", "bounds", "calls", "clock", "flights", "principals", "tls"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),

@@ -31,12 +31,12 @@ from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
-from usage_cost_mcp.dimensions import SPEND, USAGE
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.periods import Period
+from usage_cost_mcp.model.dimensions import SPEND, USAGE
+from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.principals import OPERATOR, Principal
 from usage_cost_mcp.reports.limited import LimitedLedger
-from usage_cost_mcp.series import values_of
 from usage_cost_mcp.settings import DEFAULT_ANSWER_CHARACTERS, Settings
 
 pytestmark = pytest.mark.anyio

@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from .app import DEFAULT_BOUNDS, Commons, open_desk
 from .calls import Call
 from .clock import TOLERANCE, Clock, CorrectedClock, SystemClock
-from .dimensions import NAMED, SPEND, USAGE, Report
 from .errors import UsageCostError
-from .periods import PROVISIONAL_DAYS, Period
+from .model.dimensions import NAMED, SPEND, USAGE, Report
+from .model.periods import PROVISIONAL_DAYS, Period
 from .reports.desk import Desk
 from .settings import REDIS_URL, Settings
 

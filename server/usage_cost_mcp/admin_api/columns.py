@@ -8,8 +8,8 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import Field, StrictStr, TypeAdapter, ValidationError
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.money import dollars_from_cents
-from usage_cost_mcp.rows import Key, Row, Sums
+from usage_cost_mcp.model.money import dollars_from_cents
+from usage_cost_mcp.model.rows import Key, Row, Sums
 
 from .sanitise import sanitised
 from .wire import first_fault, unreadable

@@ -11,7 +11,7 @@ from usage_cost_mcp.calls import Call
 from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.flights import Flights
-from usage_cost_mcp.names import Name, Names
+from usage_cost_mcp.model.names import Name, Names
 
 from .client import AdminApi
 from .paging import following, walk

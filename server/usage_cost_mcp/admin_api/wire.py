@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, StrictBool, StrictStr, TypeAdapter, Validati
 from pydantic_core import from_json
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.names import NOT_TOLD
+from usage_cost_mcp.model.names import NOT_TOLD
 
 R = TypeVar("R")
 T = TypeVar("T")

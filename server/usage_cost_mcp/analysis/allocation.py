@@ -4,7 +4,7 @@ from collections.abc import Hashable, Mapping
 from decimal import Decimal
 from typing import TypeVar
 
-from usage_cost_mcp.money import exact
+from usage_cost_mcp.model.money import exact
 
 K = TypeVar("K", bound=Hashable)
 

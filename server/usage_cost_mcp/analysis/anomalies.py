@@ -17,8 +17,8 @@ from math import sqrt
 from statistics import NormalDist
 from typing import Literal
 
-from usage_cost_mcp.money import exact
-from usage_cost_mcp.rows import Key
+from usage_cost_mcp.model.money import exact
+from usage_cost_mcp.model.rows import Key
 
 Outcome = Literal["over", "lasting", "new_level"]
 """Back to usual; still away on the last day that is known; away for more than a week, and usual from then on."""

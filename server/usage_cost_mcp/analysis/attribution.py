@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from usage_cost_mcp.dimensions import MAX_GROUPINGS, USAGE, Report
 from usage_cost_mcp.errors import QuestionError
-from usage_cost_mcp.rows import WORKSPACE, DayRows, Key, Row
+from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Report
+from usage_cost_mcp.model.rows import WORKSPACE, DayRows, Key, Row
 
 from .allocation import allocate, split
 

@@ -9,11 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
-from usage_cost_mcp.money import exact
-from usage_cost_mcp.periods import Period
-from usage_cost_mcp.rows import DayRows
-from usage_cost_mcp.series import add_up, aggregate
+from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.model.money import exact
+from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.rows import DayRows
+from usage_cost_mcp.model.series import add_up, aggregate
 
 TOKEN_TYPES = (
     "uncached_input_tokens",

@@ -16,7 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, get_args
 
-from usage_cost_mcp.money import exact
+from usage_cost_mcp.model.money import exact
 
 from .cells import OUTPUT, TOKEN_TYPES, Cell, Cells, OtherCost, Stream
 

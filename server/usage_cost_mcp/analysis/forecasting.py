@@ -18,7 +18,7 @@ from decimal import Decimal
 from itertools import accumulate, count, pairwise, takewhile
 from statistics import fmean, median, quantiles
 
-from usage_cost_mcp.money import exact
+from usage_cost_mcp.model.money import exact
 
 History = Mapping[date, Decimal]
 """Exact dollars of complete UTC days. Days may be negative (credits); a day that is not there cost nothing."""

@@ -8,11 +8,11 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.dimensions import SPEND, USAGE, Filters
-from usage_cost_mcp.money import exact, nearest, plain
-from usage_cost_mcp.periods import Period
-from usage_cost_mcp.rows import DayRows, Key
-from usage_cost_mcp.series import Columns, Table, add_columns, aggregate
+from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.model.money import exact, nearest, plain
+from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.rows import DayRows, Key
+from usage_cost_mcp.model.series import Columns, Table, add_columns, aggregate
 
 from .cells import TOKEN_TYPES, Cell, Cells, Stream, located
 

@@ -10,8 +10,8 @@ from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.money import nearest
-from usage_cost_mcp.rows import DayRows, Key, Row, Sums
+from usage_cost_mcp.model.money import nearest
+from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
 
 from .cells import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED, Stream, located
 from .prices import Kind, Prices

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from usage_cost_mcp.dimensions import Width
-from usage_cost_mcp.periods import midnight
+from usage_cost_mcp.model.dimensions import Width
+from usage_cost_mcp.model.periods import midnight
 
 STEP: dict[Width, timedelta] = {"1d": timedelta(days=1), "1h": timedelta(hours=1), "1m": timedelta(minutes=1)}
 """How long one bucket is."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation
 
 from usage_cost_mcp.ledger import CacheStatus
-from usage_cost_mcp.periods import Granularity
+from usage_cost_mcp.model.periods import Granularity
 
 Value = str | int | float | None
 """Money is an exact decimal string in dollars, a count an integer, a ratio a number from 0 to 1 or null."""

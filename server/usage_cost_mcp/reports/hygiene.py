@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 
-from usage_cost_mcp.dimensions import Filters
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.names import NOT_TOLD, Names
-from usage_cost_mcp.periods import Period
-from usage_cost_mcp.rows import Number
-from usage_cost_mcp.series import matching
+from usage_cost_mcp.model.dimensions import Filters
+from usage_cost_mcp.model.names import NOT_TOLD, Names
+from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.rows import Number
+from usage_cost_mcp.model.series import matching
 
 from .answer import Note, Part
 from .labels import Labels

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 
 from usage_cost_mcp.analysis.attribution import Attribution, attribution_for
-from usage_cost_mcp.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.errors import QuestionError, unknown
-from usage_cost_mcp.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period, resolution
-from usage_cost_mcp.rows import WORKSPACE
+from usage_cost_mcp.model.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
+from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period, resolution
+from usage_cost_mcp.model.rows import WORKSPACE
 
 DEFAULT_PERIOD = "last_30_days"
 DEFAULT_GRANULARITY: Granularity = "day"

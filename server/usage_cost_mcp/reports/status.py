@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.dimensions import SPEND, USAGE
 from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
-from usage_cost_mcp.periods import PROVISIONAL_DAYS, Period, parse_period
-from usage_cost_mcp.rows import Number
-from usage_cost_mcp.series import add_up, aggregate
+from usage_cost_mcp.model.dimensions import SPEND, USAGE
+from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period, parse_period
+from usage_cost_mcp.model.rows import Number
+from usage_cost_mcp.model.series import add_up, aggregate
 
 from . import notes
 from .answer import CacheUse, Part, Provenance

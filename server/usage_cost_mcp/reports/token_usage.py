@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from usage_cost_mcp.dimensions import USAGE, Filters
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.rows import Sums
-from usage_cost_mcp.series import matching
+from usage_cost_mcp.model.dimensions import USAGE, Filters
+from usage_cost_mcp.model.rows import Sums
+from usage_cost_mcp.model.series import matching
 
 from .answer import Note
 from .series_report import Line, Measure, SeriesReport

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.rows import WORKSPACE
+from usage_cost_mcp.model.rows import WORKSPACE
 
 from .answer import Note
 from .desk import Desk

@@ -12,7 +12,7 @@ from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.flights import aside
 from usage_cost_mcp.ledger import View
 from usage_cost_mcp.ledger.store import forgotten_at, is_fresh
-from usage_cost_mcp.rows import DayRows, Key
+from usage_cost_mcp.model.rows import DayRows, Key
 
 from .form import FORMAT, Place, moment, read, written
 from .line import Away, Line

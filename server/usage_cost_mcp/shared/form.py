@@ -15,9 +15,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from usage_cost_mcp.bounds import MEBIBYTE
 from usage_cost_mcp.clock import TOLERANCE
-from usage_cost_mcp.dimensions import SPEND
 from usage_cost_mcp.ledger import View
-from usage_cost_mcp.rows import DayRows, Key, Row
+from usage_cost_mcp.model.dimensions import SPEND
+from usage_cost_mcp.model.rows import DayRows, Key, Row
 
 FORMAT = 1
 """Goes up when what is written changes, or what it means: days in another format are not found."""

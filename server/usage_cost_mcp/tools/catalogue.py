@@ -9,7 +9,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.calls import Call
-from usage_cost_mcp.periods import parse_zone
+from usage_cost_mcp.model.periods import parse_zone
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.desk import Desk

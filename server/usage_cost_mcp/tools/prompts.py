@@ -21,8 +21,8 @@ from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessa
 from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 
 from usage_cost_mcp.errors import QuestionError, UsageCostError, clipped, unknown
-from usage_cost_mcp.money import plain, readable
-from usage_cost_mcp.periods import Period, parse_period, until_yesterday
+from usage_cost_mcp.model.money import plain, readable
+from usage_cost_mcp.model.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.question import DEFAULT_PERIOD, MAX_TOP
 from usage_cost_mcp.reports.spend_comparison import parse_against

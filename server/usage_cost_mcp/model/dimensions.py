@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .errors import QuestionError, unknown
+from usage_cost_mcp.errors import QuestionError, unknown
 
 Width = Literal["1d", "1h", "1m"]
 Filters = Mapping[str, frozenset[str | None]]

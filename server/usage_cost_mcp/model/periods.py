@@ -14,7 +14,7 @@ from functools import cache
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-from .errors import QuestionError, clipped, unknown
+from usage_cost_mcp.errors import QuestionError, clipped, unknown
 
 Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)

@@ -2,9 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
-
-from .calls import Call
 
 NOT_TOLD = ""
 """The workspace of what has none, or of a key whose workspace the list leaves out."""
@@ -25,15 +22,3 @@ class Name:
 
 Names = Mapping[str, Name]
 """Names by id."""
-
-
-class Directory(Protocol):
-    """Where names are looked up."""
-
-    async def names(self, dimension: str, call: Call) -> Names | None:
-        """The names of all values of a dimension, archived ones too; None when they cannot be looked up."""
-        ...
-
-    async def organization(self, call: Call) -> tuple[str, str]:
-        """The id and the name of the organization."""
-        ...

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 from fractions import Fraction
 
-from .errors import ContractError
+from usage_cost_mcp.errors import ContractError
 
 _AMOUNT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?")
 _EXACT = Context(prec=100, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow])

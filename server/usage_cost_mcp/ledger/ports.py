@@ -1,0 +1,18 @@
+"""What the reports need of the outside: names by id, and whose key this is."""
+
+from typing import Protocol
+
+from usage_cost_mcp.calls import Call
+from usage_cost_mcp.model.names import Names
+
+
+class Directory(Protocol):
+    """Where names are looked up."""
+
+    async def names(self, dimension: str, call: Call) -> Names | None:
+        """The names of all values of a dimension, archived ones too; None when they cannot be looked up."""
+        ...
+
+    async def organization(self, call: Call) -> tuple[str, str]:
+        """The id and the name of the organization."""
+        ...
