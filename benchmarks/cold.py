@@ -13,7 +13,7 @@ from typing import Any
 from mcp import Client
 
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 from .figures import Figure, counted

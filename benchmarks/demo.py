@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from mcp import Client
 
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.clock import SystemClock
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.runtime.clock import SystemClock
 from usage_cost_mcp.settings import Settings
 
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)

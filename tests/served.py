@@ -13,10 +13,10 @@ from mcp.server import MCPServer
 from mcp.types import ReadResourceResult, TextResourceContents
 
 from usage_cost_mcp.app import build_team_server
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.http.gate import HttpGate
 from usage_cost_mcp.http.server import Server, bind
 from usage_cost_mcp.http.settings import HttpSettings
+from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.settings import Settings
 
 LISTING: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}

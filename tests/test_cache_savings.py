@@ -15,9 +15,9 @@ from test_effective_prices import DAY, billed, used
 from worlds import SPEND, House, Row, World, open_house
 
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_A_DAY, TOKEN_TYPES, Organization
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 DEMO = Organization(NOW.date())

@@ -27,7 +27,6 @@ from update_docs import DOCUMENTS, ROOT, SHOWN, current
 
 from usage_cost_mcp import reports
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.http.tokens import add_token
@@ -36,6 +35,7 @@ from usage_cost_mcp.reports.answer import Part
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.spend import SPEND_REPORT
 from usage_cost_mcp.reports.token_usage import MEASURES
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -24,8 +24,8 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -18,13 +18,13 @@ from mcp import Client, MCPError
 from mcp.server import MCPServer
 from served import Front, holds_none_of, served, text_in
 
-from usage_cost_mcp.allowance import OwnAllowance
 from usage_cost_mcp.demo.http import Request
 from usage_cost_mcp.http import audit
 from usage_cost_mcp.http.audit import Audit
 from usage_cost_mcp.http.gate import HttpGate, open_gate
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.http.tokens import new_token
+from usage_cost_mcp.runtime.rate_limit import OwnAllowance
 from usage_cost_mcp.tools.resources import STATUS
 
 pytestmark = pytest.mark.anyio

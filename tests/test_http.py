@@ -29,14 +29,14 @@ from served import Front, served
 from test_cli import connected_to, environment
 
 from usage_cost_mcp.app import Commons, open_desk
-from usage_cost_mcp.bounds import Bounds
-from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.http import guard, health
 from usage_cost_mcp.http import server as http_server
 from usage_cost_mcp.http.guard import MOST_BYTES, MOST_CALLS
 from usage_cost_mcp.http.health import SECONDS_KEPT, Readiness
+from usage_cost_mcp.runtime.clock import CorrectedClock
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio

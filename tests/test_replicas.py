@@ -20,8 +20,8 @@ from stores import PASSWORD, PROGRAMS, Store, running
 from test_cli import connected_to, run
 
 from usage_cost_mcp.app import Commons, build_server
-from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio

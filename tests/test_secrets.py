@@ -31,15 +31,15 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from usage_cost_mcp.admin_api import AdminApi, ApiDirectory, ReportReader
 from usage_cost_mcp.admin_api.auth import AdminKeyAuth
-from usage_cost_mcp.bounds import Bounds
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.ledger import Ledger
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import CorrectedClock
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 from usage_cost_mcp.tools.results import Service
 

@@ -31,8 +31,8 @@ from stores import PASSWORD, PROGRAMS, Store, hung, running
 from test_cli import connected_to
 from test_replicas import RunningClock, replica, replicas, truth
 
-from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.shared import Away, Line
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,7 @@ import usage_cost_mcp
 ROOT = Path(usage_cost_mcp.__file__).parent
 
 DOMAIN = {"redact", "errors", "model"}
-FOUNDATION = DOMAIN | {"allowance", "bounds", "calls", "clock", "flights", "principals", "tls"}
+FOUNDATION = DOMAIN | {"runtime", "principals"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),

@@ -7,7 +7,7 @@ import pytest
 from conftest import FrozenClock
 
 from usage_cost_mcp.admin_api.throttle import Throttle
-from usage_cost_mcp.bounds import Bounds
+from usage_cost_mcp.runtime.limits import Bounds
 
 pytestmark = pytest.mark.anyio
 

@@ -15,9 +15,9 @@ from fault_server import Act, fault_server, http
 from mcp import Client
 
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.bounds import Bounds
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio

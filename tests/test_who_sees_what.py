@@ -25,9 +25,6 @@ from worlds import Body
 
 from usage_cost_mcp.analysis.attribution import Attribution
 from usage_cost_mcp.app import Commons, build_server, open_desk
-from usage_cost_mcp.bounds import Bounds
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
@@ -37,6 +34,9 @@ from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.principals import OPERATOR, Principal
 from usage_cost_mcp.reports.limited import LimitedLedger
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import CorrectedClock
+from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import DEFAULT_ANSWER_CHARACTERS, Settings
 
 pytestmark = pytest.mark.anyio

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import CacheHint, MCPServer
 
-from .allowance import Allowance, OwnAllowance
-from .bounds import Bounds
-from .clock import Clock, CorrectedClock, SystemClock
 from .http.health import add_health
 from .reports.desk import Desk
+from .runtime.clock import Clock, CorrectedClock, SystemClock
+from .runtime.limits import Bounds
+from .runtime.rate_limit import Allowance, OwnAllowance
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer

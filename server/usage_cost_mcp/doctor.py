@@ -8,12 +8,12 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from .app import DEFAULT_BOUNDS, Commons, open_desk
-from .calls import Call
-from .clock import TOLERANCE, Clock, CorrectedClock, SystemClock
 from .errors import UsageCostError
 from .model.dimensions import NAMED, SPEND, USAGE, Report
 from .model.periods import PROVISIONAL_DAYS, Period
 from .reports.desk import Desk
+from .runtime.call_context import Call
+from .runtime.clock import TOLERANCE, Clock, CorrectedClock, SystemClock
 from .settings import REDIS_URL, Settings
 
 

@@ -10,13 +10,13 @@ from importlib.metadata import version
 
 import httpx
 
-from usage_cost_mcp.allowance import Allowance
-from usage_cost_mcp.bounds import Bounds
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import CorrectedClock
 from usage_cost_mcp.errors import UpstreamError
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import CorrectedClock
+from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.rate_limit import Allowance
+from usage_cost_mcp.runtime.tls import strict_tls
 from usage_cost_mcp.settings import Settings
-from usage_cost_mcp.tls import strict_tls
 
 from . import failures
 from .auth import AdminKeyAuth

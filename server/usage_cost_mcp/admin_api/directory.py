@@ -7,11 +7,11 @@ from typing import Any
 from cachetools import TLRUCache, TTLCache
 from pydantic import TypeAdapter
 
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.flights import Flights
 from usage_cost_mcp.model.names import Name, Names
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.concurrency import Flights
 
 from .client import AdminApi
 from .paging import following, walk

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
-from usage_cost_mcp.flights import aside
 from usage_cost_mcp.ledger import STEP, Window
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.concurrency import aside
 
 from .client import AdminApi
 from .columns import RowReader, cost_reader, usage_reader

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
 
-from usage_cost_mcp.bounds import Bounds
-from usage_cost_mcp.clock import Clock
-from usage_cost_mcp.flights import Flights
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.concurrency import Flights
+from usage_cost_mcp.runtime.limits import Bounds
 
 from .failures import rate_limited
 

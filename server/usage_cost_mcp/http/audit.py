@@ -8,9 +8,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Literal, TextIO, cast
 
-from usage_cost_mcp.allowance import MINUTE
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.redact import redacted
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.rate_limit import MINUTE
 
 MAX_LINE = 2000
 MOST_REFUSALS = 10

@@ -17,10 +17,10 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
-from usage_cost_mcp.allowance import Allowance
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import QuestionError, TooManyCallsError
 from usage_cost_mcp.principals import OPERATOR, Principal
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.rate_limit import Allowance
 
 from .audit import Audit, Outcome
 from .challenges import Challenges, remember

@@ -6,9 +6,9 @@ from mcp.server import MCPServer
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.tools.results import AtHand, Service
 
 SECONDS_KEPT = 30.0

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import ConfigurationError, UsageCostError
-from usage_cost_mcp.flights import Flights
 from usage_cost_mcp.principals import Principal, workspaces_of
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.concurrency import Flights
+from usage_cost_mcp.runtime.tls import strict_tls
 from usage_cost_mcp.settings import is_secure
-from usage_cost_mcp.tls import strict_tls
 
 from .refusals import EXPIRED, Refusal, RefusedError, undecided
 from .settings import ISSUER

@@ -18,10 +18,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.principals import Principal, workspaces_of
 from usage_cost_mcp.redact import redacted
+from usage_cost_mcp.runtime.clock import Clock
 
 from .refusals import EXPIRED, UNKNOWN, RefusedError, undecided
 from .settings import TOKENS_FILE

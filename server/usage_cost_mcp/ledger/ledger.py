@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple, Protocol
 
 from cachetools import TTLCache
 
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import AccessError, RateLimitedError, TooMuchError, UnavailableError, UpstreamError
-from usage_cost_mcp.flights import Flight, Flights, side_by_side
 from usage_cost_mcp.model.dimensions import USAGE, Report, Width
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows
 from usage_cost_mcp.principals import Workspaces
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.concurrency import Flight, Flights, side_by_side
 
 from .plan import SHORTER_WINDOWS, Window, plan_windows
 from .store import DayStore, View, is_fresh

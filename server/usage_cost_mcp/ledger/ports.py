@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.model.names import Names
+from usage_cost_mcp.runtime.call_context import Call
 
 
 class Directory(Protocol):

@@ -12,14 +12,14 @@ from usage_cost_mcp.analysis.attribution import (
     usage_by,
     usage_by_key,
 )
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import UnavailableError
-from usage_cost_mcp.flights import aside, both, side_by_side
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report
 from usage_cost_mcp.model.names import NOT_TOLD
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import aside, both, side_by_side
 
 from .desk import Desk
 

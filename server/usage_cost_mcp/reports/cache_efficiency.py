@@ -9,15 +9,15 @@ from fractions import Fraction
 from usage_cost_mcp.analysis.cells import PRIORITY_TIERS, join
 from usage_cost_mcp.analysis.prices import Kind, Prices, changed_prices, prices_of
 from usage_cost_mcp.analysis.savings import ADDED, cache_tokens, can_be_priced, with_savings
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Number, Sums
 from usage_cost_mcp.model.series import matching
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import aside, both
 
 from .answer import Note
 from .cubes import Cubes, read_cubes

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from usage_cost_mcp.analysis.cells import Cells, Stream, join
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import CacheStatus, Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import both
 
 from . import notes
 from .answer import Note

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.ledger.ports import Directory
 from usage_cost_mcp.model.rows import WORKSPACE
 from usage_cost_mcp.principals import Principal, Workspaces
+from usage_cost_mcp.runtime.clock import Clock
 
 from .limited import LimitedDirectory, LimitedLedger, Rows
 

@@ -7,9 +7,7 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import QuestionError, unknown
-from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
 from usage_cost_mcp.model.money import plain
@@ -17,6 +15,8 @@ from usage_cost_mcp.model.names import Names
 from usage_cost_mcp.model.periods import Period, parse_period, provisional_since
 from usage_cost_mcp.model.rows import Number, Sums
 from usage_cost_mcp.model.series import add_up, aggregate
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import both
 
 from . import hygiene, notes
 from .answer import CacheUse, Note, Part, PeriodEcho, Provenance

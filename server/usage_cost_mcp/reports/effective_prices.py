@@ -10,12 +10,12 @@ from pydantic import Field
 
 from usage_cost_mcp.analysis.cells import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join, same_geo
 from usage_cost_mcp.analysis.prices import Billed, Changed, Kind, changed_prices, ends, per_million, pooled, unpriced
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import unknown
-from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period, provisional_since
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
 from .answer import CacheUse, Note, Part, PeriodEcho, Provenance

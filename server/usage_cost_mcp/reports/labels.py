@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from usage_cost_mcp.analysis.attribution import NOT_ATTRIBUTABLE
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.ledger.ports import Directory
@@ -14,6 +13,7 @@ from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Fil
 from usage_cost_mcp.model.names import Name, Names
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import values_of
+from usage_cost_mcp.runtime.call_context import Call
 
 from .desk import Desk
 from .question import Question

@@ -10,10 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from usage_cost_mcp.analysis.attribution import API_KEY
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.ledger.ports import Directory
 from usage_cost_mcp.model.dimensions import USAGE, Report, Width
@@ -22,6 +19,9 @@ from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import WORKSPACE, Values
 from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.principals import Workspaces
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.runtime.concurrency import aside, both
 
 _ACCOUNT = "account_id"
 _KNOWN_FOR = timedelta(days=30)

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.model.dimensions import Filters, Report
 from usage_cost_mcp.model.periods import Granularity, Period, bucket_name, coarser, provisional_since
 from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
 from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value

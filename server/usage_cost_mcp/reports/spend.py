@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.model.dimensions import SPEND, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
+from usage_cost_mcp.runtime.call_context import Call
 
 from . import notes
 from .answer import Note

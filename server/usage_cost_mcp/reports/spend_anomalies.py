@@ -10,14 +10,14 @@ from pydantic import Field
 from usage_cost_mcp.analysis.anomalies import HISTORY_DAYS, MOST_WEEKS, Anomaly, Review, default_minimum, find_anomalies
 from usage_cost_mcp.analysis.cells import Cells, join
 from usage_cost_mcp.analysis.decomposition import Driver, decompose
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import CacheStatus, Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period, provisional_since, until_yesterday
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import aggregate
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
 from .answer import CacheUse, Note, Part, PeriodEcho, Provenance

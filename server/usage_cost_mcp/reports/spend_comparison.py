@@ -10,15 +10,15 @@ from pydantic import Field
 
 from usage_cost_mcp.analysis.cells import same_geo
 from usage_cost_mcp.analysis.decomposition import EFFECTS, Driver, apportioned, decompose
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import QuestionError
-from usage_cost_mcp.flights import aside, both
 from usage_cost_mcp.ledger import together
 from usage_cost_mcp.model.dimensions import SPEND, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period, parse_period, period_before, provisional_since, until_yesterday
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import add_up, aggregate
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
 from .answer import CacheUse, Note, Part, PeriodEcho, Provenance

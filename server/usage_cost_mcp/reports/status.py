@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.flights import both
 from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period, parse_period
 from usage_cost_mcp.model.rows import Number
 from usage_cost_mcp.model.series import add_up, aggregate
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.concurrency import both
 
 from . import notes
 from .answer import CacheUse, Part, Provenance

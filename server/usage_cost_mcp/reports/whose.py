@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.model.rows import WORKSPACE
+from usage_cost_mcp.runtime.call_context import Call
 
 from .answer import Note
 from .desk import Desk

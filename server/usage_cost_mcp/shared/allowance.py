@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from usage_cost_mcp.allowance import MINUTE, Allowance
+from usage_cost_mcp.runtime.rate_limit import MINUTE, Allowance
 
 from .line import Away, Line
 

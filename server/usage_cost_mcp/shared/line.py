@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from usage_cost_mcp.clock import Clock
+from usage_cost_mcp.runtime.clock import Clock
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 
-from usage_cost_mcp.calls import Call
-from usage_cost_mcp.clock import Clock
 from usage_cost_mcp.errors import AccessError, UnavailableError, UpstreamError
 from usage_cost_mcp.ledger import View
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import Clock
 
 from .days import RedisDays
 from .leases import Leases

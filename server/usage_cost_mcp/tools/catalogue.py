@@ -8,7 +8,6 @@ from typing import Annotated
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.model.periods import parse_zone
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
@@ -26,6 +25,7 @@ from usage_cost_mcp.reports.spend_comparison import DEFAULT_GROUP_BY as BY_MODEL
 from usage_cost_mcp.reports.spend_forecast import DEFAULT_UNTIL, ForecastAnswer, find_forecast
 from usage_cost_mcp.reports.status import StatusAnswer
 from usage_cost_mcp.reports.token_usage import token_report
+from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.view import CHART_URI
 
 from . import arguments as args

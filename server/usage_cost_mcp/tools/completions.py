@@ -10,7 +10,6 @@ from datetime import timedelta
 
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
-from usage_cost_mcp.calls import Call
 from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.model.dimensions import NULL_WORDS, SPEND, USAGE
 from usage_cost_mcp.model.periods import PERIODS_BEFORE, parse_period
@@ -18,6 +17,7 @@ from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.labels import NULL_LABELS, look_up
 from usage_cost_mcp.reports.question import DEFAULT_PERIOD
+from usage_cost_mcp.runtime.call_context import Call
 
 from .prompts import AUDIENCES, all_prompts
 from .results import AtHand

@@ -9,15 +9,15 @@ from typing import Any, Protocol
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ImageContent, TextContent
 
-from usage_cost_mcp.calls import Call, Progress, silent
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
-from usage_cost_mcp.flights import aside
 from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.series_report import MANY_ROWS
 from usage_cost_mcp.reports.series_report import Finding as SeriesFinding
 from usage_cost_mcp.reports.status import find_status
 from usage_cost_mcp.reports.whose import Whose, whose_numbers
+from usage_cost_mcp.runtime.call_context import Call, Progress, silent
+from usage_cost_mcp.runtime.concurrency import aside
 
 from .gate import OPEN, Gate
 from .text import Answer, as_text
