@@ -9,9 +9,9 @@ import pytest
 from conftest import NOW, FrozenClock, Upstream
 
 from usage_cost_mcp.admin_api import AdminApi, ReportReader
+from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
-from usage_cost_mcp.ledger import STEP, Window
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.rows import DayRows, Row
 from usage_cost_mcp.runtime.call_context import Call

@@ -5,7 +5,7 @@ from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.ledger.plan import STEP, Window, lifetime, plan_windows
+from usage_cost_mcp.cache.windows import STEP, Window, lifetime, plan_windows
 from usage_cost_mcp.model.dimensions import Width
 from usage_cost_mcp.model.periods import midnight
 

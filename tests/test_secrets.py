@@ -31,10 +31,10 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from usage_cost_mcp.admin_api import AdminApi, ApiDirectory, ReportReader
 from usage_cost_mcp.admin_api.auth import AdminKeyAuth
+from usage_cost_mcp.cache import Ledger
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import UpstreamError
-from usage_cost_mcp.ledger import Ledger
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.runtime.call_context import Call

@@ -9,7 +9,7 @@ from conftest import NOW, FrozenClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.ledger.store import DayStore, View
+from usage_cost_mcp.cache.memory_store import DayStore, View
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row

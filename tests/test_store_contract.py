@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stores import PROGRAMS, Store, require, running
 
-from usage_cost_mcp.ledger import View
-from usage_cost_mcp.ledger.store import DayStore
+from usage_cost_mcp.cache import View
+from usage_cost_mcp.cache.codec import Place, read, written
+from usage_cost_mcp.cache.memory_store import DayStore
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.rows import DayRows, Row
 from usage_cost_mcp.shared import Line
 from usage_cost_mcp.shared.days import RedisDays
-from usage_cost_mcp.shared.form import Place, read, written
 
 pytestmark = pytest.mark.anyio
 

@@ -16,17 +16,17 @@ ALLOWED = {
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),
     "analysis": DOMAIN | {"analysis"},
     "settings": FOUNDATION,
-    "ledger": FOUNDATION | {"ledger"},
-    "reports": FOUNDATION | {"analysis", "ledger", "reports"},
-    "admin_api": FOUNDATION | {"ledger", "settings", "admin_api"},
-    "shared": FOUNDATION | {"ledger", "shared"},
+    "cache": FOUNDATION | {"cache"},
+    "reports": FOUNDATION | {"analysis", "cache", "reports"},
+    "admin_api": FOUNDATION | {"cache", "settings", "admin_api"},
+    "shared": FOUNDATION | {"cache", "shared"},
     "tools": FOUNDATION | {"analysis", "reports", "tools", "view"},
     "view": {"view"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),
     "http": FOUNDATION | {"http", "reports", "settings", "tools"},
-    "app": FOUNDATION | {"admin_api", "http", "ledger", "reports", "settings", "shared", "tools", "view"},
+    "app": FOUNDATION | {"admin_api", "http", "cache", "reports", "settings", "shared", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 
@@ -60,5 +60,5 @@ def test_a_module_imports_only_what_lies_further_in(path: Path) -> None:
 
 
 def test_the_rule_sees_imports_at_all() -> None:
-    assert imports(ROOT / "app.py") >= {"admin_api", "ledger", "tools"}
+    assert imports(ROOT / "app.py") >= {"admin_api", "cache", "tools"}
     assert imports(ROOT / "tools" / "text.py") >= {"reports"}

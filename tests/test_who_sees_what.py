@@ -25,10 +25,10 @@ from worlds import Body
 
 from usage_cost_mcp.analysis.attribution import Attribution
 from usage_cost_mcp.app import Commons, build_server, open_desk
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
-from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.series import values_of

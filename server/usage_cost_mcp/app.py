@@ -22,9 +22,9 @@ from .tools.results import Service
 from .view import chart_app
 
 if TYPE_CHECKING:
+    from .cache import Shared
     from .http.gate import HttpGate
     from .http.settings import HttpSettings
-    from .ledger import Shared
     from .shared.membership import WhoseKey
 
 NAME = "usage-cost-mcp"
@@ -75,7 +75,7 @@ def open_desk(
     What is needed for that is imported here, which keeps the start of a server short.
     """
     from .admin_api import AdminApi, ApiDirectory, ReportReader
-    from .ledger import Ledger
+    from .cache import Ledger
 
     api = AdminApi(settings, clock, bounds, None if settings.demo else commons.allowance)
     at_the_end.push_async_callback(api.aclose)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
+from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
-from usage_cost_mcp.ledger import STEP, Window
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation
 
-from usage_cost_mcp.ledger import CacheStatus
+from usage_cost_mcp.cache import CacheStatus
 from usage_cost_mcp.model.periods import Granularity
 
 Value = str | int | float | None

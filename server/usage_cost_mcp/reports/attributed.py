@@ -12,8 +12,8 @@ from usage_cost_mcp.analysis.attribution import (
     usage_by,
     usage_by_key,
 )
+from usage_cost_mcp.cache import Held, together
 from usage_cost_mcp.errors import UnavailableError
-from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report
 from usage_cost_mcp.model.names import NOT_TOLD
 from usage_cost_mcp.model.periods import Period

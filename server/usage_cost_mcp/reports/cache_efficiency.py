@@ -9,8 +9,8 @@ from fractions import Fraction
 from usage_cost_mcp.analysis.cells import PRIORITY_TIERS, join
 from usage_cost_mcp.analysis.prices import Kind, Prices, changed_prices, prices_of
 from usage_cost_mcp.analysis.savings import ADDED, cache_tokens, can_be_priced, with_savings
+from usage_cost_mcp.cache import Held, together
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period

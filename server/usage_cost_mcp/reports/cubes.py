@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from usage_cost_mcp.analysis.cells import Cells, Stream, join
-from usage_cost_mcp.ledger import CacheStatus, Held, together
+from usage_cost_mcp.cache import CacheStatus, Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.runtime.call_context import Call

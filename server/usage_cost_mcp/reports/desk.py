@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 
-from usage_cost_mcp.ledger.ports import Directory
+from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.model.rows import WORKSPACE
 from usage_cost_mcp.principals import Principal, Workspaces
 from usage_cost_mcp.runtime.clock import Clock

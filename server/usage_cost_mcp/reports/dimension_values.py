@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from pydantic import Field
 
+from usage_cost_mcp.cache import Held, together
 from usage_cost_mcp.errors import QuestionError, unknown
-from usage_cost_mcp.ledger import Held, together
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
 from usage_cost_mcp.model.money import plain
 from usage_cost_mcp.model.names import Names

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 
-from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.names import NOT_TOLD, Names
 from usage_cost_mcp.model.periods import Period

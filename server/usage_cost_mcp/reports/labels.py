@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from usage_cost_mcp.analysis.attribution import NOT_ATTRIBUTABLE
+from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown
-from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.ledger.ports import Directory
 from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
 from usage_cost_mcp.model.names import Name, Names
 from usage_cost_mcp.model.rows import Key

@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Protocol
 
 from usage_cost_mcp.analysis.attribution import API_KEY
+from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.ledger import Held
-from usage_cost_mcp.ledger.ports import Directory
 from usage_cost_mcp.model.dimensions import USAGE, Report, Width
 from usage_cost_mcp.model.names import NOT_TOLD, Name, Names
 from usage_cost_mcp.model.periods import Period

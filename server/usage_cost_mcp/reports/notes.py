@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from usage_cost_mcp.analysis.attribution import API_KEY, Attribution
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.errors import unknown
-from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.model.dimensions import NAMED, Filters
 from usage_cost_mcp.model.periods import Granularity, Period, bucket_end, bucket_start, midnight
 from usage_cost_mcp.model.series import values_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.model.dimensions import Filters, Report
 from usage_cost_mcp.model.periods import Granularity, Period, bucket_name, coarser, provisional_since
 from usage_cost_mcp.model.rows import Key, Number, Sums

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from usage_cost_mcp.ledger import Held
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.model.dimensions import SPEND, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period

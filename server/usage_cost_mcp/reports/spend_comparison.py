@@ -10,8 +10,8 @@ from pydantic import Field
 
 from usage_cost_mcp.analysis.cells import same_geo
 from usage_cost_mcp.analysis.decomposition import EFFECTS, Driver, apportioned, decompose
+from usage_cost_mcp.cache import together
 from usage_cost_mcp.errors import QuestionError
-from usage_cost_mcp.ledger import together
 from usage_cost_mcp.model.dimensions import SPEND, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period, parse_period, period_before, provisional_since, until_yesterday

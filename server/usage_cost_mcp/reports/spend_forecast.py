@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, forecast, runs_out
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.errors import QuestionError, clipped
-from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.model.dimensions import SPEND, Filters
 from usage_cost_mcp.model.money import exact, plain, readable
 from usage_cost_mcp.model.periods import Period, parse_horizon, provisional_since

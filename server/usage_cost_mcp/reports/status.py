@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from usage_cost_mcp.ledger import Held, together
+from usage_cost_mcp.cache import Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period, parse_period
 from usage_cost_mcp.model.rows import Number

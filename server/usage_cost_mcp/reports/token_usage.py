@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from usage_cost_mcp.cache import Held
 from usage_cost_mcp.errors import unknown
-from usage_cost_mcp.ledger import Held
 from usage_cost_mcp.model.dimensions import USAGE, Filters
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching

@@ -7,14 +7,14 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from usage_cost_mcp.ledger import View
-from usage_cost_mcp.ledger.store import forgotten_at, is_fresh
+from usage_cost_mcp.cache import View
+from usage_cost_mcp.cache.codec import FORMAT, Place, moment, read, written
+from usage_cost_mcp.cache.memory_store import forgotten_at, is_fresh
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import aside
 from usage_cost_mcp.runtime.limits import MEBIBYTE
 
-from .form import FORMAT, Place, moment, read, written
 from .line import Away, Line
 
 PREFIX = f"usage-cost:{FORMAT}:"

@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 
+from usage_cost_mcp.cache import View
 from usage_cost_mcp.errors import AccessError, UnavailableError, UpstreamError
-from usage_cost_mcp.ledger import View
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import Clock
 

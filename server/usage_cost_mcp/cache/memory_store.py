@@ -12,7 +12,7 @@ from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.principals import Workspaces
 from usage_cost_mcp.runtime.clock import Clock
 
-from .plan import lifetime
+from .windows import lifetime
 
 KEPT_WHEN_STALE = timedelta(days=7)
 """How long a day that is no longer fresh is kept for the case that upstream cannot be asked."""

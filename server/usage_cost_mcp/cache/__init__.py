@@ -1,7 +1,7 @@
 """What we already know: the rows of every day that was read, for as long as they are worth keeping."""
 
-from .ledger import CacheStatus, Held, Ledger, RowSource, Shared, together
-from .plan import STEP, Window
-from .store import View
+from .memory_store import View
+from .report_cache import CacheStatus, Held, Ledger, RowSource, Shared, together
+from .windows import STEP, Window
 
 __all__ = ["STEP", "CacheStatus", "Held", "Ledger", "RowSource", "Shared", "View", "Window", "together"]

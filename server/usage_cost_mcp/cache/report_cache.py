@@ -17,8 +17,8 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import Flight, Flights, side_by_side
 
-from .plan import SHORTER_WINDOWS, Window, plan_windows
-from .store import DayStore, View, is_fresh
+from .memory_store import DayStore, View, is_fresh
+from .windows import SHORTER_WINDOWS, Window, plan_windows
 
 MAX_ROWS = 500_000
 

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from usage_cost_mcp.ledger import View
 from usage_cost_mcp.model.dimensions import SPEND
 from usage_cost_mcp.model.rows import DayRows, Key, Row
 from usage_cost_mcp.runtime.clock import TOLERANCE
 from usage_cost_mcp.runtime.limits import MEBIBYTE
+
+from . import View
 
 FORMAT = 1
 """Goes up when what is written changes, or what it means: days in another format are not found."""
