@@ -32,8 +32,8 @@ from test_cli import connected_to
 from test_replicas import RunningClock, replica, replicas, truth
 
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.redis_backend import Away, Line
 from usage_cost_mcp.runtime.limits import Bounds
-from usage_cost_mcp.shared import Away, Line
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from usage_cost_mcp.cache.codec import Place, read, written
 from usage_cost_mcp.cache.memory_store import DayStore
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.rows import DayRows, Row
-from usage_cost_mcp.shared import Line
-from usage_cost_mcp.shared.days import RedisDays
+from usage_cost_mcp.redis_backend import Line
+from usage_cost_mcp.redis_backend.day_store import RedisDays
 
 pytestmark = pytest.mark.anyio
 

@@ -19,14 +19,14 @@ ALLOWED = {
     "cache": FOUNDATION | {"cache"},
     "reports": FOUNDATION | {"analysis", "cache", "reports"},
     "admin_api": FOUNDATION | {"cache", "settings", "admin_api"},
-    "shared": FOUNDATION | {"cache", "shared"},
+    "redis_backend": FOUNDATION | {"cache", "redis_backend"},
     "tools": FOUNDATION | {"analysis", "reports", "tools", "view"},
     "view": {"view"},
     "demo": {"demo"},
     "terminal": {"reports", "tools"},
     "sheets": set[str](),
     "http": FOUNDATION | {"http", "reports", "settings", "tools"},
-    "app": FOUNDATION | {"admin_api", "http", "cache", "reports", "settings", "shared", "tools", "view"},
+    "app": FOUNDATION | {"admin_api", "http", "cache", "reports", "settings", "redis_backend", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 

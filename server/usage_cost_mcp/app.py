@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .cache import Shared
     from .http.gate import HttpGate
     from .http.settings import HttpSettings
-    from .shared.membership import WhoseKey
+    from .redis_backend.tenant import WhoseKey
 
 NAME = "usage-cost-mcp"
 DEFAULT_BOUNDS = Bounds()
@@ -48,7 +48,7 @@ class Commons:
         self.allowance: Allowance = OwnAllowance(clock)
         self._line = None
         if settings.redis_url is not None:
-            from .shared import Line, SharedAllowance
+            from .redis_backend import Line, SharedAllowance
 
             self._line = Line(settings.redis_url, clock)
             self.allowance = SharedAllowance(self._line, self.allowance, settings.whose)
@@ -57,7 +57,7 @@ class Commons:
         """The days that others have read; None where there are no others."""
         if self._line is None:
             return None
-        from .shared import Membership
+        from .redis_backend import Membership
 
         return Membership(self._line, whose_key, clock)
 

@@ -66,7 +66,7 @@ async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
 
 
 async def _shared_cache_check(url: SecretStr, clock: Clock, at_the_end: AsyncExitStack) -> Check:
-    from .shared import Away, Line, written_to
+    from .redis_backend import Away, Line, written_to
 
     line = Line(url, clock)
     at_the_end.push_async_callback(line.aclose)

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from usage_cost_mcp.runtime.rate_limit import MINUTE, Allowance
 
-from .line import Away, Line
+from .connection import Away, Line
 
 _TAKE = """
 local time = redis.call('TIME')

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import Redis
 
-from .line import Away, Line
+from .connection import Away, Line
 
 LEASE = 5.0
 """Seconds for which a lease is given; who still needs it then has renewed it."""

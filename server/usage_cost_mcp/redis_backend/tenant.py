@@ -9,9 +9,9 @@ from usage_cost_mcp.errors import AccessError, UnavailableError, UpstreamError
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import Clock
 
-from .days import RedisDays
+from .connection import Line
+from .day_store import RedisDays
 from .leases import Leases
-from .line import Line
 
 SECONDS_ACCEPTED = 600.0
 """How long a key that was accepted is taken to be good, in seconds."""

@@ -3,8 +3,8 @@
 All of it can be lost at any time. Then each process goes on with its own memory, and nothing else is different.
 """
 
-from .allowance import SharedAllowance
-from .line import Away, Line, written_to
-from .membership import Membership
+from .connection import Away, Line, written_to
+from .rate_limit import SharedAllowance
+from .tenant import Membership
 
 __all__ = ["Away", "Line", "Membership", "SharedAllowance", "written_to"]

@@ -15,7 +15,7 @@ from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import aside
 from usage_cost_mcp.runtime.limits import MEBIBYTE
 
-from .line import Away, Line
+from .connection import Away, Line
 
 PREFIX = f"usage-cost:{FORMAT}:"
 
