@@ -5,6 +5,6 @@ Source: https://platform.claude.com/docs/en/api/admin
 
 from .client import AdminApi
 from .directory import ApiDirectory
-from .reports import ReportReader
+from .report_reader import ReportReader
 
 __all__ = ["AdminApi", "ApiDirectory", "ReportReader"]

@@ -18,10 +18,10 @@ from usage_cost_mcp.runtime.rate_limit import Allowance
 from usage_cost_mcp.runtime.tls import strict_tls
 from usage_cost_mcp.settings import Settings
 
-from . import failures
+from . import error_mapping
 from .auth import AdminKeyAuth
-from .body import read_body
-from .failures import Failure
+from .bounded_body import read_body
+from .error_mapping import Failure
 from .retry import TOO_MANY_REQUESTS, backoff, read_date
 from .throttle import Throttle, unlimited
 
@@ -119,13 +119,13 @@ class AdminApi:
         except UpstreamError as error:
             return Failure(error, retryable=False)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            return failures.of_exception(error, self._http.base_url.netloc.decode())
+            return error_mapping.of_exception(error, self._http.base_url.netloc.decode())
         if (moment := read_date(response.headers.get("date", ""))) is not None:
             self._clock.heard(moment)
         if response.status_code == HTTPStatus.OK:
             return body
         names = [name for name, _ in params]
-        return failures.of_response(response, body, self._key_source, names, self._clock.now())
+        return error_mapping.of_response(response, body, self._key_source, names, self._clock.now())
 
     async def _send(
         self, path: str, params: Params, call: Call, headers: Mapping[str, str]

@@ -16,7 +16,7 @@ from usage_cost_mcp.runtime.concurrency import Flights
 from .client import AdminApi
 from .paging import following, walk
 from .sanitise import sanitised
-from .wire import API_KEYS, ORGANIZATION, USERS, WORKSPACES, ApiKey, ListPage, User, Workspace, read
+from .schemas import API_KEYS, ORGANIZATION, USERS, WORKSPACES, ApiKey, ListPage, User, Workspace, read
 
 _ME = "/v1/organizations/me"
 

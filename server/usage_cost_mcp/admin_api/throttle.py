@@ -17,7 +17,7 @@ from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import Flights
 from usage_cost_mcp.runtime.limits import Bounds
 
-from .failures import rate_limited
+from .error_mapping import rate_limited
 
 _GIVEN_BACK = 0.5
 _PAUSE = "pause"

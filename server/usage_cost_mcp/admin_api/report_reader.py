@@ -15,9 +15,9 @@ from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import aside
 
 from .client import AdminApi
-from .columns import RowReader, cost_reader, usage_reader
 from .paging import following, walk
-from .wire import REPORT_PAGE, ReportPage, read
+from .row_parsing import RowReader, cost_reader, usage_reader
+from .schemas import REPORT_PAGE, ReportPage, read
 
 LIMITS: Mapping[Width, int] = {"1d": 31, "1h": 168, "1m": 1440}
 """The most buckets that one page may hold."""

@@ -12,7 +12,7 @@ from usage_cost_mcp.model.money import dollars_from_cents
 from usage_cost_mcp.model.rows import Key, Row, Sums
 
 from .sanitise import sanitised
-from .wire import first_fault, unreadable
+from .schemas import first_fault, unreadable
 
 T = TypeVar("T")
 
