@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.analysis.allocation import FINEST, allocate
+from usage_cost_mcp.analysis.apportionment import FINEST, allocate
 
 AMOUNTS = st.tuples(st.integers(-(10**40), 10**40), st.integers(0, 32)).map(
     lambda pair: Decimal(f"{pair[0]}E-{pair[1]}")

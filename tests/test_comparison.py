@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mcp import Client
 from oracle import dollars
 
-from usage_cost_mcp.analysis.cells import TOKEN_TYPES, Cell, Cells, OtherCost, Stream
-from usage_cost_mcp.analysis.decomposition import EFFECTS, apportioned, decompose
+from usage_cost_mcp.analysis.cost_usage_join import TOKEN_TYPES, Cell, Cells, OtherCost, Stream
+from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, apportioned, decompose
 from usage_cost_mcp.demo import organization
 from usage_cost_mcp.demo.organization import Organization
 

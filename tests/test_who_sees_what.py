@@ -23,7 +23,7 @@ from test_attribution import attributed, edited, true_costs
 from test_upstream import error, on
 from worlds import Body
 
-from usage_cost_mcp.analysis.attribution import Attribution
+from usage_cost_mcp.analysis.allocation import Attribution
 from usage_cost_mcp.app import Commons, build_server, open_desk
 from usage_cost_mcp.cache import Held
 from usage_cost_mcp.demo import DemoApi

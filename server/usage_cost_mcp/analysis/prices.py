@@ -14,7 +14,7 @@ from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.model.series import Columns, Table, add_columns, aggregate
 
-from .cells import TOKEN_TYPES, Cell, Cells, Stream, located
+from .cost_usage_join import TOKEN_TYPES, Cell, Cells, Stream, located
 
 _PLACES, _ROUNDED_PLACES = 12, 6
 """Decimals up to which a price per million tokens is exact, and those that are left of a longer one."""

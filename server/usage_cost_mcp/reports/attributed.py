@@ -4,7 +4,7 @@ from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from usage_cost_mcp.analysis.attribution import (
+from usage_cost_mcp.analysis.allocation import (
     API_KEY,
     KEYS_OF_WORKSPACES,
     Attribution,

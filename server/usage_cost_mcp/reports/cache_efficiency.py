@@ -6,9 +6,9 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from usage_cost_mcp.analysis.cells import PRIORITY_TIERS, join
+from usage_cost_mcp.analysis.cache_savings import ADDED, cache_tokens, can_be_priced, with_savings
+from usage_cost_mcp.analysis.cost_usage_join import PRIORITY_TIERS, join
 from usage_cost_mcp.analysis.prices import Kind, Prices, changed_prices, prices_of
-from usage_cost_mcp.analysis.savings import ADDED, cache_tokens, can_be_priced, with_savings
 from usage_cost_mcp.cache import Held, together
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Filters

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from usage_cost_mcp.analysis.cells import Cells, Stream, join
+from usage_cost_mcp.analysis.cost_usage_join import Cells, Stream, join
 from usage_cost_mcp.cache import CacheStatus, Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.periods import Period

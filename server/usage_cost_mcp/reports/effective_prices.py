@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.cells import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join, same_geo
+from usage_cost_mcp.analysis.cost_usage_join import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join, same_geo
 from usage_cost_mcp.analysis.prices import Billed, Changed, Kind, changed_prices, ends, per_million, pooled, unpriced
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from usage_cost_mcp.analysis.attribution import NOT_ATTRIBUTABLE
+from usage_cost_mcp.analysis.allocation import NOT_ATTRIBUTABLE
 from usage_cost_mcp.cache import Held
 from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from usage_cost_mcp.analysis.attribution import API_KEY
+from usage_cost_mcp.analysis.allocation import API_KEY
 from usage_cost_mcp.cache import Held
 from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
-from usage_cost_mcp.analysis.attribution import API_KEY, Attribution
+from usage_cost_mcp.analysis.allocation import API_KEY, Attribution
 from usage_cost_mcp.cache import Held
 from usage_cost_mcp.errors import unknown
 from usage_cost_mcp.model.dimensions import NAMED, Filters

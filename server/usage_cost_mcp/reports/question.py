@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 
-from usage_cost_mcp.analysis.attribution import Attribution, attribution_for
+from usage_cost_mcp.analysis.allocation import Attribution, attribution_for
 from usage_cost_mcp.errors import QuestionError, unknown
 from usage_cost_mcp.model.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period, resolution

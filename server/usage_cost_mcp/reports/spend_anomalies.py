@@ -8,8 +8,8 @@ from decimal import Decimal
 from pydantic import Field
 
 from usage_cost_mcp.analysis.anomalies import HISTORY_DAYS, MOST_WEEKS, Anomaly, Review, default_minimum, find_anomalies
-from usage_cost_mcp.analysis.cells import Cells, join
-from usage_cost_mcp.analysis.decomposition import Driver, decompose
+from usage_cost_mcp.analysis.cost_usage_join import Cells, join
+from usage_cost_mcp.analysis.price_volume_mix import Driver, decompose
 from usage_cost_mcp.cache import CacheStatus, Held, together
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.money import exact, plain, readable

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.cells import same_geo
-from usage_cost_mcp.analysis.decomposition import EFFECTS, Driver, apportioned, decompose
+from usage_cost_mcp.analysis.cost_usage_join import same_geo
+from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, apportioned, decompose
 from usage_cost_mcp.cache import together
 from usage_cost_mcp.errors import QuestionError
 from usage_cost_mcp.model.dimensions import SPEND, Filters

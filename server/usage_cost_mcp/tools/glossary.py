@@ -6,7 +6,7 @@ the sentences alone. A name without one is an error when the glossary is made.
 
 from collections.abc import Iterable, Sequence
 
-from usage_cost_mcp.analysis.decomposition import EFFECTS
+from usage_cost_mcp.analysis.price_volume_mix import EFFECTS
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, BILLED, KNOWN_VALUES, NULL_WORDS, SPEND, USAGE
 from usage_cost_mcp.reports.cache_efficiency import CACHE_HIT_RATIO, CACHE_SAVINGS
 from usage_cost_mcp.reports.labels import NULL_LABELS

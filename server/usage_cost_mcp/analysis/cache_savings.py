@@ -13,7 +13,7 @@ from typing import NamedTuple
 from usage_cost_mcp.model.money import nearest
 from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
 
-from .cells import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED, Stream, located
+from .cost_usage_join import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED, Stream, located
 from .prices import Kind, Prices
 
 ADDED = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")

@@ -18,7 +18,7 @@ from typing import Literal, get_args
 
 from usage_cost_mcp.model.money import exact
 
-from .cells import OUTPUT, TOKEN_TYPES, Cell, Cells, OtherCost, Stream
+from .cost_usage_join import OUTPUT, TOKEN_TYPES, Cell, Cells, OtherCost, Stream
 
 Effect = Literal["volume", "price", "model_mix", "tier_mix", "cache_mix", "output_mix", "no_tokens"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
