@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.tools.text import escaped
+from usage_cost_mcp.render.markdown import escaped
 
 pytestmark = pytest.mark.anyio
 

@@ -23,12 +23,12 @@ from mcp.types import CallToolResult, ImageContent
 import usage_cost_mcp
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.render import vega_to_png as renderer
+from usage_cost_mcp.render.charts import OTHER, PALETTE, Drawable, specification
+from usage_cost_mcp.render.terminal import render, waterfall
 from usage_cost_mcp.reports.answer import SeriesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
-from usage_cost_mcp.terminal import render, waterfall
-from usage_cost_mcp.tools import render as renderer
-from usage_cost_mcp.tools.charts import OTHER, PALETTE, Drawable, specification
 
 pytestmark = pytest.mark.anyio
 
@@ -272,7 +272,7 @@ def test_the_server_itself_never_loads_the_renderer_and_draws_only_when_asked(ch
     program = (
         "import sys; from usage_cost_mcp.cli import main\n"
         f"main(['call', 'get_spend', 'period=last_7_days', 'chart={chart}', '--demo', '--json'])\n"
-        "print(sorted({'vl_convert', 'usage_cost_mcp.tools.charts'} & sys.modules.keys()), file=sys.stderr)"
+        "print(sorted({'vl_convert', 'usage_cost_mcp.render.charts'} & sys.modules.keys()), file=sys.stderr)"
     )
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "USAGE_COST_"))
@@ -285,7 +285,7 @@ def test_the_server_itself_never_loads_the_renderer_and_draws_only_when_asked(ch
         check=True,
         env=inherited,
     )
-    assert done.stderr.strip() == ("['usage_cost_mcp.tools.charts']" if chart == "true" else "[]")
+    assert done.stderr.strip() == ("['usage_cost_mcp.render.charts']" if chart == "true" else "[]")
     assert json.loads(done.stdout)["report"] == "spend"
 
 

@@ -13,7 +13,7 @@ from worlds import SPEND, USAGE_VALUES, House, Row, World, midnight, open_house
 
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_A_DAY, TOKEN_TYPES, Organization, Stream
-from usage_cost_mcp.terminal import render
+from usage_cost_mcp.render.terminal import render
 
 DEMO = Organization(NOW.date())
 DAY = date(2026, 10, 6)

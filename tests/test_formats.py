@@ -9,7 +9,7 @@ import pytest
 from conftest import Connect, Upstream, ask
 
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.sheets import as_csv
+from usage_cost_mcp.render.csv_export import as_csv
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from http_servers import started
 from mcp import Client
 from test_cli import environment, run
 
-from usage_cost_mcp.terminal import render
+from usage_cost_mcp.render.terminal import render
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,11 +20,10 @@ ALLOWED = {
     "reports": FOUNDATION | {"analysis", "cache", "reports"},
     "admin_api": FOUNDATION | {"cache", "settings", "admin_api"},
     "redis_backend": FOUNDATION | {"cache", "redis_backend"},
-    "tools": FOUNDATION | {"analysis", "reports", "tools", "view"},
+    "tools": FOUNDATION | {"analysis", "render", "reports", "tools", "view"},
     "view": {"view"},
     "demo": {"demo"},
-    "terminal": {"reports", "tools"},
-    "sheets": set[str](),
+    "render": DOMAIN | {"reports", "render"},
     "http": FOUNDATION | {"http", "reports", "settings", "tools"},
     "app": FOUNDATION | {"admin_api", "http", "cache", "reports", "settings", "redis_backend", "tools", "view"},
 }
@@ -61,4 +60,4 @@ def test_a_module_imports_only_what_lies_further_in(path: Path) -> None:
 
 def test_the_rule_sees_imports_at_all() -> None:
     assert imports(ROOT / "app.py") >= {"admin_api", "cache", "tools"}
-    assert imports(ROOT / "tools" / "text.py") >= {"reports"}
+    assert imports(ROOT / "render" / "markdown.py") >= {"reports"}

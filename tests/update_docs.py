@@ -18,8 +18,8 @@ from mcp import Client
 from benchmarks import demo
 from benchmarks.questions import text_of
 from usage_cost_mcp.app import build_server
+from usage_cost_mcp.render.terminal import render
 from usage_cost_mcp.settings import Settings
-from usage_cost_mcp.terminal import render
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

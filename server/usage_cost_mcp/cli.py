@@ -248,11 +248,11 @@ def _printed(structured: dict[str, Any], form: str) -> str | None:
         case "json":
             return json.dumps(structured, ensure_ascii=False)
         case "csv":
-            from .sheets import as_csv
+            from .render.csv_export import as_csv
 
             return as_csv(structured).removesuffix("\n")
         case _:
-            from .terminal import render
+            from .render.terminal import render
 
             return render(structured)
 

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from mcp import Client, StdioServerParameters
 
+from .render.terminal import render
 from .settings import Settings
-from .terminal import render
 
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (

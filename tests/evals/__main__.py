@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from usage_cost_mcp.terminal import aligned
+from usage_cost_mcp.render.terminal import aligned
 
 from .cases import all_cases
 from .endpoints import APIS

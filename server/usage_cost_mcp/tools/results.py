@@ -10,6 +10,7 @@ from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ImageContent, TextContent
 
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
+from usage_cost_mcp.render.markdown import Answer, as_text
 from usage_cost_mcp.reports.answer import Note
 from usage_cost_mcp.reports.desk import Desk
 from usage_cost_mcp.reports.series_report import MANY_ROWS
@@ -20,7 +21,6 @@ from usage_cost_mcp.runtime.call_context import Call, Progress, silent
 from usage_cost_mcp.runtime.concurrency import aside
 
 from .gate import OPEN, Gate
-from .text import Answer, as_text
 
 BRIEF_CHARACTERS = 6_000
 """The bound of either half when the caller left the length to us."""
@@ -115,7 +115,7 @@ async def told(service: Service, ask: Ask, progress: Progress = silent, *, chart
         return _result(answer, text)
     if image := await _picture(service, call, answer):
         return _result(answer, text, image)
-    from .pictures import UNAVAILABLE
+    from usage_cost_mcp.render.png import UNAVAILABLE
 
     return _result(*await aside(lambda: _fitting(finding, most, saying(UNAVAILABLE)), when=long))
 
@@ -148,8 +148,8 @@ def _result(answer: Answer, text: str, *images: ImageContent) -> CallToolResult:
 
 async def _picture(service: Service, call: Call, answer: Answer) -> ImageContent | None:
     """The answer drawn, if that can be done here and in what is left of the call's time."""
-    from .charts import Drawable
-    from .pictures import picture
+    from usage_cost_mcp.render.charts import Drawable
+    from usage_cost_mcp.render.png import picture
 
     if not isinstance(answer, Drawable):
         return None

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
-from .reports.answer import SeriesAnswer, Value
-from .reports.dimension_values import ValuesAnswer
-from .reports.effective_prices import PricesAnswer
-from .reports.spend_anomalies import AnomaliesAnswer
-from .reports.spend_comparison import ComparisonAnswer
-from .reports.spend_forecast import ForecastAnswer
-from .tools.tables import (
+from usage_cost_mcp.reports.answer import SeriesAnswer, Value
+from usage_cost_mcp.reports.dimension_values import ValuesAnswer
+from usage_cost_mcp.reports.effective_prices import PricesAnswer
+from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
+from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
+from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
+
+from .markdown import closing
+from .tables import (
     MOST_COLUMNS,
     TableAnswer,
     buckets_with_totals,
@@ -20,7 +22,6 @@ from .tools.tables import (
     readable_value,
     tables_of,
 )
-from .tools.text import closing
 
 BAR_WIDTH = 32
 _A_COURSE = 4

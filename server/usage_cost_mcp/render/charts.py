@@ -17,7 +17,8 @@ from usage_cost_mcp.reports.answer import Series, SeriesAnswer, Value
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 
-from .panels import (
+from .tables import readable_value
+from .vega_lite import (
     GAP,
     HEIGHT,
     WIDTH,
@@ -34,7 +35,6 @@ from .panels import (
     over_time,
     scale_of,
 )
-from .tables import readable_value
 
 PALETTE = (
     "#0072b2",

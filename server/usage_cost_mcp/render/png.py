@@ -19,7 +19,7 @@ UNAVAILABLE = Note(
     message="No picture could be drawn. It needs the extra: pip install 'usage-cost-mcp[charts]'.",
 )
 
-_RENDER = Path(__file__).with_name("render.py")
+_RENDER = Path(__file__).with_name("vega_to_png.py")
 _MOST_SECONDS = 15.0
 _OURS = ("ANTHROPIC_", "USAGE_COST_")
 """Settings that are not for other programs: the key is among them."""
