@@ -17,11 +17,11 @@ from mcp.types import CallToolResult
 from pydantic import SecretStr
 
 from usage_cost_mcp.app import build_server
+from usage_cost_mcp.auth.access import OpenGate
+from usage_cost_mcp.auth.principals import Principal
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.principals import Principal
 from usage_cost_mcp.settings import Settings
-from usage_cost_mcp.tools.gate import OpenGate
 
 # Some properties share a server between examples, and start each example anew.
 _PROPERTIES: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}

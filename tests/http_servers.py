@@ -20,7 +20,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from test_cli import environment
 
-from usage_cost_mcp.http.tokens import hash_of
+from usage_cost_mcp.auth.tokens_file import hash_of
 
 PROGRAM = ("-m", "usage_cost_mcp", "serve", "--http", "--port", "0")
 

@@ -13,10 +13,11 @@ from typing import Any, cast
 from conftest import text_of
 from mcp.types import CallToolResult
 
+from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.principals import OPERATOR, Principal, Workspaces
+from usage_cost_mcp.model.rows import Workspaces
 from usage_cost_mcp.settings import Settings
 
 Pick = Callable[[Sequence[Any]], Any]

@@ -9,9 +9,9 @@ import pytest
 from conftest import NOW, Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
 
+from usage_cost_mcp.auth.audit_log import Audit
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.http.audit import Audit
 from usage_cost_mcp.reports import spend_anomalies
 from usage_cost_mcp.tools import results
 

@@ -27,9 +27,9 @@ from update_docs import DOCUMENTS, ROOT, SHOWN, current
 
 from usage_cost_mcp import reports
 from usage_cost_mcp.app import build_server
+from usage_cost_mcp.auth.tokens_file import add_token
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.http.tokens import add_token
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS
 from usage_cost_mcp.reports.answer import Part
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT

@@ -18,12 +18,12 @@ from mcp import Client, MCPError
 from mcp.server import MCPServer
 from served import Front, holds_none_of, served, text_in
 
+from usage_cost_mcp.auth import audit_log
+from usage_cost_mcp.auth.audit_log import Audit
+from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo.http import Request
-from usage_cost_mcp.http import audit
-from usage_cost_mcp.http.audit import Audit
 from usage_cost_mcp.http.gate import HttpGate, open_gate
 from usage_cost_mcp.http.settings import HttpSettings
-from usage_cost_mcp.http.tokens import new_token
 from usage_cost_mcp.runtime.rate_limit import OwnAllowance
 from usage_cost_mcp.tools.resources import STATUS
 
@@ -300,7 +300,7 @@ async def test_a_line_stays_a_line_and_short_whatever_is_asked(front: Front, cap
     assert json.loads(first)["principal"] == "ana"
     assert not re.search(r"[\x00-\x1f]", first + second)
     assert json.loads(second)["arguments"]["group_by"]
-    assert len(second) <= audit.MAX_LINE
+    assert len(second) <= audit_log.MAX_LINE
 
 
 @given(arguments=st.dictionaries(st.text(), ANYTHING, max_size=5))
@@ -310,7 +310,7 @@ def test_any_arguments_make_one_short_line(arguments: dict[str, Any], capsys: py
     said = capsys.readouterr().err
     assert said.endswith("}\n")
     assert said.count("\n") == 1
-    assert len(said) <= audit.MAX_LINE + 1
+    assert len(said) <= audit_log.MAX_LINE + 1
     json.loads(said, parse_constant=pytest.fail)
 
 
@@ -331,7 +331,7 @@ def _nested(levels: int) -> Any:
 def test_a_line_stays_short_with(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     Audit(FrozenClock()).call("ana", "get_spend", HUGE[case](), outcome="refused")
     said = capsys.readouterr().err
-    assert len(said) <= audit.MAX_LINE + 1
+    assert len(said) <= audit_log.MAX_LINE + 1
     assert json.loads(said)["tool"] == "get_spend"
 
 

@@ -23,10 +23,10 @@ from conftest import REPORTS
 from http_servers import HttpServer, client_of, started, tokens_line, until
 from stores import Store, running
 
+from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import WORKSPACES
-from usage_cost_mcp.http.tokens import new_token
 
 REPLICAS = 4
 CLIENTS = 64

@@ -22,13 +22,13 @@ from issuer import JWKS, OPENID, RFC_8414, Issuer, issuing, key
 from joserfc.jwk import OctKey, RSAKey
 from served import Front, holds_none_of, served
 
+from usage_cost_mcp.auth import access_tokens
+from usage_cost_mcp.auth.principals import Principal
+from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.http import oauth
 from usage_cost_mcp.http.gate import PrincipalToken
-from usage_cost_mcp.http.tokens import new_token
-from usage_cost_mcp.principals import Principal
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:EdDSA is deprecated")]
 
@@ -412,7 +412,7 @@ async def test_a_server_does_not_start_with_an_issuer_that_is_not_there(clock: F
 async def test_a_server_does_not_wait_for_ever_for_its_issuer(
     clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(oauth, "FETCH_SECONDS", 0.2)
+    monkeypatch.setattr(access_tokens, "FETCH_SECONDS", 0.2)
     over = Event()
 
     def wait(_: Request) -> Response:
@@ -510,11 +510,11 @@ async def test_a_silent_issuer_leaves_its_known_keys_good_for_a_day(
 ) -> None:
     token = issuer.token(front.url)
     issuer.instead[OPENID] = Response({}, 500)
-    with caplog.at_level(logging.WARNING, oauth.__name__):
+    with caplog.at_level(logging.WARNING, access_tokens.__name__):
         for _ in range(24):
             clock.advance(3599)
             assert await status(front, token) == 200
-    assert len([record for record in caplog.records if record.name == oauth.__name__]) == 1
+    assert len([record for record in caplog.records if record.name == access_tokens.__name__]) == 1
     clock.advance(60)
     answer = await front.post(token)
     assert answer.status_code == 503
@@ -534,7 +534,7 @@ async def test_a_dead_issuer_does_not_stop_tokens_of_the_file(
     file.write_text(tokens_line("bob", token))
     async with served(clock, oauth_issuer=issuer.url, tokens_file=file) as front:
         issuer.instead[OPENID] = Response({}, 500)
-        clock.advance(oauth.LONGEST_SECONDS + 1)
+        clock.advance(access_tokens.LONGEST_SECONDS + 1)
         assert await status(front, issuer.token(front.url)) == 503
         assert await status(front, token) == 200
 

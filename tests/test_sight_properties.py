@@ -19,9 +19,10 @@ from mcp.types import CallToolResult, PromptReference, TextResourceContents
 from worlds import SPEND, USAGE, Body, House, Row, open_house, row_of, worlds
 
 from usage_cost_mcp.app import build_server
+from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
-from usage_cost_mcp.principals import OPERATOR, Principal, Workspaces
+from usage_cost_mcp.model.rows import Workspaces
 
 LIMITS = [
     frozenset({org.PRODUCTION, org.SUPPORT}),

@@ -10,22 +10,23 @@ import usage_cost_mcp
 ROOT = Path(usage_cost_mcp.__file__).parent
 
 DOMAIN = {"redact", "errors", "model"}
-FOUNDATION = DOMAIN | {"runtime", "principals"}
+FOUNDATION = DOMAIN | {"runtime"}
 ALLOWED = {
     **dict.fromkeys(DOMAIN, DOMAIN),
     **dict.fromkeys(FOUNDATION - DOMAIN, FOUNDATION),
     "analysis": DOMAIN | {"analysis"},
     "settings": FOUNDATION,
+    "auth": FOUNDATION | {"analysis", "auth", "cache", "settings"},
     "cache": FOUNDATION | {"cache"},
-    "reports": FOUNDATION | {"analysis", "cache", "reports"},
+    "reports": FOUNDATION | {"auth", "analysis", "cache", "reports"},
     "admin_api": FOUNDATION | {"cache", "settings", "admin_api"},
     "redis_backend": FOUNDATION | {"cache", "redis_backend"},
-    "tools": FOUNDATION | {"analysis", "render", "reports", "tools", "view"},
+    "tools": FOUNDATION | {"auth", "analysis", "render", "reports", "tools", "view"},
     "view": {"view"},
     "demo": {"demo"},
     "render": DOMAIN | {"reports", "render"},
-    "http": FOUNDATION | {"http", "reports", "settings", "tools"},
-    "app": FOUNDATION | {"admin_api", "http", "cache", "reports", "settings", "redis_backend", "tools", "view"},
+    "http": FOUNDATION | {"auth", "http", "reports", "settings", "tools"},
+    "app": FOUNDATION | {"admin_api", "auth", "http", "cache", "reports", "settings", "redis_backend", "tools", "view"},
 }
 """What each part may import of the others; cli, doctor and tour stand above all."""
 

@@ -17,10 +17,10 @@ from http_servers import tokens_line
 from served import Front, holds_none_of, served
 from test_cli import environment, run_here
 
+from usage_cost_mcp.auth import tokens_file
+from usage_cost_mcp.auth.principals import Principal
+from usage_cost_mcp.auth.tokens_file import hash_of, new_token, read_holders
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.http import tokens
-from usage_cost_mcp.http.tokens import hash_of, new_token, read_holders
-from usage_cost_mcp.principals import Principal
 
 pytestmark = pytest.mark.anyio
 
@@ -290,8 +290,8 @@ async def test_a_file_that_has_not_changed_is_not_read_again(
         read.append(path)
         return read_holders(path)
 
-    monkeypatch.setattr(tokens, "read_holders", reading)
-    monkeypatch.setattr(tokens, "_SETTLED_NS", 0)
+    monkeypatch.setattr(tokens_file, "read_holders", reading)
+    monkeypatch.setattr(tokens_file, "_SETTLED_NS", 0)
     async with asked(file, clock) as front:
         for _ in range(5):
             assert await status(front, ANA) == 200

@@ -25,6 +25,8 @@ from worlds import Body
 
 from usage_cost_mcp.analysis.allocation import Attribution
 from usage_cost_mcp.app import Commons, build_server, open_desk
+from usage_cost_mcp.auth.principals import OPERATOR, Principal
+from usage_cost_mcp.auth.workspace_scope import LimitedLedger
 from usage_cost_mcp.cache import Held
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
@@ -32,8 +34,6 @@ from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.principals import OPERATOR, Principal
-from usage_cost_mcp.reports.limited import LimitedLedger
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Bounds

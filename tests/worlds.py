@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from mcp import Client
 
 from usage_cost_mcp.app import build_server
+from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.principals import OPERATOR, Principal
 from usage_cost_mcp.settings import Settings
 
 Group = tuple[str | None, ...]

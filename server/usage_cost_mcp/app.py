@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import CacheHint, MCPServer
 
+from .auth.access import OPEN, Gate
 from .http.health import add_health
 from .reports.desk import Desk
 from .runtime.clock import Clock, CorrectedClock, SystemClock
@@ -15,7 +16,6 @@ from .runtime.rate_limit import Allowance, OwnAllowance
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
-from .tools.gate import OPEN, Gate
 from .tools.prompts import StrictServer, all_prompts
 from .tools.resources import all_resources
 from .tools.results import Service

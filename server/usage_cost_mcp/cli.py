@@ -280,9 +280,9 @@ def _demo(_arguments: argparse.Namespace) -> int:
 
 
 def _new_token(arguments: argparse.Namespace) -> int:
-    from .http.settings import TOKENS_FILE
-    from .http.tokens import add_token
+    from .auth.tokens_file import add_token
     from .runtime.clock import SystemClock
+    from .settings import TOKENS_FILE
 
     named = os.environ.get(TOKENS_FILE, "").strip()
     token, record = add_token(

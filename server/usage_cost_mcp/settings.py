@@ -1,7 +1,6 @@
 """The settings, read once from the environment and checked before anything starts."""
 
 import hashlib
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import SecretStr
 
 from .errors import ConfigurationError
+from .runtime.addresses import is_secure
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 DEFAULT_ANSWER_CHARACTERS = 40_000
@@ -27,6 +27,11 @@ _BASE_URL = "USAGE_COST_MCP_BASE_URL"
 _CHARACTERS = "USAGE_COST_MCP_MAX_ANSWER_CHARACTERS"
 _LOG_LEVEL = "USAGE_COST_MCP_LOG_LEVEL"
 REDIS_URL = "USAGE_COST_MCP_REDIS_URL"
+TOKENS_FILE = "USAGE_COST_MCP_TOKENS_FILE"
+ALLOWED_HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
+ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
+AUDIENCE = "USAGE_COST_MCP_OAUTH_AUDIENCE"
+CALLS_PER_MINUTE = "USAGE_COST_MCP_CALLS_PER_MINUTE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,24 +149,6 @@ def _base_url(environ: Mapping[str, str]) -> str:
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?|[0-9a-f:.]+")
 """A host name, or an IPv6 address without its brackets."""
-
-
-def is_secure(url: str) -> bool:
-    """Whether nobody on the way to an address can read what is sent there: there is TLS, or no way."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        return False
-    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _characters(environ: Mapping[str, str]) -> int:

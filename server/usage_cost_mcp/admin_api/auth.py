@@ -9,7 +9,7 @@ from collections.abc import Generator
 import httpx
 from pydantic import SecretStr
 
-from usage_cost_mcp.settings import is_loopback
+from usage_cost_mcp.runtime.addresses import is_loopback
 
 PATHS = frozenset(
     f"/v1/organizations/{name}"

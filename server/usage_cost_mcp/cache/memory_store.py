@@ -7,9 +7,8 @@ from typing import NamedTuple
 from cachetools import TLRUCache
 
 from usage_cost_mcp.model.dimensions import Report, Width
-from usage_cost_mcp.model.rows import WORKSPACE, DayRows
+from usage_cost_mcp.model.rows import WORKSPACE, DayRows, Workspaces
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.principals import Workspaces
 from usage_cost_mcp.runtime.clock import Clock
 
 from .windows import lifetime

@@ -11,8 +11,7 @@ from cachetools import TTLCache
 from usage_cost_mcp.errors import AccessError, RateLimitedError, TooMuchError, UnavailableError, UpstreamError
 from usage_cost_mcp.model.dimensions import USAGE, Report, Width
 from usage_cost_mcp.model.periods import Period
-from usage_cost_mcp.model.rows import DayRows
-from usage_cost_mcp.principals import Workspaces
+from usage_cost_mcp.model.rows import DayRows, Workspaces
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import Flight, Flights, side_by_side

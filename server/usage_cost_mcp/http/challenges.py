@@ -7,7 +7,7 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .refusals import NO_SCOPE, NO_TOKEN, SCOPE, Refusal
+from usage_cost_mcp.auth.rejections import NO_SCOPE, NO_TOKEN, SCOPE, Refusal
 
 _refusal: ContextVar[Refusal] = ContextVar("refusal", default=NO_TOKEN)
 

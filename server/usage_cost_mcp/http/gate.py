@@ -17,17 +17,17 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from usage_cost_mcp.auth.access_tokens import OAuth
+from usage_cost_mcp.auth.audit_log import Audit, Outcome
+from usage_cost_mcp.auth.principals import OPERATOR, Principal
+from usage_cost_mcp.auth.rejections import SCOPE, UNKNOWN, RefusedError
+from usage_cost_mcp.auth.tokens_file import PREFIX, TokensFile, hash_of, new_token
 from usage_cost_mcp.errors import QuestionError, TooManyCallsError
-from usage_cost_mcp.principals import OPERATOR, Principal
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.rate_limit import Allowance
 
-from .audit import Audit, Outcome
 from .challenges import Challenges, remember
-from .oauth import OAuth
-from .refusals import SCOPE, UNKNOWN, RefusedError
 from .settings import HttpSettings
-from .tokens import PREFIX, TokensFile, hash_of, new_token
 
 DEMO = Principal("demo")
 """Whoever asks a demo server that wants no token."""

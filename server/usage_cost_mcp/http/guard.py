@@ -14,8 +14,9 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from usage_cost_mcp.settings import ALLOWED_HOSTS
+
 from .hosts import AllowedHosts
-from .settings import ALLOWED_HOSTS
 
 MCP_PATH = "/mcp"
 MOST_BYTES = 256 * 1024

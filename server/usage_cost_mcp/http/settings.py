@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.settings import is_loopback, is_secure
+from usage_cost_mcp.runtime.addresses import is_loopback, is_secure
+from usage_cost_mcp.settings import ALLOWED_HOSTS, AUDIENCE, CALLS_PER_MINUTE, ISSUER, TOKENS_FILE
 
 from .hosts import HIGHEST_PORT, read_authority
 
@@ -16,11 +17,6 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = "8000"
 DEFAULT_CALLS = "60"
 
-TOKENS_FILE = "USAGE_COST_MCP_TOKENS_FILE"
-ALLOWED_HOSTS = "USAGE_COST_MCP_ALLOWED_HOSTS"
-ISSUER = "USAGE_COST_MCP_OAUTH_ISSUER"
-AUDIENCE = "USAGE_COST_MCP_OAUTH_AUDIENCE"
-_CALLS = "USAGE_COST_MCP_CALLS_PER_MINUTE"
 
 _THIS_MACHINE = ("127.0.0.1", "localhost", "[::1]")
 
@@ -162,7 +158,7 @@ def _is_safe(url: str) -> bool:
 
 
 def _calls(environ: Mapping[str, str]) -> int:
-    text = environ.get(_CALLS, "").strip() or DEFAULT_CALLS
+    text = environ.get(CALLS_PER_MINUTE, "").strip() or DEFAULT_CALLS
     if not (re.fullmatch(r"[0-9]{1,6}", text) and int(text)):
-        raise ConfigurationError(f"{_CALLS} must be a whole number from 1 to 999999.")
+        raise ConfigurationError(f"{CALLS_PER_MINUTE} must be a whole number from 1 to 999999.")
     return int(text)

@@ -17,6 +17,8 @@ Number = int | Decimal
 Sums = tuple[Number, ...]
 Row = tuple[Key, Sums]
 Values = frozenset[str | None]
+Workspaces = frozenset[str | None]
+"""Workspace ids; None is the default workspace, to which cost without a workspace belongs."""
 
 WORKSPACE = "workspace_id"
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 
+from usage_cost_mcp.auth.principals import Principal
+from usage_cost_mcp.auth.workspace_scope import LimitedDirectory, LimitedLedger, Rows
 from usage_cost_mcp.cache.ports import Directory
-from usage_cost_mcp.model.rows import WORKSPACE
-from usage_cost_mcp.principals import Principal, Workspaces
+from usage_cost_mcp.model.rows import WORKSPACE, Workspaces
 from usage_cost_mcp.runtime.clock import Clock
-
-from .limited import LimitedDirectory, LimitedLedger, Rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ImageContent, TextContent
 
+from usage_cost_mcp.auth.access import OPEN, Gate
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
 from usage_cost_mcp.render.markdown import Answer, as_text
 from usage_cost_mcp.reports.answer import Note
@@ -19,8 +20,6 @@ from usage_cost_mcp.reports.status import find_status
 from usage_cost_mcp.reports.whose import Whose, whose_numbers
 from usage_cost_mcp.runtime.call_context import Call, Progress, silent
 from usage_cost_mcp.runtime.concurrency import aside
-
-from .gate import OPEN, Gate
 
 BRIEF_CHARACTERS = 6_000
 """The bound of either half when the caller left the length to us."""

@@ -19,14 +19,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from usage_cost_mcp.errors import ConfigurationError, UsageCostError
-from usage_cost_mcp.principals import Principal, workspaces_of
+from usage_cost_mcp.runtime.addresses import is_secure
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import Flights
 from usage_cost_mcp.runtime.tls import strict_tls
-from usage_cost_mcp.settings import is_secure
+from usage_cost_mcp.settings import ISSUER
 
-from .refusals import EXPIRED, Refusal, RefusedError, undecided
-from .settings import ISSUER
+from .principals import Principal, workspaces_of
+from .rejections import EXPIRED, Refusal, RefusedError, undecided
 
 MAX_TOKEN = 16_384
 MAX_BYTES = 256 * 1024

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.auth.settings import AuthSettings
 
-from usage_cost_mcp.principals import OPERATOR, Principal
+from .principals import OPERATOR, Principal
 
 
 class Gate(Protocol):

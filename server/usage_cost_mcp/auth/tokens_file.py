@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.principals import Principal, workspaces_of
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.runtime.clock import Clock
+from usage_cost_mcp.settings import TOKENS_FILE
 
-from .refusals import EXPIRED, UNKNOWN, RefusedError, undecided
-from .settings import TOKENS_FILE
+from .principals import Principal, workspaces_of
+from .rejections import EXPIRED, UNKNOWN, RefusedError, undecided
 
 PREFIX = "ucm_"
 

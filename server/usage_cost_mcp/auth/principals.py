@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-Workspaces = frozenset[str | None]
-"""Workspace ids; None is the default workspace, to which cost without a workspace belongs."""
+from usage_cost_mcp.model.rows import Workspaces
 
 
 @dataclass(frozen=True, slots=True)

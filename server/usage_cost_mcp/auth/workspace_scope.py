@@ -16,9 +16,8 @@ from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.model.dimensions import USAGE, Report, Width
 from usage_cost_mcp.model.names import NOT_TOLD, Name, Names
 from usage_cost_mcp.model.periods import Period
-from usage_cost_mcp.model.rows import WORKSPACE, Values
+from usage_cost_mcp.model.rows import WORKSPACE, Values, Workspaces
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.principals import Workspaces
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import aside, both
