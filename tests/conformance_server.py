@@ -45,7 +45,7 @@ from pydantic import BaseModel, Field
 
 from usage_cost_mcp import app
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
-from usage_cost_mcp.http.gate import HttpGate
+from usage_cost_mcp.http.access import HttpGate
 from usage_cost_mcp.http.server import bind, serve
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings

@@ -13,7 +13,7 @@ from mcp.server import MCPServer
 from mcp.types import ReadResourceResult, TextResourceContents
 
 from usage_cost_mcp.app import build_team_server
-from usage_cost_mcp.http.gate import HttpGate
+from usage_cost_mcp.http.access import HttpGate
 from usage_cost_mcp.http.server import Server, bind
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.runtime.clock import Clock

@@ -22,7 +22,7 @@ from usage_cost_mcp.auth import audit_log
 from usage_cost_mcp.auth.audit_log import Audit
 from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo.http import Request
-from usage_cost_mcp.http.gate import HttpGate, open_gate
+from usage_cost_mcp.http.access import HttpGate, open_gate
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.runtime.rate_limit import OwnAllowance
 from usage_cost_mcp.tools.resources import STATUS

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 from http_servers import HttpServer, started
 
-from usage_cost_mcp.http.hosts import AllowedHosts
+from usage_cost_mcp.http.allowed_hosts import AllowedHosts
 from usage_cost_mcp.http.settings import HttpSettings
 
 ALLOWED = "spend.example.com, costs.example.com:8443, 10.0.0.5, [2001:db8::5]:8443, spend_1, tls.example.com:443"

@@ -31,10 +31,10 @@ from test_cli import connected_to, environment
 from usage_cost_mcp.app import Commons, open_desk
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Response
-from usage_cost_mcp.http import guard, health
+from usage_cost_mcp.http import health, request_guard
 from usage_cost_mcp.http import server as http_server
-from usage_cost_mcp.http.guard import MOST_BYTES, MOST_CALLS
 from usage_cost_mcp.http.health import SECONDS_KEPT, Readiness
+from usage_cost_mcp.http.request_guard import MOST_BYTES, MOST_CALLS
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
@@ -310,7 +310,7 @@ def request(target: str, *headers: str, body: bytes = b"") -> bytes:
 
 
 async def test_whoever_is_too_slow_is_hung_up_on(clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = [(guard, "BODY_SECONDS"), (http_server, "HEAD_SECONDS")]
+    limits = [(request_guard, "BODY_SECONDS"), (http_server, "HEAD_SECONDS")]
     assert [getattr(*limit) for limit in limits] == [10, 10], "which is too long for a test"
     for limit in limits:
         monkeypatch.setattr(*limit, 0.6)

@@ -28,7 +28,7 @@ from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.http.gate import PrincipalToken
+from usage_cost_mcp.http.access import PrincipalToken
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:EdDSA is deprecated")]
 

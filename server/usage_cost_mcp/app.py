@@ -23,7 +23,7 @@ from .view import chart_app
 
 if TYPE_CHECKING:
     from .cache import Shared
-    from .http.gate import HttpGate
+    from .http.access import HttpGate
     from .http.settings import HttpSettings
     from .redis_backend.tenant import WhoseKey
 
@@ -160,7 +160,7 @@ def build_team_server(
     Raises:
         ConfigurationError: When who may ask cannot be told.
     """
-    from .http.gate import open_gate
+    from .http.access import open_gate
 
     time = clock or SystemClock()
     commons = Commons(settings, time)

@@ -20,9 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from usage_cost_mcp.errors import ConfigurationError
 
-from .gate import HttpGate
-from .guard import MCP_PATH, MOST_BYTES, Guard
-from .hosts import AllowedHosts
+from .access import HttpGate
+from .allowed_hosts import AllowedHosts
+from .request_guard import MCP_PATH, MOST_BYTES, Guard
 from .settings import HttpSettings
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.runtime.addresses import is_loopback, is_secure
 from usage_cost_mcp.settings import ALLOWED_HOSTS, AUDIENCE, CALLS_PER_MINUTE, ISSUER, TOKENS_FILE
 
-from .hosts import HIGHEST_PORT, read_authority
+from .allowed_hosts import HIGHEST_PORT, read_authority
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = "8000"

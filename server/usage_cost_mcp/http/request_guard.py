@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from usage_cost_mcp.settings import ALLOWED_HOSTS
 
-from .hosts import AllowedHosts
+from .allowed_hosts import AllowedHosts
 
 MCP_PATH = "/mcp"
 MOST_BYTES = 256 * 1024

@@ -26,7 +26,7 @@ from usage_cost_mcp.errors import QuestionError, TooManyCallsError
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.rate_limit import Allowance
 
-from .challenges import Challenges, remember
+from .auth_challenges import Challenges, remember
 from .settings import HttpSettings
 
 DEMO = Principal("demo")
