@@ -26,7 +26,7 @@ from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.render import vega_to_png as renderer
 from usage_cost_mcp.render.charts import OTHER, PALETTE, Drawable, specification
 from usage_cost_mcp.render.terminal import render, waterfall
-from usage_cost_mcp.reports.answer import SeriesAnswer
+from usage_cost_mcp.reports.answers import SeriesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 

@@ -36,7 +36,7 @@ from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.redact import redacted
-from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.context import Desk
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Bounds

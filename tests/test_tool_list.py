@@ -10,7 +10,7 @@ from inline_snapshot import external_file
 from mcp import Client, MCPError
 from sight import TOOLS
 
-from usage_cost_mcp.reports.answer import Provenance
+from usage_cost_mcp.reports.answers import Provenance
 
 pytestmark = pytest.mark.anyio
 

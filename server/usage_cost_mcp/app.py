@@ -9,7 +9,7 @@ from mcp.server import CacheHint, MCPServer
 
 from .auth.access import OPEN, Gate
 from .http.health import add_health
-from .reports.desk import Desk
+from .reports.context import Desk
 from .runtime.clock import Clock, CorrectedClock, SystemClock
 from .runtime.limits import Bounds
 from .runtime.rate_limit import Allowance, OwnAllowance

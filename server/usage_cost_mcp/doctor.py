@@ -11,7 +11,7 @@ from .app import DEFAULT_BOUNDS, Commons, open_desk
 from .errors import UsageCostError
 from .model.dimensions import NAMED, SPEND, USAGE, Report
 from .model.periods import PROVISIONAL_DAYS, Period
-from .reports.desk import Desk
+from .reports.context import Desk
 from .runtime.call_context import Call
 from .runtime.clock import TOLERANCE, Clock, CorrectedClock, SystemClock
 from .settings import REDIS_URL, Settings

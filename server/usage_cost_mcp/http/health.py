@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from usage_cost_mcp.errors import UsageCostError
-from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.context import Desk
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.tools.results import AtHand, Service
 

@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from usage_cost_mcp.model.money import readable
-from usage_cost_mcp.reports.answer import Series, SeriesAnswer, Value
+from usage_cost_mcp.reports.answers import Series, SeriesAnswer, Value
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 

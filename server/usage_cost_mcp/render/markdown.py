@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
-from usage_cost_mcp.reports.answer import SeriesAnswer
-from usage_cost_mcp.reports.hygiene import Mix
+from usage_cost_mcp.reports.answers import SeriesAnswer
+from usage_cost_mcp.reports.housekeeping import Mix
 from usage_cost_mcp.reports.status import StatusAnswer
 
 from .tables import Table, TableAnswer, buckets_with_totals, cross_table, groups_with_totals, tables_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mcp.types import ImageContent
 
-from usage_cost_mcp.reports.answer import Note
+from usage_cost_mcp.reports.answers import Note
 
 from .charts import Drawable, specification
 

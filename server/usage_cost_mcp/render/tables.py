@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from usage_cost_mcp.model.money import readable
-from usage_cost_mcp.reports.answer import SeriesAnswer, Value
+from usage_cost_mcp.reports.answers import SeriesAnswer, Value
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
 from usage_cost_mcp.reports.effective_prices import PriceRow, PricesAnswer, kind_label, usual_order
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise, zip_longest
 from typing import Any
 
-from usage_cost_mcp.reports.answer import SeriesAnswer, Value
+from usage_cost_mcp.reports.answers import SeriesAnswer, Value
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
 from usage_cost_mcp.reports.effective_prices import PricesAnswer
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer

@@ -19,10 +19,10 @@ from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import aside, both
 
-from .answer import Note
-from .cubes import Cubes, read_cubes
-from .desk import Desk
-from .question import Question
+from .answers import Note
+from .context import Desk
+from .joined_reports import Cubes, read_cubes
+from .query import Question
 from .series_report import MANY_ROWS, Line, Measure, NotesOn, SeriesReport
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
 

@@ -18,9 +18,9 @@ from usage_cost_mcp.model.series import add_up, aggregate
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import both
 
-from . import hygiene, notes
-from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
-from .desk import Desk
+from . import housekeeping, notes
+from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
+from .context import Desk
 from .labels import Labels, look_up
 from .token_usage import all_tokens
 
@@ -197,11 +197,11 @@ def _hygiene(
     dimension: str, cost: _Sizes | None, tokens: _Sizes | None, labels: Labels, keys: Names | None
 ) -> Iterator[Note]:
     if dimension == "api_key_id" and tokens:
-        yield from hygiene.keys_without_use(labels, tokens.by_value)
+        yield from housekeeping.keys_without_use(labels, tokens.by_value)
     if dimension == "workspace_id":
-        yield from hygiene.workspaces_without_keys(labels, keys)
+        yield from housekeeping.workspaces_without_keys(labels, keys)
     if dimension == "model" and cost:
-        yield from hygiene.dominant_model(cost.by_value)
+        yield from housekeeping.dominant_model(cost.by_value)
 
 
 async def _sizes(report: Report, dimension: str, period: Period, desk: Desk, call: Call) -> _Sizes | None:

@@ -18,11 +18,11 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
-from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
-from .cubes import Cubes, read_cubes
-from .desk import Desk
+from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
+from .context import Desk
+from .joined_reports import Cubes, read_cubes
 from .labels import Labels, as_spelled, look_up, resolve
-from .question import GivenFilters, parse_question
+from .query import GivenFilters, parse_question
 from .series_report import MANY_ROWS
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.runtime.call_context import Call
 
-from .desk import Desk
-from .question import Question
+from .context import Desk
+from .query import Question
 
 NULL_LABELS = {
     "workspace_id": "Default workspace",

@@ -11,7 +11,7 @@ from usage_cost_mcp.model.dimensions import NAMED, Filters
 from usage_cost_mcp.model.periods import Granularity, Period, bucket_end, bucket_start, midnight
 from usage_cost_mcp.model.series import values_of
 
-from .answer import Note
+from .answers import Note
 from .labels import Labels
 
 _NAMED_AS = {"workspace_id": "workspaces", "api_key_id": "API keys", "account_id": "accounts"}

@@ -14,10 +14,10 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
-from .answer import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
-from .desk import Desk
+from .answers import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
+from .context import Desk
 from .labels import Labels, as_spelled, look_up, resolve
-from .question import Question, telling_workspaces
+from .query import Question, telling_workspaces
 
 MANY_ROWS = 20_000
 """Rows from which on they are added up in a thread, while others are answered."""

@@ -12,10 +12,10 @@ from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.runtime.call_context import Call
 
 from . import notes
-from .answer import Note
-from .attributed import attributed_days
-from .desk import Desk
-from .question import Question
+from .allocated_spend import attributed_days
+from .answers import Note
+from .context import Desk
+from .query import Question
 from .series_report import Line, Measure, NotesOn, SeriesReport, read_rows
 from .token_usage import PRIORITY
 

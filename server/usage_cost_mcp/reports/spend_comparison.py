@@ -21,11 +21,11 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import aside, both
 
 from . import notes
-from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
-from .cubes import IN_BOTH, Cubes, read_cubes
-from .desk import Desk
+from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
+from .context import Desk
+from .joined_reports import IN_BOTH, Cubes, read_cubes
 from .labels import NULL_LABELS, Labels, as_spelled, look_up, resolve
-from .question import GivenFilters, Question, billed_question
+from .query import GivenFilters, Question, billed_question
 from .series_report import MANY_ROWS
 from .spend import leaves_out
 

@@ -20,10 +20,10 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import both
 
 from . import notes
-from .answer import CacheUse, Note, Part, PeriodEcho, Provenance
-from .desk import Desk
+from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
+from .context import Desk
 from .labels import as_spelled, look_up, resolve
-from .question import GivenFilters, billed_question
+from .query import GivenFilters, billed_question
 
 DEFAULT_UNTIL = "month_end"
 

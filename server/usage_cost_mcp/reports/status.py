@@ -13,10 +13,10 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import both
 
 from . import notes
-from .answer import CacheUse, Part, Provenance
-from .desk import Desk
-from .hygiene import Mix, dominant_model, mix_of
-from .question import DEFAULT_PERIOD
+from .answers import CacheUse, Part, Provenance
+from .context import Desk
+from .housekeeping import Mix, dominant_model, mix_of
+from .query import DEFAULT_PERIOD
 
 LIMITS = (
     "Days are UTC, but tokens may be cut by timezone; reports are usually complete in minutes, cost sometimes later.",

@@ -8,7 +8,7 @@ from usage_cost_mcp.model.dimensions import USAGE, Filters
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
 
-from .answer import Note
+from .answers import Note
 from .series_report import Line, Measure, SeriesReport
 
 ALL = "all"

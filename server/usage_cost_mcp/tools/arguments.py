@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, BILLED, SPEND, USAGE, Report
 from usage_cost_mcp.reports.dimension_values import MAX_VALUES
 from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PRICE_DIMENSIONS
-from usage_cost_mcp.reports.question import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
+from usage_cost_mcp.reports.query import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
 from usage_cost_mcp.reports.token_usage import ALL, DEFAULT_MEASURES, MEASURES
 
 

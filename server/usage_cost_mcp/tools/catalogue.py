@@ -9,12 +9,12 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
 from usage_cost_mcp.model.periods import parse_zone
-from usage_cost_mcp.reports.answer import SeriesAnswer
+from usage_cost_mcp.reports.answers import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
-from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.context import Desk
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
 from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PricesAnswer, find_prices
-from usage_cost_mcp.reports.question import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
+from usage_cost_mcp.reports.query import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
 from usage_cost_mcp.reports.series_report import Finding, SeriesReport, find
 from usage_cost_mcp.reports.spend import SPEND_REPORT
 from usage_cost_mcp.reports.spend_anomalies import DEFAULT_GROUP_BY as BY_WORKSPACE

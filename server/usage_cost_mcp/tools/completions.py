@@ -14,9 +14,9 @@ from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.model.dimensions import NULL_WORDS, SPEND, USAGE
 from usage_cost_mcp.model.periods import PERIODS_BEFORE, parse_period
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.context import Desk
 from usage_cost_mcp.reports.labels import NULL_LABELS, look_up
-from usage_cost_mcp.reports.question import DEFAULT_PERIOD
+from usage_cost_mcp.reports.query import DEFAULT_PERIOD
 from usage_cost_mcp.runtime.call_context import Call
 
 from .prompts import AUDIENCES, all_prompts

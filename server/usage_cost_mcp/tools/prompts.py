@@ -24,7 +24,7 @@ from usage_cost_mcp.errors import QuestionError, UsageCostError, clipped, unknow
 from usage_cost_mcp.model.money import plain, readable
 from usage_cost_mcp.model.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
-from usage_cost_mcp.reports.question import DEFAULT_PERIOD, MAX_TOP
+from usage_cost_mcp.reports.query import DEFAULT_PERIOD, MAX_TOP
 from usage_cost_mcp.reports.spend_comparison import parse_against
 from usage_cost_mcp.reports.spend_forecast import parse_dollars
 from usage_cost_mcp.reports.token_usage import PRIORITY

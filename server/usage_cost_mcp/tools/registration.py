@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from usage_cost_mcp.auth.access import Gate
 from usage_cost_mcp.errors import TooManyCallsError, UsageCostError
 from usage_cost_mcp.redact import redacted
-from usage_cost_mcp.reports.answer import Provenance
+from usage_cost_mcp.reports.answers import Provenance
 
 # Its finer levels print the names of refused arguments, and a name may be a key that was put in the wrong place.
 logging.getLogger("mcp.server.mcpserver.server").setLevel(logging.WARNING)

@@ -12,12 +12,12 @@ from mcp.types import CallToolResult, ImageContent, TextContent
 from usage_cost_mcp.auth.access import OPEN, Gate
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
 from usage_cost_mcp.render.markdown import Answer, as_text
-from usage_cost_mcp.reports.answer import Note
-from usage_cost_mcp.reports.desk import Desk
+from usage_cost_mcp.reports.answers import Note
+from usage_cost_mcp.reports.context import Desk
+from usage_cost_mcp.reports.scope_note import Whose, whose_numbers
 from usage_cost_mcp.reports.series_report import MANY_ROWS
 from usage_cost_mcp.reports.series_report import Finding as SeriesFinding
 from usage_cost_mcp.reports.status import find_status
-from usage_cost_mcp.reports.whose import Whose, whose_numbers
 from usage_cost_mcp.runtime.call_context import Call, Progress, silent
 from usage_cost_mcp.runtime.concurrency import aside
 

@@ -11,7 +11,7 @@ from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Number
 from usage_cost_mcp.model.series import matching
 
-from .answer import Note, Part
+from .answers import Note, Part
 from .labels import Labels
 from .token_usage import PRIORITY, all_tokens
 

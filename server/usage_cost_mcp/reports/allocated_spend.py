@@ -21,7 +21,7 @@ from usage_cost_mcp.model.rows import DayRows
 from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import aside, both, side_by_side
 
-from .desk import Desk
+from .context import Desk
 
 MANY_ROWS = 2_000
 """Rows from which on they are shared out in a thread, while others are answered."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from usage_cost_mcp.model.rows import WORKSPACE
 from usage_cost_mcp.runtime.call_context import Call
 
-from .answer import Note
-from .desk import Desk
+from .answers import Note
+from .context import Desk
 from .labels import Labels, look_up
 
 _SECONDS = 5.0

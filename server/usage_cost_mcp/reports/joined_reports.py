@@ -12,8 +12,8 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.concurrency import both
 
 from . import notes
-from .answer import Note
-from .desk import Desk
+from .answers import Note
+from .context import Desk
 
 
 @dataclass(frozen=True, slots=True)
