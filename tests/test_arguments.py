@@ -13,7 +13,7 @@ from usage_cost_mcp.auth.audit_log import Audit
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.reports import spend_anomalies
-from usage_cost_mcp.tools import results
+from usage_cost_mcp.tools import execution
 
 pytestmark = pytest.mark.anyio
 
@@ -204,8 +204,8 @@ async def test_no_question_keeps_all_others_waiting(client: Client, case: str) -
 @pytest.mark.parametrize(
     ("few", "tool", "question"),
     [
-        ((results, "MANY_ROWS"), "get_spend", {"group_by": ["model"]}),
-        ((results, "_MANY_CELLS"), "get_spend", {"group_by": ["model"]}),
+        ((execution, "MANY_ROWS"), "get_spend", {"group_by": ["model"]}),
+        ((execution, "_MANY_CELLS"), "get_spend", {"group_by": ["model"]}),
         ((spend_anomalies, "MANY_ROWS"), "find_spend_anomalies", {}),
     ],
 )
@@ -221,7 +221,7 @@ async def test_what_takes_long_is_worked_out_while_others_are_answered(
 
         return noted
 
-    for module, name in ((results, "as_text"), (spend_anomalies, "find_anomalies"), (spend_anomalies, "decompose")):
+    for module, name in ((execution, "as_text"), (spend_anomalies, "find_anomalies"), (spend_anomalies, "decompose")):
         monkeypatch.setattr(module, name, noting(getattr(module, name)))
     at_once = await ask(client, tool, **question)
     assert set(threads) == {threading.main_thread()}

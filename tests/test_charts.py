@@ -270,7 +270,7 @@ def test_the_renderer_fetches_nothing() -> None:
 @pytest.mark.parametrize("chart", ["false", "true"])
 def test_the_server_itself_never_loads_the_renderer_and_draws_only_when_asked(chart: str) -> None:
     program = (
-        "import sys; from usage_cost_mcp.cli import main\n"
+        "import sys; from usage_cost_mcp.cli.main import main\n"
         f"main(['call', 'get_spend', 'period=last_7_days', 'chart={chart}', '--demo', '--json'])\n"
         "print(sorted({'vl_convert', 'usage_cost_mcp.render.charts'} & sys.modules.keys()), file=sys.stderr)"
     )

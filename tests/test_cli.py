@@ -19,7 +19,7 @@ from canary import KEY, keeps_silent
 from conftest import ask
 from mcp import Client, StdioServerParameters
 
-from usage_cost_mcp.cli import main
+from usage_cost_mcp.cli.main import main
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 QUARTER = ("period=2026-08-01..2026-10-29", "group_by=model")

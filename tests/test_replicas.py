@@ -302,7 +302,7 @@ def test_doctor_says_whether_the_shared_cache_can_be_used(redis: Store, upstream
 
 def test_without_the_setting_redis_is_not_even_loaded(upstream: Upstream) -> None:
     program = (
-        "import sys; from usage_cost_mcp.cli import main; "
+        "import sys; from usage_cost_mcp.cli.main import main; "
         "assert main(['call', 'get_spend', 'period=2025-10']) == 0; sys.exit('redis' in sys.modules)"
     )
     env = connected_to(upstream.url)

@@ -2,7 +2,7 @@
 
 import sys
 
-from usage_cost_mcp.cli import main
+from usage_cost_mcp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,8 +29,8 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.view import CHART_URI
 
 from . import arguments as args
+from .execution import ToolContext, status_of, tell
 from .registration import READ_ONLY, StrictTool
-from .results import ToolContext, status_of, tell
 
 INSTRUCTIONS = """\
 Answers questions about this organization's Claude API spend and usage, from Anthropic's own cost and usage reports.

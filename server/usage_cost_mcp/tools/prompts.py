@@ -39,7 +39,7 @@ from .catalogue import (
     get_token_usage,
     list_dimension_values,
 )
-from .results import Service
+from .execution import Service
 
 AUDIENCES = {
     "engineering": "Write for engineers: the models, keys and token types behind each number, and what to change.",

@@ -8,7 +8,7 @@ from mcp.server.mcpserver.resources import FunctionResource, Resource
 
 from usage_cost_mcp.errors import UsageCostError
 
-from .results import AtHand, status_of, told
+from .execution import AtHand, status_of, told
 
 GLOSSARY = "usage-cost://glossary"
 STATUS = "usage-cost://status"

@@ -7,14 +7,14 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from .app import DEFAULT_BOUNDS, Commons, open_desk
-from .errors import UsageCostError
-from .model.dimensions import NAMED, SPEND, USAGE, Report
-from .model.periods import PROVISIONAL_DAYS, Period
-from .reports.context import Desk
-from .runtime.call_context import Call
-from .runtime.clock import TOLERANCE, Clock, CorrectedClock, SystemClock
-from .settings import REDIS_URL, Settings
+from usage_cost_mcp.app import DEFAULT_BOUNDS, Commons, open_desk
+from usage_cost_mcp.errors import UsageCostError
+from usage_cost_mcp.model.dimensions import NAMED, SPEND, USAGE, Report
+from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period
+from usage_cost_mcp.reports.context import Desk
+from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.clock import TOLERANCE, Clock, CorrectedClock, SystemClock
+from usage_cost_mcp.settings import REDIS_URL, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
 
 
 async def _shared_cache_check(url: SecretStr, clock: Clock, at_the_end: AsyncExitStack) -> Check:
-    from .redis_backend import Away, Line, written_to
+    from usage_cost_mcp.redis_backend import Away, Line, written_to
 
     line = Line(url, clock)
     at_the_end.push_async_callback(line.aclose)

@@ -18,9 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import ConfigurationError, unknown
-from .redact import redacted
-from .settings import Settings
+from usage_cost_mcp.errors import ConfigurationError, unknown
+from usage_cost_mcp.redact import redacted
+from usage_cost_mcp.settings import Settings
 
 DEMO_HELP = "on the embedded demo organization; no key, no network"
 
@@ -141,7 +141,7 @@ def _settings(*, demo: bool) -> Generator[Settings]:
         return
     from datetime import UTC, datetime
 
-    from .demo import DemoApi, serve_on_loopback
+    from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
     with serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as base_url:
         yield Settings.for_demo(os.environ, base_url)
@@ -154,7 +154,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         raise ConfigurationError("--host and --port are for serve --http; over stdio there is no address.")
     with _settings(demo=arguments.demo) as settings:
         with _loading():
-            from .app import build_server
+            from usage_cost_mcp.app import build_server
 
             server = build_server(settings)
         # The transport waits for input in a thread that no KeyboardInterrupt reaches; Ctrl-C ends the process itself.
@@ -165,13 +165,13 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _serve_http(arguments: argparse.Namespace) -> int:
     with _loading():
-        from .http.settings import HttpSettings
+        from usage_cost_mcp.http.settings import HttpSettings
 
         http = HttpSettings.from_environ(os.environ, arguments.host, arguments.port)
     with _settings(demo=arguments.demo) as settings:
         with _loading():
-            from .app import build_team_server
-            from .http.server import bind, serve
+            from usage_cost_mcp.app import build_team_server
+            from usage_cost_mcp.http.server import bind, serve
 
             server, gate = build_team_server(settings, http)
         with bind(http) as listener:
@@ -226,7 +226,7 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
 async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], form: str) -> int:
     from mcp import Client
 
-    from .app import build_server
+    from usage_cost_mcp.app import build_server
 
     async with Client(build_server(settings)) as client:
         tools = [each.name for each in (await client.list_tools()).tools]
@@ -248,11 +248,11 @@ def _printed(structured: dict[str, Any], form: str) -> str | None:
         case "json":
             return json.dumps(structured, ensure_ascii=False)
         case "csv":
-            from .render.csv_export import as_csv
+            from usage_cost_mcp.render.csv_export import as_csv
 
             return as_csv(structured).removesuffix("\n")
         case _:
-            from .render.terminal import render
+            from usage_cost_mcp.render.terminal import render
 
             return render(structured)
 
@@ -273,16 +273,16 @@ async def _run_checks(settings: Settings) -> int:
 
 
 def _demo(_arguments: argparse.Namespace) -> int:
-    from .tour import run_tour
+    from .demo import run_tour
 
     asyncio.run(run_tour())
     return 0
 
 
 def _new_token(arguments: argparse.Namespace) -> int:
-    from .auth.tokens_file import add_token
-    from .runtime.clock import SystemClock
-    from .settings import TOKENS_FILE
+    from usage_cost_mcp.auth.tokens_file import add_token
+    from usage_cost_mcp.runtime.clock import SystemClock
+    from usage_cost_mcp.settings import TOKENS_FILE
 
     named = os.environ.get(TOKENS_FILE, "").strip()
     token, record = add_token(

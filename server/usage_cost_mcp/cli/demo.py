@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from mcp import Client, StdioServerParameters
 
-from .render.terminal import render
-from .settings import Settings
+from usage_cost_mcp.render.terminal import render
+from usage_cost_mcp.settings import Settings
 
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
