@@ -50,8 +50,9 @@ from usage_cost_mcp.http.server import bind, serve
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings
 from usage_cost_mcp.tools.catalogue import all_tools
-from usage_cost_mcp.tools.execution import Service, ToolContext
+from usage_cost_mcp.tools.execution import ToolContext
 from usage_cost_mcp.tools.registration import StrictTool
+from usage_cost_mcp.tools.service import Service
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 SILENCE = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA="

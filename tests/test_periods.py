@@ -6,20 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_cost_mcp.errors import QuestionError
+from usage_cost_mcp.model.buckets import bucket_end, bucket_name, bucket_start, bucket_starts, resolution
 from usage_cost_mcp.model.periods import (
     GRANULARITIES,
     PERIOD_WORDS,
     Granularity,
     Period,
-    bucket_end,
-    bucket_name,
-    bucket_start,
-    bucket_starts,
     coarser,
     parse_period,
     parse_zone,
     provisional_since,
-    resolution,
 )
 
 TODAY = NOW.date()

@@ -41,7 +41,7 @@ from usage_cost_mcp.runtime.call_context import Call
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Bounds
 from usage_cost_mcp.settings import Settings
-from usage_cost_mcp.tools.execution import Service
+from usage_cost_mcp.tools.service import Service
 
 NAME = "ANTHROPIC_ADMIN_API_KEY"
 

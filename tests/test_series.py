@@ -11,8 +11,9 @@ from conftest import NOW
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from usage_cost_mcp.model.buckets import bucket_name
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters, Report
-from usage_cost_mcp.model.periods import Granularity, Period, bucket_name, parse_period
+from usage_cost_mcp.model.periods import Granularity, Period, parse_period
 from usage_cost_mcp.model.rows import DayRows, Row, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate, matching, values_of
 

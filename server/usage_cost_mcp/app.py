@@ -16,9 +16,10 @@ from .runtime.rate_limit import Allowance, OwnAllowance
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
-from .tools.execution import Service
-from .tools.prompts import StrictServer, all_prompts
+from .tools.prompts import all_prompts
 from .tools.resources import all_resources
+from .tools.server import StrictServer
+from .tools.service import Service
 from .view import chart_app
 
 if TYPE_CHECKING:

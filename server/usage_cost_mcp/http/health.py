@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.reports.context import Desk
 from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.tools.execution import AtHand, Service
+from usage_cost_mcp.tools.service import AtHand, Service
 
 SECONDS_KEPT = 30.0
 """How long an answer from upstream is believed: probes come often, and each of ours takes from the rate limit."""

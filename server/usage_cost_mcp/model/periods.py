@@ -7,7 +7,7 @@ both included; inside the program moments are UTC and half-open, midnight to mid
 import calendar
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
@@ -188,24 +188,24 @@ def _span(text: str) -> tuple[date, date]:
     if match := re.fullmatch(r"(20\d{2})-?Q([1-4])", text):
         return _quarter(date(int(match[1]), 3 * int(match[2]), 1))
     if match := re.fullmatch(r"(20\d{2})-(\d{2})", text):
-        return _month(date(int(match[1]), int(match[2]), 1))
+        return month_of(date(int(match[1]), int(match[2]), 1))
     if not re.fullmatch(r"20\d{2}-\d{2}-\d{2}", text):
         raise ValueError(text)
     return date.fromisoformat(text), date.fromisoformat(text)
 
 
-def _week(day: date) -> tuple[date, date]:
+def week_of(day: date) -> tuple[date, date]:
     monday = day - day.weekday() * _DAY
     return monday, monday + 6 * _DAY
 
 
-def _month(day: date) -> tuple[date, date]:
+def month_of(day: date) -> tuple[date, date]:
     return day.replace(day=1), day.replace(day=calendar.monthrange(day.year, day.month)[1])
 
 
 def _quarter(day: date) -> tuple[date, date]:
     first = (day.month - 1) // 3 * 3 + 1
-    return date(day.year, first, 1), _month(date(day.year, first + 2, 1))[1]
+    return date(day.year, first, 1), month_of(date(day.year, first + 2, 1))[1]
 
 
 def _year(day: date) -> tuple[date, date]:
@@ -222,8 +222,8 @@ def _before(span: Callable[[date], tuple[date, date]]) -> Callable[[date], tuple
 
 _SPANS: dict[str, Callable[[date], tuple[date, date]]] = {
     "day": lambda day: (day, day),
-    "week": _week,
-    "month": _month,
+    "week": week_of,
+    "month": month_of,
     "quarter": _quarter,
     "year": _year,
 }
@@ -258,8 +258,8 @@ def period_before(words: str, period: Period) -> Period | None:
         return None
     if words in _MONTHS_BACK:
         start, end = (_months_earlier(day, _MONTHS_BACK[words]) for day in (period.start, period.end))
-        if period.end == _month(period.end)[1] and period.start.day == 1:
-            end = _month(end)[1]
+        if period.end == month_of(period.end)[1] and period.start.day == 1:
+            end = month_of(end)[1]
     else:
         start, end = period.start - len(period) * _DAY, period.start - _DAY
     return Period(start, end, end)
@@ -269,10 +269,10 @@ def _months_earlier(day: date, months: int) -> date:
     """The same day of an earlier month, or its last one where it is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     first = date(year, month + 1, 1)
-    return first.replace(day=min(day.day, _month(first)[1].day))
+    return first.replace(day=min(day.day, month_of(first)[1].day))
 
 
-HORIZONS = {"month_end": _month, "quarter_end": _quarter, "year_end": _year}
+HORIZONS = {"month_end": month_of, "quarter_end": _quarter, "year_end": _year}
 """Words for the days up to which a forecast may reach."""
 
 
@@ -313,85 +313,6 @@ def coarser(granularity: Granularity) -> tuple[Granularity, ...]:
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
     """The first moment of a day of the zone, in UTC; where clocks jump over midnight, the moment of the jump."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
-
-
-def resolution(period: Period, granularity: Granularity) -> Granularity:
-    """How finely the reports must be cut for their pieces to fit into the buckets of the period."""
-    edges = [midnight(day, period.zone) for day in (*period.days, period.end + _DAY)]
-    if any(edge.minute for edge in edges):
-        return "minute"
-    if any(edge.hour for edge in edges):
-        return "minute" if granularity == "minute" else "hour"
-    return granularity
-
-
-def bucket_start(moment: datetime, granularity: Granularity, period: Period) -> datetime:
-    """The start of the bucket that holds the moment. A week starts on Monday, the total with the period."""
-    day = moment.astimezone(period.zone).date()
-    match granularity:
-        case "minute":
-            return moment.replace(second=0, microsecond=0)
-        case "hour":
-            return moment - _into_hour(moment, period.zone)
-        case "day":
-            return midnight(day, period.zone)
-        case "week":
-            return midnight(_week(day)[0], period.zone)
-        case "month":
-            return midnight(day.replace(day=1), period.zone)
-        case "total":
-            return period.begins
-
-
-def bucket_end(start: datetime, granularity: Granularity, period: Period) -> datetime:
-    """The first moment after the bucket."""
-    day = start.astimezone(period.zone).date()
-    match granularity:
-        case "minute":
-            return start + timedelta(minutes=1)
-        case "hour":
-            return start - _into_hour(start, period.zone) + _HOUR
-        case "day":
-            return midnight(day + _DAY, period.zone)
-        case "week":
-            return midnight(_week(day)[1] + _DAY, period.zone)
-        case "month":
-            return midnight(_month(day)[1] + _DAY, period.zone)
-        case "total":
-            return period.ends
-
-
-def _into_hour(moment: datetime, zone: tzinfo) -> timedelta:
-    """How much of the zone's hour has passed."""
-    local = moment.astimezone(zone)
-    return local - local.replace(minute=0, second=0, microsecond=0)
-
-
-def bucket_starts(period: Period, granularity: Granularity, now: datetime) -> list[datetime]:
-    """Every bucket of the period that has begun, oldest first, without a gap."""
-    return list(_walk(period, granularity, now))
-
-
-def _walk(period: Period, granularity: Granularity, now: datetime) -> Iterator[datetime]:
-    start = bucket_start(period.begins, granularity, period)
-    while start <= now and start < period.ends:
-        yield start
-        start = bucket_end(start, granularity, period)
-
-
-def bucket_name(start: datetime, granularity: Granularity, zone: tzinfo = UTC) -> str:
-    """2026-10-01 for a day, a week (its Monday) and the total, 2026-10 for a month.
-
-    An hour is 2026-10-01T05:00Z, or 2026-10-01T05:00+02:00 in another zone.
-    """
-    local = start.astimezone(zone)
-    match granularity:
-        case "minute" | "hour":
-            return local.isoformat(timespec="minutes").replace("+00:00", "Z")
-        case "month":
-            return f"{local:%Y-%m}"
-        case _:
-            return f"{local:%Y-%m-%d}"
 
 
 def provisional_since(period: Period, today: date) -> date | None:

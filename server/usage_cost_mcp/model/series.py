@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from .buckets import bucket_end, bucket_starts
 from .dimensions import Filters, Report
 from .money import exact
-from .periods import Granularity, Period, bucket_end, bucket_starts, midnight
+from .periods import Granularity, Period, midnight
 from .rows import DayRows, Key, Number, Row, Sums
 
 Columns = list[Sums]

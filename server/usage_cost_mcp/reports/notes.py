@@ -7,8 +7,9 @@ from datetime import date, datetime, timedelta, tzinfo
 from usage_cost_mcp.analysis.allocation import API_KEY, Attribution
 from usage_cost_mcp.cache import Held
 from usage_cost_mcp.errors import unknown
+from usage_cost_mcp.model.buckets import bucket_end, bucket_start
 from usage_cost_mcp.model.dimensions import NAMED, Filters
-from usage_cost_mcp.model.periods import Granularity, Period, bucket_end, bucket_start, midnight
+from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.series import values_of
 
 from .answers import Note

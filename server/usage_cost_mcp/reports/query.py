@@ -6,8 +6,9 @@ from datetime import UTC, date, tzinfo
 
 from usage_cost_mcp.analysis.allocation import Attribution, attribution_for
 from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.model.buckets import resolution
 from usage_cost_mcp.model.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
-from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period, resolution
+from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
 from usage_cost_mcp.model.rows import WORKSPACE
 
 DEFAULT_PERIOD = "last_30_days"

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from usage_cost_mcp.cache import Held
+from usage_cost_mcp.model.buckets import bucket_name
 from usage_cost_mcp.model.dimensions import Filters, Report
-from usage_cost_mcp.model.periods import Granularity, Period, bucket_name, coarser, provisional_since
+from usage_cost_mcp.model.periods import Granularity, Period, coarser, provisional_since
 from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate
 from usage_cost_mcp.runtime.call_context import Call

@@ -19,8 +19,8 @@ from usage_cost_mcp.reports.labels import NULL_LABELS, look_up
 from usage_cost_mcp.reports.query import DEFAULT_PERIOD
 from usage_cost_mcp.runtime.call_context import Call
 
-from .execution import AtHand
 from .prompts import AUDIENCES, all_prompts
+from .service import AtHand
 
 MOST_VALUES = 100
 """How many values one completion may have, by the protocol."""

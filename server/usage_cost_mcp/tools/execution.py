@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ImageContent, TextContent
 
-from usage_cost_mcp.auth.access import OPEN, Gate
 from usage_cost_mcp.errors import QuestionError, UnavailableError, UpstreamError
 from usage_cost_mcp.render.markdown import Answer, as_text
 from usage_cost_mcp.reports.answers import Note
@@ -20,40 +17,10 @@ from usage_cost_mcp.reports.series_report import Finding as SeriesFinding
 from usage_cost_mcp.reports.status import find_status
 from usage_cost_mcp.runtime.call_context import Call, Progress, silent
 from usage_cost_mcp.runtime.concurrency import aside
+from usage_cost_mcp.tools.service import Service
 
 BRIEF_CHARACTERS = 6_000
 """The bound of either half when the caller left the length to us."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """What the tools work with.
-
-    Attributes:
-        open_desk: Connects to the Admin API.
-        call_seconds: The longest that a call may take.
-        max_answer_characters: The bound of either half of an answer; None for no bound at all.
-        gate: Where questions come in; says who asks.
-        drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
-    """
-
-    open_desk: Callable[[], Desk]
-    version: str
-    key_source: str
-    call_seconds: float
-    max_answer_characters: int | None
-    gate: Gate = OPEN
-    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @cached_property
-    def whole_desk(self) -> Desk:
-        """What the reports work with, opened at the first use; all of it, so not for answers."""
-        return self.open_desk()
-
-    @property
-    def desk(self) -> Desk:
-        """What the reports work with, as far as whoever asks may see it."""
-        return self.whole_desk.seen_by(self.gate.principal())
 
 
 class Finding(Protocol):
@@ -68,9 +35,6 @@ class Finding(Protocol):
         """The answer, then ever briefer ones."""
         ...
 
-
-AtHand = Callable[[], Service]
-"""The service of the server that runs, for those whom the SDK gives no context: resources and completions."""
 
 ToolContext = Context[Service, Any]
 Ask = Callable[[Desk, Call], Awaitable[Finding]]

@@ -13,14 +13,12 @@ from decimal import Decimal
 from typing import Any
 
 from mcp import MCPError
-from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessage
-from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+from mcp.types import INVALID_PARAMS, CallToolResult
 
-from usage_cost_mcp.errors import QuestionError, UsageCostError, clipped, unknown
+from usage_cost_mcp.errors import QuestionError, clipped, unknown
 from usage_cost_mcp.model.money import plain, readable
 from usage_cost_mcp.model.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
@@ -39,7 +37,6 @@ from .catalogue import (
     get_token_usage,
     list_dimension_values,
 )
-from .execution import Service
 
 AUDIENCES = {
     "engineering": "Write for engineers: the models, keys and token types behind each number, and what to change.",
@@ -292,35 +289,6 @@ class StrictPrompt(Prompt):
             if len(value) > MOST_CHARACTERS:
                 raise QuestionError(f"{name} is longer than {MOST_CHARACTERS} characters.")
         return given
-
-
-class StrictServer(MCPServer[Service]):
-    """A server that names its tools and prompts to whoever asks for another, and counts that as a call.
-
-    The SDK would repeat the name, or tell of an internal error.
-    """
-
-    async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Service, Any] | None = None
-    ) -> CallToolResult | InputRequiredResult:
-        """The result of a tool."""
-        tools = [tool.name for tool in await self.list_tools()]
-        if name in tools or context is None:
-            return await super().call_tool(name, arguments, context)
-        try:
-            async with context.request_context.lifespan_context.gate.admit("unknown", {"name": name}):
-                raise unknown("tool", name, tools)
-        except UsageCostError as refusal:
-            raise ToolError(str(refusal)) from refusal
-
-    async def get_prompt(
-        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Service, Any] | None = None
-    ) -> GetPromptResult | InputRequiredResult:
-        """The instruction of a prompt."""
-        prompts = [prompt.name for prompt in await self.list_prompts()]
-        if name not in prompts:
-            raise MCPError(INVALID_PARAMS, str(unknown("prompt", name, prompts)))
-        return await super().get_prompt(name, arguments, context)
 
 
 def all_prompts() -> Sequence[Prompt]:

@@ -8,7 +8,8 @@ from mcp.server.mcpserver.resources import FunctionResource, Resource
 
 from usage_cost_mcp.errors import UsageCostError
 
-from .execution import AtHand, status_of, told
+from .execution import status_of, told
+from .service import AtHand
 
 GLOSSARY = "usage-cost://glossary"
 STATUS = "usage-cost://status"

@@ -1,0 +1,42 @@
+"""The MCP server: unknown tools and prompts get an error that lists the valid names."""
+
+from typing import Any
+
+from mcp import MCPError
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+
+from usage_cost_mcp.errors import UsageCostError, unknown
+
+from .service import Service
+
+
+class StrictServer(MCPServer[Service]):
+    """A server that names its tools and prompts to whoever asks for another, and counts that as a call.
+
+    The SDK would repeat the name, or tell of an internal error.
+    """
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Service, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """The result of a tool."""
+        tools = [tool.name for tool in await self.list_tools()]
+        if name in tools or context is None:
+            return await super().call_tool(name, arguments, context)
+        try:
+            async with context.request_context.lifespan_context.gate.admit("unknown", {"name": name}):
+                raise unknown("tool", name, tools)
+        except UsageCostError as refusal:
+            raise ToolError(str(refusal)) from refusal
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Service, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """The instruction of a prompt."""
+        prompts = [prompt.name for prompt in await self.list_prompts()]
+        if name not in prompts:
+            raise MCPError(INVALID_PARAMS, str(unknown("prompt", name, prompts)))
+        return await super().get_prompt(name, arguments, context)

@@ -1,0 +1,44 @@
+"""What one running server holds for its tools: the report context, the limits and the access control."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from usage_cost_mcp.auth.access import OPEN, Gate
+from usage_cost_mcp.reports.context import Desk
+
+
+@dataclass(frozen=True)
+class Service:
+    """What the tools work with.
+
+    Attributes:
+        open_desk: Connects to the Admin API.
+        call_seconds: The longest that a call may take.
+        max_answer_characters: The bound of either half of an answer; None for no bound at all.
+        gate: Where questions come in; says who asks.
+        drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
+    """
+
+    open_desk: Callable[[], Desk]
+    version: str
+    key_source: str
+    call_seconds: float
+    max_answer_characters: int | None
+    gate: Gate = OPEN
+    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @cached_property
+    def whole_desk(self) -> Desk:
+        """What the reports work with, opened at the first use; all of it, so not for answers."""
+        return self.open_desk()
+
+    @property
+    def desk(self) -> Desk:
+        """What the reports work with, as far as whoever asks may see it."""
+        return self.whole_desk.seen_by(self.gate.principal())
+
+
+AtHand = Callable[[], Service]
+"""The service of the server that runs, for those whom the SDK gives no context: resources and completions."""
