@@ -20,8 +20,8 @@ def counts() -> Iterable[Figure]:
     for half, lengths in (("text", texts), ("structured", structured)):
         yield counted(f"ten answers, {half} half, median", median(lengths), "characters", MOST_OF_HALF_THE_ANSWERS)
         yield counted(f"ten answers, {half} half, longest", max(lengths), "characters", MOST_OF_AN_ANSWER)
-    for question, text, other in zip(STANDARD, texts, structured, strict=True):
-        words = " ".join([question.tool, *(f"{name}={value}" for name, value in question.arguments.items())])
+    for query, text, other in zip(STANDARD, texts, structured, strict=True):
+        words = " ".join([query.tool, *(f"{name}={value}" for name, value in query.arguments.items())])
         yield counted(words, text + other, f"characters: {text} text, {other} structured")
 
 
@@ -29,7 +29,7 @@ async def _weigh() -> tuple[int, Sequence[int], Sequence[int]]:
     with demo.upstream() as api:
         async with demo.client_of(api) as client:
             tools = await client.list_tools()
-            answers = [await ask(client, question) for question in STANDARD]
+            answers = [await ask(client, query) for query in STANDARD]
     listed = compact(tools.model_dump(mode="json", by_alias=True, exclude_none=True))
     structured = [len(compact(answer.structured_content)) for answer in answers]
     return len(listed), [len(text_of(answer)) for answer in answers], structured

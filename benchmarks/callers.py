@@ -67,5 +67,5 @@ def _warm_questions() -> list[Question]:
 
 async def _ask_at_once(client: Client, questions: Sequence[Question]) -> float:
     begun = time.perf_counter()
-    await asyncio.gather(*(ask(client, question) for question in questions))
+    await asyncio.gather(*(ask(client, query) for query in questions))
     return time.perf_counter() - begun

@@ -13,7 +13,7 @@ from typing import Any
 from mcp import Client
 
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 from .figures import Figure, counted
@@ -49,7 +49,7 @@ def times() -> Iterable[Figure]:
 
 
 def _by_ideal(what: str, days: int, clients: Iterable[Client], most: float | None) -> Figure:
-    ideal = LATENCY_SECONDS * math.ceil(_pages(days) / Bounds().requests_at_once)
+    ideal = LATENCY_SECONDS * math.ceil(_pages(days) / Limits().max_concurrent_requests)
     walls = [asyncio.run(_ask_cold(client, days)) for client in clients]
     meaning = f"median {median(walls):.3f} s / ideal {ideal:.1f} s"
     return Figure(what, median(walls) / ideal, meaning, most, samples={"seconds": walls})

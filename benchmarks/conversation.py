@@ -24,7 +24,7 @@ async def _hold() -> list[int]:
         async with demo.client_of(api) as client:
             for follow_up in CONVERSATION:
                 before = len(api.requests)
-                await ask(client, follow_up.question)
+                await ask(client, follow_up.query)
                 made.append(len(api.requests) - before)
     return made
 

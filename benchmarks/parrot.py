@@ -29,10 +29,10 @@ class Heard(NamedTuple):
     schema: Mapping[str, Any] | None
 
 
-async def hear(client: Client, question: Question) -> Heard:
+async def hear(client: Client, query: Question) -> Heard:
     """An answer, to be repeated."""
-    result = await ask(client, question)
-    schema = next(tool.output_schema for tool in (await client.list_tools()).tools if tool.name == question.tool)
+    result = await ask(client, query)
+    schema = next(tool.output_schema for tool in (await client.list_tools()).tools if tool.name == query.tool)
     return Heard(result.model_dump(mode="json", by_alias=True), schema)
 
 

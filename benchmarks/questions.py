@@ -24,7 +24,7 @@ class FollowUp(NamedTuple):
         names: Whether workspaces are named in it.
     """
 
-    question: Question
+    query: Question
     report: str
     days: tuple[date, date]
     names: bool = False
@@ -85,13 +85,13 @@ STANDARD = (
 )
 
 
-async def ask(client: Client, question: Question) -> CallToolResult:
+async def ask(client: Client, query: Question) -> CallToolResult:
     """The answer.
 
     Raises:
         RuntimeError: When the question is refused: a refusal is quick and short, and measures nothing.
     """
-    result = await client.call_tool(question.tool, question.arguments)
+    result = await client.call_tool(query.tool, query.arguments)
     if result.is_error:
         raise RuntimeError(text_of(result))
     return result

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.analysis.apportionment import FINEST, allocate
+from usage_cost_mcp.analysis.apportionment import FINEST, apportion
 
 AMOUNTS = st.tuples(st.integers(-(10**40), 10**40), st.integers(0, 32)).map(
     lambda pair: Decimal(f"{pair[0]}E-{pair[1]}")
@@ -22,7 +22,7 @@ WEIGHTS = st.dictionaries(KEYS, st.integers(0, 5) | st.integers(0, 2**64), min_s
 def test_the_parts_add_up_exactly_and_each_is_within_one_unit_of_its_share(
     amount: Decimal, weights: dict[str | None, int]
 ) -> None:
-    parts = allocate(amount, weights)
+    parts = apportion(amount, weights)
     assert parts.keys() == weights.keys()
     assert sum(map(Fraction, parts.values())) == Fraction(amount)
     for key, part in parts.items():
@@ -34,14 +34,14 @@ def test_the_parts_add_up_exactly_and_each_is_within_one_unit_of_its_share(
 
 @given(AMOUNTS, WEIGHTS)
 def test_a_credit_is_shared_like_the_cost_that_it_takes_back(amount: Decimal, weights: dict[str | None, int]) -> None:
-    assert allocate(amount.copy_negate(), weights) == {
-        key: part.copy_negate() for key, part in allocate(amount, weights).items()
+    assert apportion(amount.copy_negate(), weights) == {
+        key: part.copy_negate() for key, part in apportion(amount, weights).items()
     }
 
 
 @given(AMOUNTS, WEIGHTS)
 def test_the_order_of_the_weights_does_not_matter(amount: Decimal, weights: dict[str | None, int]) -> None:
-    assert allocate(amount, dict(reversed(weights.items()))) == allocate(amount, weights)
+    assert apportion(amount, dict(reversed(weights.items()))) == apportion(amount, weights)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_the_order_of_the_weights_does_not_matter(amount: Decimal, weights: dict
 def test_what_is_left_over_goes_to_the_largest_remainder(
     amount: str, weights: dict[str, int], parts: list[str]
 ) -> None:
-    assert list(allocate(Decimal(amount), weights).values()) == list(map(Decimal, parts))
+    assert list(apportion(Decimal(amount), weights).values()) == list(map(Decimal, parts))

@@ -6,17 +6,17 @@ from random import Random
 from time import process_time
 
 import pytest
-from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.harness import NOW
 from usage_cost_mcp.analysis.anomalies import (
     HISTORY_DAYS,
-    LEAST_MINIMUM,
-    LEAST_WEEKS,
+    MIN_MINIMUM,
+    MIN_WEEKS,
     Anomaly,
-    Outcome,
-    Review,
+    DetectionResult,
+    Status,
     default_minimum,
     find_anomalies,
 )
@@ -29,7 +29,7 @@ MINIMUM = Decimal(10)
 YEAR = 365
 
 Noise = Callable[[Random], float]
-Found = tuple[str, str | None, Outcome]
+Found = tuple[str, str | None, Status]
 
 
 def uniform(random: Random) -> float:
@@ -65,13 +65,13 @@ def nth(n: int) -> date:
     return FIRST + timedelta(days=n)
 
 
-def review(amounts: Sequence[Decimal], judged: int = HISTORY_DAYS, minimum: Decimal = MINIMUM) -> Review:
+def review(amounts: Sequence[Decimal], judged: int = HISTORY_DAYS, minimum: Decimal = MINIMUM) -> DetectionResult:
     return find_anomalies({GROUP: amounts}, FIRST, nth(judged), minimum)
 
 
 def anomalies(amounts: Sequence[Decimal], judged: int = HISTORY_DAYS, minimum: Decimal = MINIMUM) -> Sequence[Anomaly]:
     found = review(amounts, judged, minimum)
-    assert not found.unjudged
+    assert not found.insufficient_history
     return found.anomalies
 
 
@@ -111,7 +111,7 @@ def months_of(groups: Mapping[Key, Sequence[Decimal]]) -> list[Anomaly]:
 
 
 def told(found: Sequence[Anomaly]) -> set[Found]:
-    return {(str(each.days[0]), each.key[0] if each.key else "all", each.outcome) for each in found}
+    return {(str(each.days[0]), each.key[0] if each.key else "all", each.status) for each in found}
 
 
 def test_of_the_demo_organization_it_tells_the_spike_the_credit_and_each_new_level_once() -> None:
@@ -127,7 +127,7 @@ def test_of_the_demo_organization_it_tells_the_spike_the_credit_and_each_new_lev
         ("2026-10-25", None, "over"),  # the service credit
     }
     assert len(found) == 8
-    spike, credit = (each for each in found if each.outcome == "over")
+    spike, credit = (each for each in found if each.status == "over")
     assert spike.excess > 600
     assert abs(credit.excess - CREDIT_CENTS / 100) < 1
     assert spike.actual == sum(
@@ -276,7 +276,7 @@ def test_odd_days_in_a_row_are_one_finding() -> None:
         amounts[HISTORY_DAYS + n] *= 4
     found = only(anomalies(amounts))
     assert found.days == tuple(nth(HISTORY_DAYS + n) for n in (1, 2, 3))
-    assert (found.actual, found.expected, found.excess, found.outcome) == (1200, 300, 900, "over")
+    assert (found.actual, found.expected, found.excess, found.status) == (1200, 300, 900, "over")
 
 
 def test_a_quiet_weekend_does_not_cut_a_run_in_two() -> None:
@@ -297,7 +297,7 @@ def test_a_drop_within_a_run_is_a_finding_of_its_own() -> None:
 def test_what_is_odd_on_the_last_day_is_still_lasting(length: int) -> None:
     amounts = steady(HISTORY_DAYS + length)
     found = only(anomalies([*amounts[:HISTORY_DAYS], *(amount * 3 for amount in amounts[HISTORY_DAYS:])]))
-    assert (len(found.days), found.outcome) == (length, "lasting")
+    assert (len(found.days), found.status) == (length, "lasting")
 
 
 @pytest.mark.parametrize("change", [0, Decimal("0.4"), 2, 10, -1])
@@ -309,7 +309,7 @@ def test_a_new_level_is_told_once_and_a_spike_on_it_is_seen(change: Decimal) -> 
     odd, level = anomalies(amounts)
     assert odd.days == (nth(spike),)
     assert level.days == tuple(nth(begin + n) for n in range(8))
-    assert level.outcome == "new_level"
+    assert level.status == "new_level"
     assert odd.excess == 50_000
 
 
@@ -319,7 +319,7 @@ def test_a_new_level_in_noise_is_told_once(change: Decimal) -> None:
         amounts = [5 * amount for amount in seasonal(seed, HISTORY_DAYS + 90)]
         begin = HISTORY_DAYS + seed % 14
         found = only(anomalies([*amounts[:begin], *(amount * change for amount in amounts[begin:])]))
-        assert found.outcome == "new_level"
+        assert found.status == "new_level"
         assert begin <= (found.days[0] - FIRST).days <= begin + 3
 
 
@@ -328,12 +328,12 @@ def test_a_group_that_appears_is_told_once_and_judged_again_after_three_weeks() 
     amounts = [Decimal()] * begin + steady(60)
     amounts[spike] += 500
     found = review(amounts)
-    assert [(each.days[0], each.outcome) for each in found.anomalies] == [
+    assert [(each.days[0], each.status) for each in found.anomalies] == [
         (nth(begin), "new_level"),
         (nth(spike), "over"),
     ]
     assert found.anomalies[0].expected == 0
-    assert found.unjudged == {GROUP: [nth(begin + n) for n in range(8, LEAST_WEEKS * 7)]}
+    assert found.insufficient_history == {GROUP: [nth(begin + n) for n in range(8, MIN_WEEKS * 7)]}
 
 
 def test_what_began_before_the_judged_days_is_told_when_it_reaches_them() -> None:
@@ -380,8 +380,8 @@ def test_the_unit_of_money_does_not_matter() -> None:
         amounts[70] *= 3
         found = anomalies(amounts)
         tenfold = anomalies([10 * amount for amount in amounts], minimum=10 * MINIMUM)
-        assert [(each.days, each.outcome, 10 * each.actual) for each in found] == [
-            (each.days, each.outcome, each.actual) for each in tenfold
+        assert [(each.days, each.status, 10 * each.actual) for each in found] == [
+            (each.days, each.status, each.actual) for each in tenfold
         ]
 
 
@@ -389,19 +389,19 @@ def test_the_unit_of_money_does_not_matter() -> None:
 def test_without_three_weeks_of_history_it_does_not_guess(history: int) -> None:
     amounts = steady(history + 1)
     amounts[-1] *= 100
-    assert review(amounts, history) == Review([], {GROUP: [nth(history)]})
+    assert review(amounts, history) == DetectionResult([], {GROUP: [nth(history)]})
 
 
 def test_three_weeks_of_history_are_enough_for_a_single_day() -> None:
     amounts = steady(22)
-    assert review(amounts, 21) == Review([], {})
+    assert review(amounts, 21) == DetectionResult([], {})
     amounts[21] *= 4
     assert only(anomalies(amounts, 21)) == Anomaly(GROUP, (nth(21),), Decimal(400), Decimal(100), "lasting")
 
 
 def test_without_groups_there_is_nothing() -> None:
-    assert find_anomalies({}, FIRST, FIRST, MINIMUM) == Review([], {})
-    assert default_minimum({}) == LEAST_MINIMUM
+    assert find_anomalies({}, FIRST, FIRST, MINIMUM) == DetectionResult([], {})
+    assert default_minimum({}) == MIN_MINIMUM
 
 
 def test_the_default_minimum_is_a_hundredth_of_an_average_day_and_ten_dollars_at_least() -> None:

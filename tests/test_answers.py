@@ -6,11 +6,11 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import Connect, Upstream, ask, refusal, text_of
 from markdown_it import MarkdownIt
 from mcp import Client
 from mcp.types import CallToolResult
 
+from tests.support.harness import Connect, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.render.markdown import escaped
 
@@ -141,7 +141,7 @@ async def test_names_that_look_like_markup_stay_plain(client: Client, upstream: 
         response.body["data"][0]["name"] = "![x](http://e.example)|<b>\u202e\n# big"
         return response
 
-    upstream.instead = hostile
+    upstream.override = hostile
     result = await client.call_tool("get_spend", {"period": "2026-10", "group_by": ["workspace_id"]})
     text = text_of(result)
     assert "![x](" not in text

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import NOW, Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
 
-from usage_cost_mcp.auth.audit_log import Audit
+from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal
+from usage_cost_mcp.auth.audit_log import AuditLog
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.reports import spend_anomalies
@@ -101,7 +101,7 @@ async def test_comma_lists_work_in_filters_and_names_may_hold_commas(
     assert models["filter_by"] == {"model": ["claude-haiku-4-5", "claude-opus-4-6"]}
     names = await ask(client, "get_spend", filter_by={"workspace_id": "Production,default"})
     assert names["filter_by"] == {"workspace_id": [None, "wrkspc_demoProduction"]}
-    upstream.instead = renamed("Old, but gold")
+    upstream.override = renamed("Old, but gold")
     async with connect() as fresh:
         comma = await ask(fresh, "get_spend", filter_by={"workspace_id": "old, but gold"})
     assert comma["filter_by"] == {"workspace_id": ["wrkspc_demoProduction"]}
@@ -124,7 +124,7 @@ def renamed(name: str) -> Callable[[Request], Response | None]:
 async def test_a_workspace_called_default_is_not_mistaken_for_the_default_one(
     client: Client, upstream: Upstream
 ) -> None:
-    upstream.instead = renamed("Default")
+    upstream.override = renamed("Default")
     said = await refusal(client, "get_spend", filter_by={"workspace_id": ["default"]})
     assert "2 are called 'default'. Give an id: null, wrkspc_demoProduction." in said
 
@@ -154,7 +154,7 @@ async def test_a_value_that_upstream_has_used_is_known_from_then_on(client: Clie
         return response
 
     assert "'eu' is not known" in await refusal(client, "get_spend", filter_by={"inference_geo": ["eu"]})
-    upstream.instead = newer
+    upstream.override = newer
     everything = await ask(client, "get_spend", period="yesterday", group_by=["inference_geo"])
     answer = await ask(client, "get_spend", period="yesterday", filter_by={"inference_geo": ["eu"]})
     assert answer["totals"] == everything["totals"]
@@ -197,20 +197,20 @@ async def test_no_question_keeps_all_others_waiting(client: Client, case: str) -
     tool, arguments = LABORIOUS[case]
     began = time.monotonic()
     await refusal(client, tool, **arguments)
-    Audit(FrozenClock()).call("ana", tool, arguments, outcome="refused")
+    AuditLog(FrozenClock()).log_call("ana", tool, arguments, outcome="refused")
     assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
-    ("few", "tool", "question"),
+    ("few", "tool", "query"),
     [
-        ((execution, "MANY_ROWS"), "get_spend", {"group_by": ["model"]}),
-        ((execution, "_MANY_CELLS"), "get_spend", {"group_by": ["model"]}),
-        ((spend_anomalies, "MANY_ROWS"), "find_spend_anomalies", {}),
+        ((execution, "OFFLOAD_ROWS"), "get_spend", {"group_by": ["model"]}),
+        ((execution, "_OFFLOAD_CELLS"), "get_spend", {"group_by": ["model"]}),
+        ((spend_anomalies, "OFFLOAD_ROWS"), "find_spend_anomalies", {}),
     ],
 )
 async def test_what_takes_long_is_worked_out_while_others_are_answered(
-    client: Client, monkeypatch: pytest.MonkeyPatch, few: tuple[Any, str], tool: str, question: dict[str, Any]
+    client: Client, monkeypatch: pytest.MonkeyPatch, few: tuple[Any, str], tool: str, query: dict[str, Any]
 ) -> None:
     threads: list[threading.Thread] = []
 
@@ -223,11 +223,11 @@ async def test_what_takes_long_is_worked_out_while_others_are_answered(
 
     for module, name in ((execution, "as_text"), (spend_anomalies, "find_anomalies"), (spend_anomalies, "decompose")):
         monkeypatch.setattr(module, name, noting(getattr(module, name)))
-    at_once = await ask(client, tool, **question)
+    at_once = await ask(client, tool, **query)
     assert set(threads) == {threading.main_thread()}
     monkeypatch.setattr(*few, 0)
     threads.clear()
-    aside = await ask(client, tool, **question)
+    aside = await ask(client, tool, **query)
     assert threads[0] is not threading.main_thread()
     assert {**aside, "cache": None} == {**at_once, "cache": None}
 

@@ -9,12 +9,23 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import NOW, Upstream, ask, refusal, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
-from worlds import SPEND, USAGE, Body, House, Row, World, midnight, open_house, row_of, worlds
 
+from tests.support.generated_orgs import (
+    SPEND,
+    USAGE,
+    Body,
+    GeneratedOrg,
+    Harness,
+    Row,
+    midnight,
+    open_harness,
+    row_of,
+    worlds,
+)
+from tests.support.harness import NOW, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.model.dimensions import USAGE as USAGE_REPORT
@@ -150,7 +161,7 @@ def _untold(body: Body) -> None:
 async def test_a_key_that_the_list_no_longer_knows_is_found_by_what_the_others_leave(
     client: Client, upstream: Upstream, edit: Callable[[Body], object]
 ) -> None:
-    upstream.instead = edited("api_keys", edit, upstream)
+    upstream.override = edited("api_keys", edit, upstream)
     answer = await ask(client, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     assert attributed(answer) == true_costs("2026-10", lambda stream: (stream.api_key,))
 
@@ -161,7 +172,7 @@ async def test_nothing_is_lost_when_no_key_is_known(
     client: Client, upstream: Upstream, edit: Callable[[Body], object]
 ) -> None:
     known = await ask(client, "get_spend", period="2026-10", granularity="week")
-    upstream.instead = edited("api_keys", edit, upstream)
+    upstream.override = edited("api_keys", edit, upstream)
     answer = await ask(client, "get_spend", period="2026-10", granularity="week", group_by=["api_key_id"])
     assert answer["bucket_totals"] == known["bucket_totals"]
     assert {group[0] for group in attributed(answer)} == {
@@ -177,7 +188,7 @@ def _no_geo(body: Body) -> None:
 
 @pytest.mark.anyio
 async def test_costs_without_a_geo_find_their_tokens_all_the_same(client: Client, upstream: Upstream) -> None:
-    upstream.instead = edited("cost_report", _no_geo, upstream)
+    upstream.override = edited("cost_report", _no_geo, upstream)
     answer = await ask(client, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     assert attributed(answer) == true_costs("2026-10", lambda stream: (stream.api_key,))
 
@@ -275,7 +286,7 @@ async def test_what_cannot_be_joined_is_refused_with_the_reason(
 async def test_without_the_list_of_keys_there_is_no_spend_by_key_but_by_account(
     client: Client, upstream: Upstream
 ) -> None:
-    upstream.instead = lambda request: Response({}, 403) if request.path.endswith("api_keys") else None
+    upstream.override = lambda request: Response({}, 403) if request.path.endswith("api_keys") else None
     said = await refusal(client, "get_spend", group_by=["api_key_id"])
     assert said.startswith("The list of API keys cannot be read at the moment")
     assert (await ask(client, "get_spend", group_by=["account_id"]))["estimated"] is True
@@ -292,29 +303,31 @@ KEYS: list[Body] = [
 
 
 @pytest.fixture
-def house() -> Generator[House]:
-    with open_house() as house:
+def house() -> Generator[Harness]:
+    with open_harness() as house:
         house.api.keys = KEYS
         yield house
 
 
-def ask_all(house: House, world: World, **question: Any) -> dict[str, Any]:
-    return house.ask(SPEND, period=world.asked, top=100, **question)
+def ask_all(house: Harness, world: GeneratedOrg, **query: Any) -> dict[str, Any]:
+    return house.ask(SPEND, period=world.asked, top=100, **query)
 
 
 @st.composite
-def usage_of(draw: st.DrawFn, world: World) -> list[Row]:
+def usage_of(draw: st.DrawFn, world: GeneratedOrg) -> list[Row]:
     """Usage in the cells of the bill and in any others, by keys and accounts in any workspace."""
     anywhere = draw(st.lists(row_of(USAGE, world.period), max_size=12))
     billed = [draw(st.sampled_from(world.rows)) for _ in anywhere[::2]]
     return anywhere[len(billed) :] + [
-        replace(row, moment=cost.moment, group={**row.group, **{cell: cost.group[cell] for cell in USAGE_REPORT.base}})
+        replace(
+            row, moment=cost.moment, group={**row.group, **{cell: cost.group[cell] for cell in USAGE_REPORT.base_view}}
+        )
         for row, cost in zip(anywhere, billed, strict=False)
     ]
 
 
 @given(st.data())
-def test_the_parts_are_the_bill_whatever_the_usage(house: House, data: st.DataObject) -> None:
+def test_the_parts_are_the_bill_whatever_the_usage(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds([SPEND]))
     house.api.beside = data.draw(usage_of(world))
     house.enter(world)
@@ -364,7 +377,7 @@ def bill(used: list[Row], prices: Mapping[Group, int]) -> Iterator[Row]:
 
 
 @given(st.data())
-def test_where_every_key_is_known_each_costs_the_truth(house: House, data: st.DataObject) -> None:
+def test_where_every_key_is_known_each_costs_the_truth(house: Harness, data: st.DataObject) -> None:
     day = date(2026, 10, 5)
     blank = {"account_id": None, "service_account_id": None, "speed": "standard"}
     used = [
@@ -375,7 +388,7 @@ def test_where_every_key_is_known_each_costs_the_truth(house: House, data: st.Da
     ]
     prices: dict[Group, int] = defaultdict(lambda: data.draw(st.integers(1, 10**6)))
     house.api.beside = used
-    house.enter(World(SPEND, (day, day), list(bill(used, prices))))
+    house.enter(GeneratedOrg(SPEND, (day, day), list(bill(used, prices))))
     answer = house.ask(SPEND, period=f"{day}", group_by=["api_key_id", "workspace_id"], top=100)
     truth: dict[Group, Fraction] = defaultdict(Fraction)
     for row in used:
@@ -386,7 +399,7 @@ def test_where_every_key_is_known_each_costs_the_truth(house: House, data: st.Da
 
 
 @given(st.data())
-def test_the_order_in_which_upstream_tells_it_does_not_matter(house: House, data: st.DataObject) -> None:
+def test_the_order_in_which_upstream_tells_it_does_not_matter(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds([SPEND]))
     house.api.beside = used = data.draw(usage_of(world))
     house.enter(world)

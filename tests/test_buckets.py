@@ -6,17 +6,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import NOW, FrozenClock, Upstream
 
+from tests.support.harness import NOW, FrozenClock, Upstream
 from usage_cost_mcp.admin_api import AdminApi, ReportReader
 from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
+from usage_cost_mcp.errors import ContractError, InconsistentPagesError, UpstreamError
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.rows import DayRows, Row
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import CorrectedClock
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -33,7 +33,7 @@ Fetch = Callable[..., Awaitable[list[DayRows]]]
 async def fetch(upstream: Upstream, clock: FrozenClock) -> AsyncGenerator[Fetch]:
     """Read a report; by default the usage by model."""
     corrected = CorrectedClock(clock)
-    api = AdminApi(Settings.for_demo({}, upstream.url), corrected, Bounds())
+    api = AdminApi(Settings.for_demo({}, upstream.url), corrected, Limits())
     reader = ReportReader(api, corrected)
 
     async def read(
@@ -43,7 +43,7 @@ async def fetch(upstream: Upstream, clock: FrozenClock) -> AsyncGenerator[Fetch]
         dimensions: Sequence[str] = ("model",),
         deadline: float = 50,
     ) -> list[DayRows]:
-        return await reader.fetch(report, dimensions, width, window, Call(deadline=clock.monotonic() + deadline))
+        return await reader.fetch(report, dimensions, width, window, CallContext(deadline=clock.monotonic() + deadline))
 
     yield read
     await api.aclose()
@@ -100,7 +100,7 @@ def answering(*pages: Sequence[Json]) -> Callable[[Request], Response]:
 async def test_a_bucket_lands_on_its_day_and_minute(
     fetch: Fetch, upstream: Upstream, width: Width, start: str, minute: int
 ) -> None:
-    upstream.instead = answering([bucket(start, width, a=1, b=2)])
+    upstream.override = answering([bucket(start, width, a=1, b=2)])
     days = await fetch(width)
     assert [(day.day, day.rows) for day in days] == [(DAYS[0], {}), (DAYS[1], {minute: rows(a=1, b=2)}), (DAYS[2], {})]
 
@@ -118,12 +118,12 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 @pytest.mark.usefixtures("far_from_utc")
 async def test_a_moment_told_in_another_zone_is_the_same_moment(fetch: Fetch, upstream: Upstream) -> None:
     elsewhere = {"starting_at": "2026-11-11T02:00:00+02:00", "ending_at": "2026-11-11T19:00:00-05:00"}
-    upstream.instead = answering([bucket("11", a=1) | elsewhere])
+    upstream.override = answering([bucket("11", a=1) | elsewhere])
     assert [day.rows for day in await fetch()] == [{}, {0: rows(a=1)}, {}]
 
 
 async def test_buckets_of_all_pages_come_together_whatever_their_order(fetch: Fetch, upstream: Upstream) -> None:
-    upstream.instead = answering(
+    upstream.override = answering(
         [bucket("12T01:00", "1h", a=4), bucket("10T00:00", "1h", a=1)],
         [],
         [bucket("10T23:00", "1h", b=2), bucket("12T00:00", "1h", a=3)],
@@ -134,7 +134,7 @@ async def test_buckets_of_all_pages_come_together_whatever_their_order(fetch: Fe
 
 
 async def test_a_day_is_reported_when_upstream_sent_it_even_if_empty(fetch: Fetch, upstream: Upstream) -> None:
-    upstream.instead = answering([bucket("10", a=1), bucket("12")])
+    upstream.override = answering([bucket("10", a=1), bucket("12")])
     days = await fetch()
     assert [(day.day, day.reported, len(day)) for day in days] == [
         (DAYS[0], True, 1),
@@ -152,7 +152,7 @@ async def test_a_day_is_as_old_as_the_beginning_of_its_walk(
         clock.advance(5)
         return respond(request)
 
-    upstream.instead = slowly
+    upstream.override = slowly
     days = await fetch(dimensions=["model", "speed"])
     assert {(day.fetched_at, day.dimensions, day.revised) for day in days} == {(NOW, ("model", "speed"), None)}
     assert clock.now() == NOW + timedelta(seconds=10)
@@ -168,7 +168,7 @@ async def test_a_walk_that_another_day_begins_during_is_refused(
         clock.moment = NOW + timedelta(hours=hours) * len(upstream.requests)
         return respond(request)
 
-    upstream.instead = slowly
+    upstream.override = slowly
     if fits:
         assert {day.fetched_at for day in await fetch(deadline=86400)} == {NOW}
     else:
@@ -181,7 +181,7 @@ async def test_a_bucket_that_comes_twice_and_says_the_same_counts_once(
     fetch: Fetch, upstream: Upstream, pages: int
 ) -> None:
     twice = [bucket("11", a=1, b=2), bucket("11", a=1, b=2)]
-    upstream.instead = answering(*([twice] if pages == 1 else [twice[:1], twice[1:]]))
+    upstream.override = answering(*([twice] if pages == 1 else [twice[:1], twice[1:]]))
     assert [day.rows for day in await fetch()] == [{}, {0: rows(a=1, b=2)}, {}]
     assert len(upstream.requests) == pages
 
@@ -190,8 +190,8 @@ async def test_a_bucket_that_comes_twice_and_says_the_same_counts_once(
 async def test_a_bucket_that_comes_twice_and_differs_is_refused_after_a_second_walk(
     fetch: Fetch, upstream: Upstream, second: dict[str, int]
 ) -> None:
-    upstream.instead = answering([bucket("11", a=1)], [bucket("11", "1d", **second)])
-    with pytest.raises(BrokenWalkError) as refused:
+    upstream.override = answering([bucket("11", a=1)], [bucket("11", "1d", **second)])
+    with pytest.raises(InconsistentPagesError) as refused:
         await fetch()
     assert str(refused.value) == f"{PATH} sent a bucket twice, with different rows. No number is given."
     assert len(upstream.requests) == 4
@@ -209,7 +209,7 @@ async def test_a_second_walk_that_fits_together_is_the_answer_and_nothing_of_the
         clock.advance(1)
         return walks[len(upstream.requests) > 3](request)
 
-    upstream.instead = respond
+    upstream.override = respond
     days = await fetch("1d", WINDOW, USAGE, ["model", "speed"])
     assert [[sums[0] for _, sums in day.rows.get(0, [])] for day in days] == [[], [2], [3]]
     assert [day.reported for day in days] == [False, True, True]
@@ -235,7 +235,7 @@ async def test_a_second_walk_that_fits_together_is_the_answer_and_nothing_of_the
 async def test_a_bucket_of_another_width_is_refused(
     fetch: Fetch, upstream: Upstream, width: Width, start: str, end: str
 ) -> None:
-    upstream.instead = answering([bucket(start, a=1) | {"ending_at": f"2026-11-{end}Z"}])
+    upstream.override = answering([bucket(start, a=1) | {"ending_at": f"2026-11-{end}Z"}])
     with pytest.raises(ContractError) as refused:
         await fetch(width)
     assert str(refused.value) == f"{PATH} sent a bucket of another width than asked for. No number is given."
@@ -249,7 +249,7 @@ async def test_a_bucket_of_another_width_is_refused(
 async def test_a_bucket_outside_the_window_is_refused_even_when_empty(
     fetch: Fetch, upstream: Upstream, width: Width, start: str
 ) -> None:
-    upstream.instead = answering([bucket("11", width, a=1), bucket(start, width)])
+    upstream.override = answering([bucket("11", width, a=1), bucket(start, width)])
     with pytest.raises(ContractError) as refused:
         await fetch(width)
     assert str(refused.value) == f"{PATH} sent a bucket outside the days asked for. No number is given."
@@ -259,9 +259,9 @@ async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_no
     fetch: Fetch, upstream: Upstream
 ) -> None:
     window = Window(datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 22, 15, tzinfo=UTC))
-    upstream.instead = answering([bucket("22T14:00", "1h", a=1)])
+    upstream.override = answering([bucket("22T14:00", "1h", a=1)])
     assert [(day.day, day.rows) for day in await fetch("1h", window)] == [(NOW.date(), {840: rows(a=1)})]
-    upstream.instead = answering([bucket("22T15:00", "1h", a=1)])
+    upstream.override = answering([bucket("22T15:00", "1h", a=1)])
     with pytest.raises(ContractError, match="outside the days asked for"):
         await fetch("1h", window)
 
@@ -285,7 +285,7 @@ async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
     asked: list[str],
     beta: str | None,
 ) -> None:
-    upstream.instead = answering([], [])
+    upstream.override = answering([], [])
     await fetch(width, Window(WINDOW.start, NOW), report, dimensions)
     span = [("starting_at", "2026-11-10T00:00:00Z"), ("ending_at", "2026-11-22T14:30:00Z")]
     names = ["bucket_width", "limit", *["group_by[]"] * (len(asked) - 2)]
@@ -295,18 +295,18 @@ async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
 
 
 async def test_more_pages_without_a_way_to_get_them_are_refused(fetch: Fetch, upstream: Upstream) -> None:
-    upstream.instead = lambda _: Response({"data": [bucket("11", a=1)], "has_more": True, "next_page": None})
+    upstream.override = lambda _: Response({"data": [bucket("11", a=1)], "has_more": True, "next_page": None})
     with pytest.raises(ContractError, match=f"^{PATH} says that there is more"):
         await fetch()
 
 
 async def test_pages_that_go_round_in_circles_are_refused(fetch: Fetch, upstream: Upstream) -> None:
-    upstream.instead = lambda _: Response({"data": [], "has_more": True, "next_page": "1"})
+    upstream.override = lambda _: Response({"data": [], "has_more": True, "next_page": "1"})
     with pytest.raises(ContractError, match=f"^{PATH} sends the same page again"):
         await fetch()
 
 
 async def test_a_page_that_cannot_be_read_is_refused(fetch: Fetch, upstream: Upstream) -> None:
-    upstream.instead = lambda _: Response({"data": [{}], "has_more": False})
+    upstream.override = lambda _: Response({"data": [{}], "has_more": False})
     with pytest.raises(ContractError, match=f"^{PATH} answered with something that cannot be read: data.0.starting_at"):
         await fetch()

@@ -2,10 +2,11 @@
 
 from fractions import Fraction
 
-import oracle
 import pytest
-from conftest import Upstream, ask
 from mcp import Client
+
+from tests.support import oracle
+from tests.support.harness import Upstream, ask
 
 pytestmark = pytest.mark.anyio
 

@@ -7,17 +7,17 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
-from test_effective_prices import DAY, billed, used
-from worlds import SPEND, House, Row, World, open_house
 
+from tests.support.generated_orgs import SPEND, GeneratedOrg, Harness, Row, open_harness
+from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
+from tests.test_effective_prices import DAY, billed, used
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_A_DAY, TOKEN_TYPES, Organization
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 DEMO = Organization(NOW.date())
@@ -121,7 +121,7 @@ def without_the_bill(upstream: Upstream, status: int) -> None:
     def refused(request: Request) -> Response | None:
         return Response({}, status) if request.path.endswith("cost_report") else None
 
-    upstream.instead = refused
+    upstream.override = refused
 
 
 @pytest.mark.parametrize(("status", "reason"), [(403, "may not read"), (500, "Ask again")])
@@ -149,8 +149,8 @@ async def test_the_ratio_does_not_wait_for_a_bill_that_hangs(upstream: Upstream,
     def hangs(request: Request) -> None:
         time.sleep(1.2 if request.path.endswith("cost_report") else 0)
 
-    upstream.instead = hangs
-    hasty = build_server(Settings.for_demo({}, upstream.url), clock, Bounds(call_seconds=1))
+    upstream.override = hangs
+    hasty = build_server(Settings.for_demo({}, upstream.url), clock, Limits(call_seconds=1))
     async with Client(hasty) as client:
         answer = await ask(client, "cache_hit_ratio", period="2026-10-06")
     assert answer["totals"]["cache_hit_ratio"] > 0
@@ -171,7 +171,7 @@ async def test_a_report_too_large_for_prices_is_not_asked_for_them_again(client:
         groupings = [name for name, _ in request.query if name == "group_by[]"]
         return Response({}, 413) if len(groupings) > 2 else None
 
-    upstream.instead = too_large
+    upstream.override = too_large
     first = await ask(client, "cache_hit_ratio", period="2026-10", group_by=["model"])
     upstream.requests.clear()
     again = await ask(client, "cache_hit_ratio", period="2026-10", group_by=["model"])
@@ -183,13 +183,13 @@ async def test_a_report_too_large_for_prices_is_not_asked_for_them_again(client:
 
 
 @pytest.fixture(scope="module")
-def house() -> Generator[House]:
-    with open_house() as house:
+def house() -> Generator[Harness]:
+    with open_harness() as house:
         yield house
 
 
-def caching_in(house: House, bill: list[Row], use: list[Row], **arguments: Any) -> dict[str, Any]:
-    house.enter(World(SPEND, (DAY, DAY), bill, beside=use))
+def caching_in(house: Harness, bill: list[Row], use: list[Row], **arguments: Any) -> dict[str, Any]:
+    house.enter(GeneratedOrg(SPEND, (DAY, DAY), bill, other_report=use))
     return house.ask("cache_hit_ratio", period=str(DAY), **arguments)
 
 
@@ -197,7 +197,7 @@ WHOLE, READ, WRITTEN = "uncached_input_tokens", "cache_read_input_tokens", "cach
 HERE, THERE = {"workspace_id": "wrkspc_one"}, {"workspace_id": "wrkspc_two"}
 
 
-def test_a_price_that_a_cell_does_not_have_is_borrowed_and_said_to_be(house: House) -> None:
+def test_a_price_that_a_cell_does_not_have_is_borrowed_and_said_to_be(house: Harness) -> None:
     bill = [billed("300", WHOLE, **HERE), billed("60", READ, **THERE)]
     answer = caching_in(house, bill, [used(1_000_000, **HERE), used(0, 2_000_000, **THERE)])
     assert answer["totals"]["cache_savings"] == "5.4"
@@ -205,14 +205,14 @@ def test_a_price_that_a_cell_does_not_have_is_borrowed_and_said_to_be(house: Hou
     assert "100% of the cache tokens" in note
 
 
-def test_a_price_of_the_same_cell_goes_before_that_of_another(house: House) -> None:
+def test_a_price_of_the_same_cell_goes_before_that_of_another(house: Harness) -> None:
     bill = [billed("300", WHOLE, **HERE), billed("30", READ, **HERE), billed("900", WHOLE, **THERE)]
     answer = caching_in(house, bill, [used(1_000_000, 1_000_000, **HERE), used(1_000_000, **THERE)])
     assert answer["totals"]["cache_savings"] == "2.7"
     assert "cache_savings_estimated" not in codes(answer)
 
 
-def test_without_any_price_savings_are_null_and_the_reason_is_told(house: House) -> None:
+def test_without_any_price_savings_are_null_and_the_reason_is_told(house: Harness) -> None:
     answer = caching_in(house, [billed("30", READ)], [used(0, 1_000_000)])
     assert answer["totals"]["cache_savings"] is None
     (note,) = [note["message"] for note in answer["notes"] if note["code"] == "cache_savings_incomplete"]
@@ -220,12 +220,12 @@ def test_without_any_price_savings_are_null_and_the_reason_is_told(house: House)
     assert "no price" in note
 
 
-def test_without_cache_tokens_savings_are_zero_and_not_null(house: House) -> None:
+def test_without_cache_tokens_savings_are_zero_and_not_null(house: Harness) -> None:
     answer = caching_in(house, [billed("300", WHOLE)], [used(1_000_000)])
     assert answer["totals"]["cache_savings"] == "0"
 
 
-def test_a_cache_that_is_only_written_costs(house: House) -> None:
+def test_a_cache_that_is_only_written_costs(house: Harness) -> None:
     bill = [billed("300", WHOLE), billed("375", WRITTEN)]
     answer = caching_in(house, bill, [used(1_000_000, 0, 1_000_000)])
     assert answer["totals"]["cache_savings"] == "-0.75"
@@ -255,7 +255,7 @@ def uses(draw: st.DrawFn) -> list[Row]:
 
 @given(bills(), uses(), st.lists(st.sampled_from(["workspace_id", "model", "service_tier"]), min_size=1, unique=True))
 def test_savings_of_any_groups_add_up_to_those_of_all(
-    house: House, bill: list[Row], use: list[Row], group_by: list[str]
+    house: Harness, bill: list[Row], use: list[Row], group_by: list[str]
 ) -> None:
     answer = caching_in(house, bill, use, group_by=group_by)
     whole = house.ask("cache_hit_ratio", period=str(DAY))["totals"]["cache_savings"]
@@ -265,8 +265,8 @@ def test_savings_of_any_groups_add_up_to_those_of_all(
 
 
 @given(bills(), uses())
-def test_every_billed_token_is_priced_or_explained(house: House, bill: list[Row], use: list[Row]) -> None:
-    house.enter(World(SPEND, (DAY, DAY), bill, beside=use))
+def test_every_billed_token_is_priced_or_explained(house: Harness, bill: list[Row], use: list[Row]) -> None:
+    house.enter(GeneratedOrg(SPEND, (DAY, DAY), bill, other_report=use))
     answer = house.ask("get_effective_prices", period=str(DAY))
     rows = [*answer["prices"], *answer["unpriced"]]
     assert sum(Fraction(row["cost"]) for row in rows) == sum(Fraction(each.values[0]) / 100 for each in bill)

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 import vl_convert
-from canary import KEY
-from conftest import Connect, Upstream, ask, text_of
 from mcp import Client
 from mcp.types import CallToolResult, ImageContent
 
 import usage_cost_mcp
+from tests.support.canary import KEY
+from tests.support.harness import Connect, Upstream, ask, text_of
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.render import vega_to_png as renderer
@@ -125,7 +125,7 @@ async def test_a_hostile_name_is_plain_text_in_the_picture(client: Client, upstr
             workspace["name"] = HOSTILE
         return response
 
-    upstream.instead = hostile
+    upstream.override = hostile
     result = await client.call_tool(tool, {"group_by": ["workspace_id"], "period": "2026-10", "chart": True})
     picture_of(result)
     assert result.structured_content

@@ -13,12 +13,12 @@ from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
-import oracle
 import pytest
-from canary import KEY, keeps_silent
-from conftest import ask
 from mcp import Client, StdioServerParameters
 
+from tests.support import oracle
+from tests.support.canary import KEY, keeps_silent
+from tests.support.harness import ask
 from usage_cost_mcp.cli.main import main
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 

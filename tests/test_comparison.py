@@ -8,13 +8,13 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import NOW, Connect, Upstream, ask, refusal, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
-from oracle import dollars
 
-from usage_cost_mcp.analysis.cost_usage_join import TOKEN_TYPES, Cell, Cells, OtherCost, Stream
+from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
+from tests.support.oracle import dollars
+from usage_cost_mcp.analysis.cost_usage_join import TOKEN_TYPES, NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, apportioned, decompose
 from usage_cost_mcp.demo import organization
 from usage_cost_mcp.demo.organization import Organization
@@ -114,8 +114,8 @@ async def test_a_credit_is_named_and_sized(client: Client) -> None:
     ],
     ids=str,
 )
-async def test_causes_and_groups_add_up_to_the_change(client: Client, question: dict[str, Any]) -> None:
-    answer = await ask(client, "compare_spend", **question)
+async def test_causes_and_groups_add_up_to_the_change(client: Client, query: dict[str, Any]) -> None:
+    answer = await ask(client, "compare_spend", **query)
     change = Fraction(answer["change"])
     assert sum(Fraction(each["change"]) for each in answer["drivers"]) == change
     assert sum(map(Fraction, answer["effects"].values())) == change
@@ -137,7 +137,7 @@ async def test_both_totals_are_those_of_the_report(client: Client, upstream: Ups
 
 workspaces = st.sampled_from([None, "wrkspc_a", "wrkspc_b"])
 streams = st.builds(
-    Stream,
+    WorkspacePriceKey,
     workspaces,
     st.sampled_from(["claude-a", "claude-b", None]),
     st.sampled_from(["standard", "batch"]),
@@ -145,20 +145,22 @@ streams = st.builds(
     st.just("global"),
 )
 dollars_of_any_size = st.decimals(-(10**12), 10**12, allow_nan=False, allow_infinity=False, places=12)
-cells = st.dictionaries(st.builds(Cell, streams, st.sampled_from(TOKEN_TYPES)), dollars_of_any_size, max_size=12)
-tokens = st.dictionaries(st.builds(Cell, streams, st.sampled_from(TOKEN_TYPES)), st.integers(1, 10**15), max_size=12)
-others = st.dictionaries(st.builds(OtherCost, workspaces, st.just("web_search"), st.none()), dollars_of_any_size)
+cells = st.dictionaries(st.builds(PriceCell, streams, st.sampled_from(TOKEN_TYPES)), dollars_of_any_size, max_size=12)
+tokens = st.dictionaries(
+    st.builds(PriceCell, streams, st.sampled_from(TOKEN_TYPES)), st.integers(1, 10**15), max_size=12
+)
+others = st.dictionaries(st.builds(NonTokenCost, workspaces, st.just("web_search"), st.none()), dollars_of_any_size)
 
 
 @st.composite
-def organizations(draw: st.DrawFn) -> Cells:
+def organizations(draw: st.DrawFn) -> PricedCells:
     """Costs with tokens, costs without, tokens without costs."""
     cost, used = draw(cells), draw(tokens)
-    return Cells(cost, {**used, **dict.fromkeys(cost, 7)} if draw(st.booleans()) else used, draw(others))
+    return PricedCells(cost, {**used, **dict.fromkeys(cost, 7)} if draw(st.booleans()) else used, draw(others))
 
 
 @given(organizations(), organizations(), st.sampled_from([(1, 1), (30, 31), (7, 1)]))
-def test_the_causes_of_any_change_add_up_to_it(before: Cells, after: Cells, per: tuple[int, int]) -> None:
+def test_the_causes_of_any_change_add_up_to_it(before: PricedCells, after: PricedCells, per: tuple[int, int]) -> None:
     truth = Fraction(after.total) / per[1] - Fraction(before.total) / per[0]
     change = Decimal(round(truth * 10**15)).scaleb(-15)
     drivers = decompose(before, after, change, per=per)
@@ -264,9 +266,9 @@ async def test_under_a_filter_that_usage_does_not_have_the_groups_are_told_witho
     ],
 )
 async def test_what_cannot_be_compared_is_refused_before_any_request(
-    client: Client, upstream: Upstream, question: dict[str, Any], said: str
+    client: Client, upstream: Upstream, query: dict[str, Any], said: str
 ) -> None:
-    assert said in await refusal(client, "compare_spend", **question)
+    assert said in await refusal(client, "compare_spend", **query)
     assert not upstream.requests
 
 

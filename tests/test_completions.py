@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from canary import keeps_silent
-from conftest import Connect, Upstream, ask
 from mcp import Client
 from mcp.types import Completion, PromptReference, ResourceTemplateReference
 
+from tests.support.canary import keeps_silent
+from tests.support.harness import Connect, Upstream, ask
 from usage_cost_mcp.demo.http import Request, Response
 
 pytestmark = pytest.mark.anyio
@@ -133,7 +133,7 @@ FAILURES: dict[str, Callable[[Request], Response | None]] = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_an_upstream_failure_leaves_a_completion_empty(client: Client, upstream: Upstream, failure: str) -> None:
-    upstream.instead = FAILURES[failure]
+    upstream.override = FAILURES[failure]
     assert await offered(client, "workspace", "prod") == []
     assert await offered(client, "api_key", "web") == []
     assert await offered(client, "model", "claude") == []
@@ -141,7 +141,7 @@ async def test_an_upstream_failure_leaves_a_completion_empty(client: Client, ups
 
 async def test_without_names_the_ids_that_are_held_are_offered(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_token_usage", period="2026-10")
-    upstream.instead = FAILURES["500"]
+    upstream.override = FAILURES["500"]
     assert "wrkspc_demoProduction" in await offered(client, "workspace", "prod")
 
 
@@ -150,7 +150,7 @@ async def test_there_are_at_most_100_values(connect: Connect, upstream: Upstream
         {"id": f"wrkspc_{n:03}", "name": f"Team {n:03}", "type": "workspace", "archived_at": None} for n in range(250)
     ]
     page = {"data": many, "has_more": False, "first_id": None, "last_id": None}
-    upstream.instead = lambda request: Response(page) if request.path.endswith("workspaces") else None
+    upstream.override = lambda request: Response(page) if request.path.endswith("workspaces") else None
     async with connect() as client:
         completion = await complete(client, "workspace", "team")
         assert (len(completion.values), completion.total, completion.has_more) == (100, 250, True)
@@ -165,6 +165,6 @@ async def test_a_hostile_name_is_offered_as_it_is_shown_elsewhere(connect: Conne
         "first_id": None,
         "last_id": None,
     }
-    upstream.instead = lambda request: Response(page) if request.path.endswith("workspaces") else None
+    upstream.override = lambda request: Response(page) if request.path.endswith("workspaces") else None
     async with connect() as client:
         assert await offered(client, "workspace", "red") == ["prod [31mred"]

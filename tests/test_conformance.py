@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import REPORTS
-from test_cli import environment
 
-SERVER = Path(__file__).with_name("conformance_server.py")
+from tests.support.harness import REPORTS
+from tests.test_cli import environment
+
+SERVER = Path(__file__).with_name("support") / "conformance_server.py"
 REQUIRED = {"2025-11-25": 30, "2026-07-28": 37}
 """How many scenarios a revision requires of a server."""
 
@@ -98,7 +99,7 @@ def statuses_in(checks: Path) -> list[str]:
 
 
 def test_the_suite_has_one_version_everywhere() -> None:
-    root = SERVER.parent.parent
+    root = SERVER.parent.parent.parent
     texts = [__doc__ or "", *((root / name).read_text(encoding="utf-8") for name in (".ci/run", "tests/README.md"))]
     assert [re.findall(r"@modelcontextprotocol/conformance@([\w.-]+)", text) for text in texts] == [
         ["0.2.0-alpha.12"]

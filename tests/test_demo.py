@@ -8,12 +8,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
-import oracle
 import pytest
-from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import oracle
+from tests.support.harness import NOW
 from usage_cost_mcp.demo import DemoApi, Organization, organization, serve_on_loopback
 from usage_cost_mcp.demo.organization import MINUTES_A_DAY, is_third_wednesday
 

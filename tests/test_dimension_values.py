@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import oracle
 import pytest
-from conftest import Upstream, ask, text_of
 from mcp import Client
 
+from tests.support import oracle
+from tests.support.harness import Upstream, ask, text_of
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Request, Response
 
@@ -83,7 +83,7 @@ def with_keys(upstream: Upstream, edit: Callable[[Keys], Keys]) -> None:
         response = upstream.respond(request)
         return Response({**response.body, "data": edit(response.body["data"])})
 
-    upstream.instead = instead
+    upstream.override = instead
 
 
 async def test_keys_without_use_are_counted_but_not_archived_ones(client: Client, upstream: Upstream) -> None:
@@ -130,7 +130,7 @@ async def test_a_workspace_is_not_called_keyless_when_the_list_of_keys_does_not_
 
 
 async def test_a_workspace_is_not_called_keyless_when_keys_cannot_be_listed(client: Client, upstream: Upstream) -> None:
-    upstream.instead = lambda request: Response({}, 403) if request.path.endswith("api_keys") else None
+    upstream.override = lambda request: Response({}, 403) if request.path.endswith("api_keys") else None
     answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
     assert list(hygiene(answer)) == ["keys_unavailable"]
 
@@ -162,7 +162,7 @@ async def test_a_workspace_that_is_called_like_the_default_one_is_told_with_its_
             {"data": [{"id": org.PRODUCTION, "name": "Default workspace", "archived_at": None}], "has_more": False}
         )
 
-    upstream.instead = renamed
+    upstream.override = renamed
     answer = await ask(client, "list_dimension_values", dimension="workspace_id")
     labels = {each["value"]: each["label"] for each in answer["values"]}
     assert labels[org.PRODUCTION] == f"Default workspace ({org.PRODUCTION})"

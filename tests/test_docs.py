@@ -15,27 +15,27 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Connect, FrozenClock, Upstream, ask, refusal
-from issuer import Issuer, issuing, key
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mcp import Client
-from served import Front, served
-from test_tool_list import TOOLS
-from test_upstream import error, on
-from update_docs import DOCUMENTS, ROOT, SHOWN, current
 
+from tests.support.fake_idp import Issuer, issuing, key
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal
+from tests.support.inprocess_http_server import Front, served
+from tests.test_tool_list import TOOLS
+from tests.test_upstream import error, on
+from tests.update_docs import DOCUMENTS, ROOT, SHOWN, current
 from usage_cost_mcp import reports
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.auth.tokens_file import add_token
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS
-from usage_cost_mcp.reports.answers import Part
+from usage_cost_mcp.reports.answers import AnswerModel
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.spend import SPEND_REPORT
 from usage_cost_mcp.reports.token_usage import MEASURES
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +90,7 @@ def test_the_readme_leads_to_every_document() -> None:
         assert f"(docs/{path.name})" in TEXTS[DOCUMENTS[0]]
 
 
-def parts(kind: type[Part] = Part) -> Iterator[type[Part]]:
+def parts(kind: type[AnswerModel] = AnswerModel) -> Iterator[type[AnswerModel]]:
     """Everything that an answer is made of."""
     for each in kind.__subclasses__():
         yield each
@@ -151,9 +151,9 @@ class House:
     clock: FrozenClock
 
     @asynccontextmanager
-    async def in_haste(self, bounds: Bounds) -> AsyncGenerator[Client]:
+    async def in_haste(self, limits: Limits) -> AsyncGenerator[Client]:
         """A client on a server with less patience."""
-        async with Client(build_server(Settings.for_demo({}, self.upstream.url), self.clock, bounds)) as client:
+        async with Client(build_server(Settings.for_demo({}, self.upstream.url), self.clock, limits)) as client:
             yield client
 
 
@@ -163,13 +163,13 @@ async def setting(_house: House, **environ: str) -> str:
     return str(refused.value)
 
 
-async def question(house: House, tool: str, /, **arguments: Any) -> str:
+async def query(house: House, tool: str, /, **arguments: Any) -> str:
     async with house.connect() as client:
         return await refusal(client, tool, **arguments)
 
 
 async def fault(house: House, path: str, response: Response) -> str:
-    house.upstream.instead = on(path, response)
+    house.upstream.override = on(path, response)
     async with house.connect() as client:
         said = await refusal(client, "get_spend", period="yesterday")
     return said.replace("the demo", "ANTHROPIC_ADMIN_API_KEY")
@@ -179,7 +179,7 @@ async def cut_off(house: House) -> str:
     def hang_up(_: Request) -> Response:
         raise ConnectionError
 
-    house.upstream.instead = hang_up
+    house.upstream.override = hang_up
     async with house.connect() as client:
         return await refusal(client, "get_spend", period="yesterday")
 
@@ -189,19 +189,19 @@ async def nobody_there(house: House) -> str:
         return await refusal(client, "get_spend", period="yesterday")
 
 
-async def no_answer(house: House, bounds: Bounds) -> str:
+async def no_answer(house: House, limits: Limits) -> str:
     over = Event()
 
     def wait(_: Request) -> None:
         over.wait(20)
 
-    house.upstream.instead = wait
+    house.upstream.override = wait
     try:
-        async with house.in_haste(bounds) as client:
+        async with house.in_haste(limits) as client:
             said = await refusal(client, "get_spend", period="yesterday")
     finally:
         over.set()
-    return said.replace(f"{bounds.call_seconds:g} seconds", f"{Bounds().call_seconds:g} seconds")
+    return said.replace(f"{limits.call_seconds:g} seconds", f"{Limits().call_seconds:g} seconds")
 
 
 async def note(house: House, code: str, /, tool: str = "get_spend", **arguments: Any) -> str:
@@ -211,14 +211,14 @@ async def note(house: House, code: str, /, tool: str = "get_spend", **arguments:
 
 
 async def note_under(house: House, path: str, response: Response, code: str, **arguments: Any) -> str:
-    house.upstream.instead = on(path, response)
+    house.upstream.override = on(path, response)
     return await note(house, code, **arguments)
 
 
 async def outage(house: House) -> str:
     async with house.connect() as client:
         await ask(client, "get_spend", period="this_month")
-        house.upstream.instead = lambda _: answered(529)
+        house.upstream.override = lambda _: answered(529)
         house.clock.advance(90 * 60)
         answer = await ask(client, "get_spend", period="this_month")
     return next(each["message"] for each in answer["notes"] if each["code"] == "stale")
@@ -308,22 +308,22 @@ PROVOKED: Mapping[str, Callable[[House], Any]] = {
     "not ours": partial(fault, path="cost_report", response=Response(["not", "a", "report"])),
     "cut off": cut_off,
     "nobody there": nobody_there,
-    "no answer": partial(no_answer, bounds=Bounds(request_seconds=0.1)),
-    "no time": partial(no_answer, bounds=Bounds(call_seconds=0.1)),
-    "unknown period": lambda house: question(house, "get_spend", period="october"),
-    "future": lambda house: question(house, "get_spend", period="2026-12"),
-    "per hour": lambda house: question(house, "get_spend", granularity="hour"),
-    "local days": lambda house: question(house, "get_spend", timezone="Europe/Berlin"),
-    "long hours": lambda house: question(house, "get_token_usage", period="this_year", granularity="hour"),
-    "wrong name": lambda house: question(house, "get_spend", filter_by={"workspace_id": ["Produciton"]}),
-    "wrong model": lambda house: question(house, "get_spend", filter_by={"model": ["opus"]}),
-    "wrong argument": lambda house: question(house, "get_spend", periode="last_month"),
-    "six dimensions": lambda house: question(
+    "no answer": partial(no_answer, limits=Limits(request_seconds=0.1)),
+    "no time": partial(no_answer, limits=Limits(call_seconds=0.1)),
+    "unknown period": lambda house: query(house, "get_spend", period="october"),
+    "future": lambda house: query(house, "get_spend", period="2026-12"),
+    "per hour": lambda house: query(house, "get_spend", granularity="hour"),
+    "local days": lambda house: query(house, "get_spend", timezone="Europe/Berlin"),
+    "long hours": lambda house: query(house, "get_token_usage", period="this_year", granularity="hour"),
+    "wrong name": lambda house: query(house, "get_spend", filter_by={"workspace_id": ["Produciton"]}),
+    "wrong model": lambda house: query(house, "get_spend", filter_by={"model": ["opus"]}),
+    "wrong argument": lambda house: query(house, "get_spend", periode="last_month"),
+    "six dimensions": lambda house: query(
         house,
         "get_token_usage",
         group_by=["workspace_id", "api_key_id", "model", "service_tier", "context_window", "inference_geo"],
     ),
-    "two estimates": lambda house: question(house, "get_spend", group_by=["api_key_id", "account_id"]),
+    "two estimates": lambda house: query(house, "get_spend", group_by=["api_key_id", "account_id"]),
     "stale": outage,
     "no names": partial(
         note_under, path="workspaces", response=answered(403), code="names_unavailable", group_by=["workspace_id"]

@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import NOW, Connect, Upstream, ask, refusal, text_of
 from mcp import Client
-from worlds import SPEND, USAGE_VALUES, House, Row, World, midnight, open_house
 
+from tests.support.generated_orgs import SPEND, USAGE_VALUES, GeneratedOrg, Harness, Row, midnight, open_harness
+from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_A_DAY, TOKEN_TYPES, Organization, Stream
 from usage_cost_mcp.render.terminal import render
@@ -141,13 +141,13 @@ async def test_a_bill_that_cannot_be_read_gives_no_prices(client: Client, upstre
     def refused(request: Request) -> Response | None:
         return Response({}, 403) if request.path.endswith("cost_report") else None
 
-    upstream.instead = refused
+    upstream.override = refused
     assert "may not read" in await refusal(client, "get_effective_prices")
 
 
 @pytest.fixture(scope="module")
-def house() -> Generator[House]:
-    with open_house() as house:
+def house() -> Generator[Harness]:
+    with open_harness() as house:
         yield house
 
 
@@ -166,18 +166,18 @@ def used(*counts: int, **group: str | None) -> Row:
     return Row(midnight(DAY), {**GROUP, **group}, (*counts, *[0] * (6 - len(counts))))
 
 
-def prices_in(house: House, bill: list[Row], use: list[Row]) -> dict[str, Any]:
-    house.enter(World(SPEND, (DAY, DAY), bill, beside=use))
+def prices_in(house: Harness, bill: list[Row], use: list[Row]) -> dict[str, Any]:
+    house.enter(GeneratedOrg(SPEND, (DAY, DAY), bill, other_report=use))
     return house.ask("get_effective_prices", period=str(DAY))
 
 
-def test_a_price_without_end_is_rounded_and_says_so(house: House) -> None:
+def test_a_price_without_end_is_rounded_and_says_so(house: Harness) -> None:
     answer = prices_in(house, [billed("100", "uncached_input_tokens")], [used(3_000_000)])
     assert answer["prices"][0]["usd_per_million_tokens"] == {"uncached_input_tokens": "0.333333"}
     assert "prices_rounded" in {note["code"] for note in answer["notes"]}
 
 
-def test_tokens_without_cost_and_cost_without_tokens_are_told_apart(house: House) -> None:
+def test_tokens_without_cost_and_cost_without_tokens_are_told_apart(house: Harness) -> None:
     bill = [billed("100", "output_tokens", model="claude-haiku-4-5"), billed("300", "uncached_input_tokens")]
     answer = prices_in(house, bill, [used(1_000_000, 5)])
     assert [row["usd_per_million_tokens"] for row in answer["prices"]] == [{"uncached_input_tokens": "3"}]
@@ -187,14 +187,14 @@ def test_tokens_without_cost_and_cost_without_tokens_are_told_apart(house: House
     ]
 
 
-def test_a_cell_is_pooled_over_workspaces(house: House) -> None:
+def test_a_cell_is_pooled_over_workspaces(house: Harness) -> None:
     bill = [billed("300", "output_tokens"), billed("100", "output_tokens", workspace_id="wrkspc_one")]
     use = [used(0, 0, 0, 0, 100_000), used(0, 0, 0, 0, 300_000, workspace_id="wrkspc_one")]
     (row,) = prices_in(house, bill, use)["prices"]
     assert (row["usd_per_million_tokens"], row["cost"], row["tokens"]) == ({"output_tokens": "10"}, "4", 400_000)
 
 
-def test_a_place_that_one_report_does_not_name_is_the_same_place(house: House) -> None:
+def test_a_place_that_one_report_does_not_name_is_the_same_place(house: Harness) -> None:
     bill = [billed("100", "output_tokens", inference_geo=None)]
     (row,) = prices_in(house, bill, [used(0, 0, 0, 0, 1_000_000, inference_geo="not_available")])["prices"]
     assert row["usd_per_million_tokens"] == {"output_tokens": "1"}

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from canary import KEY
-from conftest import Connect, Upstream, refusal
 from mcp import Client
 from pydantic import SecretStr
 
+from tests.support.canary import KEY
+from tests.support.harness import Connect, Upstream, refusal
 from usage_cost_mcp.admin_api.auth import PATHS, AdminKeyAuth
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Response
@@ -106,7 +106,7 @@ async def test_a_redirect_is_not_followed(client: Client, upstream: Upstream, st
     trap = Upstream(lambda _: Response({}))
     with serve_on_loopback(trap) as elsewhere:
         target = f"{upstream.url if place == 'this host' else elsewhere}{ME}"
-        upstream.instead = lambda _: Response({}, status, {"location": target})
+        upstream.override = lambda _: Response({}, status, {"location": target})
         for tool in ("get_status", "get_spend", "get_token_usage"):
             upstream.requests.clear()
             assert f"answered {status}" in await refusal(client, tool)

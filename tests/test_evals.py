@@ -11,12 +11,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from evals.__main__ import KEPT_IN, KEY, main
-from evals.cases import Accepted, Case, all_cases
-from evals.endpoints import Wanted
-from evals.runner import MOST_TURNS, call, server
-from evals.scoring import Called, Score, alternatives, is_right, numbers, score, tells
-from test_tool_list import TOOLS
+
+from tests.evals.__main__ import KEPT_IN, KEY, main
+from tests.evals.cases import Accepted, Case, all_cases
+from tests.evals.endpoints import Wanted
+from tests.evals.runner import MOST_TURNS, call, server
+from tests.evals.scoring import Called, Score, alternatives, is_right, numbers, score, tells
+from tests.test_tool_list import TOOLS
 
 CASES = all_cases()
 BY_QUESTION = {case.question: case for case in CASES}
@@ -202,7 +203,7 @@ def test_a_model_that_is_always_wrong_gets_none(api: str) -> None:
 
 
 def test_a_model_that_never_stops_calling_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evals.__main__.all_cases", lambda: CASES[:1])
+    monkeypatch.setattr("tests.evals.__main__.all_cases", lambda: CASES[:1])
     with endpoint("openai", stuck) as base_url:
         _, kept = evaluate("openai", base_url)
     assert len(kept[0]["calls"]) == MOST_TURNS
@@ -212,7 +213,7 @@ def test_a_model_that_never_stops_calling_is_stopped(monkeypatch: pytest.MonkeyP
 def test_an_endpoint_that_fails_is_no_wrong_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evals.__main__.all_cases", lambda: CASES[:2])
+    monkeypatch.setattr("tests.evals.__main__.all_cases", lambda: CASES[:2])
     with endpoint("openai", right) as base_url:
         status, kept = evaluate("anthropic", base_url)
     assert status == 1

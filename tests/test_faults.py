@@ -12,25 +12,24 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW, REPORTS, FrozenClock, ask, text_of
-from fault_cases import CASES, Case
-from fault_server import FaultServer, fault_server
-from http_servers import started
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 
+from tests.support.fault_cases import CASES, Case
+from tests.support.fault_server import FaultServer, fault_server
+from tests.support.harness import NOW, REPORTS, FrozenClock, ask, text_of
+from tests.support.subprocess_http_server import started
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-PATIENT = Bounds(body_bytes=2**20, retries_in_reserve=1000)
+PATIENT = Limits(max_body_bytes=2**20, retry_budget=1000)
 IMPATIENT = replace(PATIENT, request_seconds=0.8)
 """For what hangs: a moment stands for half a minute."""
 SOMEWHAT_PATIENT = replace(PATIENT, request_seconds=1.5)
@@ -96,8 +95,8 @@ def as_far_as_asked(expected: Any, answer: dict[str, Any]) -> Any:
 
 @asynccontextmanager
 async def connected(server: FaultServer, clock: FrozenClock, case: Case) -> AsyncGenerator[Client]:
-    bounds = IMPATIENT if case.hangs else PATIENT
-    async with Client(build_server(Settings.for_demo({}, server.url), clock, bounds)) as client:
+    limits = IMPATIENT if case.hangs else PATIENT
+    async with Client(build_server(Settings.for_demo({}, server.url), clock, limits)) as client:
         yield client
 
 
@@ -170,8 +169,8 @@ def check_stale(result: CallToolResult, case: Case) -> None:
 
 @contextmanager
 def process(transport: str, server: FaultServer) -> Generator[StdioServerParameters | str]:
-    """A process of its own, with the short bounds of this module; how a client reaches it."""
-    words = [str(Path(__file__).with_name("serve_briefly.py")), transport, server.url]
+    """A process of its own, with the short limits of this module; how a client reaches it."""
+    words = ["-m", "tests.support.serve_briefly", transport, server.url]
     if transport == "stdio":
         yield StdioServerParameters(command=sys.executable, args=words)
     else:
@@ -187,12 +186,12 @@ async def test_every_fault_over_a_transport_in_one_process(transport: str, mode:
     with fault_server(DemoApi(lambda: NOW).respond) as server, process(transport, server) as reached:
         async with Client(reached, mode=mode) as client:
             for day, case in enumerate(cases, 1):
-                question = {"period": f"2026-0{day // 28 + 1}-{day % 28 + 1:02}", "group_by": ["model"]}
+                query = {"period": f"2026-0{day // 28 + 1}-{day % 28 + 1:02}", "group_by": ["model"]}
                 server.fail(case.faults, forever=case.forever)
-                result = await client.call_tool("get_spend", question)
+                result = await client.call_tool("get_spend", query)
                 check(bool(result.is_error) == (case.outcome != "exact"), case, text_of(result))
                 server.heal()
-                healthy = {} if case is cases[-1] else await ask(client, "get_spend", **question)
+                healthy = {} if case is cases[-1] else await ask(client, "get_spend", **query)
                 if case.outcome == "exact":
                     check(numbers(result.structured_content or {}) == numbers(healthy), case)
                 else:

@@ -8,11 +8,19 @@ from random import Random
 from statistics import median
 
 import pytest
-from conftest import REPORTS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, History, backtest, forecast, runs_out
+from tests.support.harness import REPORTS
+from usage_cost_mcp.analysis.forecasting import (
+    HISTORY_DAYS,
+    Backtest,
+    Forecast,
+    History,
+    backtest,
+    exhaustion_date,
+    forecast,
+)
 from usage_cost_mcp.demo.organization import Organization
 
 DAY = timedelta(days=1)
@@ -302,10 +310,10 @@ def test_a_perfectly_regular_past_was_forecast_without_an_error() -> None:
 def test_a_budget_runs_out_on_the_first_day_that_passes_it(budget: str, day: date | None) -> None:
     history = before(TODAY, 60, lambda _: 10)
     spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
-    assert runs_out(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(budget)) == day
+    assert exhaustion_date(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(budget)) == day
 
 
 def test_a_credit_gives_a_spent_budget_back() -> None:
     history = {**before(TODAY, 60, lambda _: 10), TODAY - DAY: Decimal(-100)}
     spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
-    assert runs_out(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(150)) == date(2026, 11, 27)
+    assert exhaustion_date(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(150)) == date(2026, 11, 27)

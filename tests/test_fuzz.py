@@ -22,12 +22,23 @@ from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import FrozenClock, text_of
 from mcp import Client
 from mcp.types import CallToolResult
-from worlds import COUNTS, SPEND, USAGE, VALUES, Body, Row, TinyApi, World, measured, midnight
 
-from usage_cost_mcp.admin_api.directory import SECONDS_ORGANIZATION
+from tests.support.generated_orgs import (
+    COUNTS,
+    SPEND,
+    USAGE,
+    VALUES,
+    Body,
+    GeneratedOrg,
+    Row,
+    TinyApi,
+    measured,
+    midnight,
+)
+from tests.support.harness import FrozenClock, text_of
+from usage_cost_mcp.admin_api.directory import ORGANIZATION_TTL_SECONDS
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo.http import Request
 from usage_cost_mcp.settings import Settings
@@ -128,7 +139,7 @@ def _fixed_rows(tool: str) -> list[Row]:
 
 
 PERIOD = (date(2026, 8, 1), date(2026, 11, 22))
-WORLDS = {tool: World(tool, PERIOD, _fixed_rows(tool)) for tool in (SPEND, USAGE)}
+WORLDS = {tool: GeneratedOrg(tool, PERIOD, _fixed_rows(tool)) for tool in (SPEND, USAGE)}
 NAMES = {"workspaces": {"wrkspc_one": "Production", "wrkspc_two": "S\u00e3o Paulo, prod"}, "api_keys": {}, "users": {}}
 ME = {"id": "org_1", "name": "Fuzz"}
 
@@ -701,7 +712,7 @@ class Case:
         self.chance = chance
         first = date(2000, 1, 1) + nth * 2 * DAY
         self.period = (first, first + DAY)
-        self.worlds = {each: World(each, self.period, self._rows(each), page_size=1) for each in PATHS}
+        self.worlds = {each: GeneratedOrg(each, self.period, self._rows(each), page_size=1) for each in PATHS}
         self.report = Report(tool=tool, days=[midnight(day) for day in self.period])
         self.bad = chance.choice(["", "page_1"])
         self.bodies: dict[str, bytes | None] = {}
@@ -808,9 +819,9 @@ async def test_a_report_that_is_almost_right_is_read_exactly_or_refused(report: 
             with named(f"{report} {n}", seen) as chance:
                 case = Case(report, n, chance)
                 current[:] = [case]
-                tool, question = chance.choice(ASKED[report])
-                seen += [tool, question, case.bodies]
-                result = await call(client, tool, {"period": "..".join(map(str, case.period)), **question})
+                tool, query = chance.choice(ASKED[report])
+                seen += [tool, query, case.bodies]
+                result = await call(client, tool, {"period": "..".join(map(str, case.period)), **query})
                 can_be_read = case.read()
                 readable += can_be_read
                 doubtful += case.report.doubtful
@@ -892,13 +903,13 @@ async def test_names_that_are_almost_right_never_touch_the_numbers(path: str) ->
             return sound(asked, query)
         return None if "after_id" in dict(query) else bodies[-1]
 
-    question = {"period": "2026-08..2026-10", "group_by": [dimension], "granularity": "total"}
+    query = {"period": "2026-08..2026-10", "group_by": [dimension], "granularity": "total"}
     async with connected(serve, clock) as client:
         for n in range(cases):
             with named(f"{path} {n}", bodies) as chance:
                 bodies[:] = [broken({"data": LISTED[path], "has_more": False, "last_id": None}, chance)]
                 clock.advance(601)
-                result = await call(client, tool, question)
+                result = await call(client, tool, query)
                 assert not result.is_error
                 answer = told(result)
                 check(tool, answer)
@@ -920,7 +931,7 @@ async def test_an_organization_that_is_almost_right_is_named_as_it_is_or_refused
     bodies, clock = [b""], FrozenClock()
     async with connected(lambda path, query: bodies[-1] if path == "me" else sound(path, query), clock) as client:
         for n in range(cases):
-            clock.advance(SECONDS_ORGANIZATION)
+            clock.advance(ORGANIZATION_TTL_SECONDS)
             with named(f"me {n}", bodies) as chance:
                 bodies[:] = [broken({**ME, "type": "organization"}, chance)]
                 result = await call(client, "get_status", {})

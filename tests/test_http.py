@@ -17,26 +17,26 @@ from typing import Any
 import httpx
 import httpx2
 import pytest
-from canary import KEY, keeps_silent
-from conftest import FrozenClock, Upstream, ask
-from fault_cases import sends
-from fault_cases import status as answers_with
-from fault_server import Act, FaultServer, Piece, fault_server, healthy
-from http_servers import NO_TLS, HttpServer, client_of, started, until
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from served import Front, served
-from test_cli import connected_to, environment
 
-from usage_cost_mcp.app import Commons, open_desk
+from tests.support.canary import KEY, keeps_silent
+from tests.support.fault_cases import sends
+from tests.support.fault_cases import status as answers_with
+from tests.support.fault_server import Act, FaultServer, Piece, fault_server, healthy
+from tests.support.harness import FrozenClock, Upstream, ask
+from tests.support.inprocess_http_server import Front, served
+from tests.support.subprocess_http_server import NO_TLS, HttpServer, client_of, started, until
+from tests.test_cli import connected_to, environment
+from usage_cost_mcp.app import SharedResources, build_report_context
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.http import health, request_guard
 from usage_cost_mcp.http import server as http_server
-from usage_cost_mcp.http.health import SECONDS_KEPT, Readiness
-from usage_cost_mcp.http.request_guard import MOST_BYTES, MOST_CALLS
+from usage_cost_mcp.http.health import READY_TTL_SECONDS, Readiness
+from usage_cost_mcp.http.request_guard import MAX_BODY_BYTES, MAX_CONCURRENT_CALLS
 from usage_cost_mcp.runtime.clock import CorrectedClock
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -247,7 +247,7 @@ async def test_there_is_nothing_at_any_other_path_and_no_redirect(http: httpx.As
     ).status_code == 404
 
 
-TOO_LARGE = b"x" * (MOST_BYTES + 1)
+TOO_LARGE = b"x" * (MAX_BODY_BYTES + 1)
 
 
 async def pieces_of(body: bytes) -> AsyncGenerator[bytes]:
@@ -266,16 +266,16 @@ async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
 
 
 async def test_the_largest_body_is_read(http: httpx.AsyncClient) -> None:
-    question = {**SPEND, "params": {**SPEND["params"], "_meta": {"padding": ""}}}
-    question["params"]["_meta"]["padding"] = "x" * (MOST_BYTES - len(json.dumps(question)))
-    body = json.dumps(question).encode()
-    assert len(body) == MOST_BYTES
+    query = {**SPEND, "params": {**SPEND["params"], "_meta": {"padding": ""}}}
+    query["params"]["_meta"]["padding"] = "x" * (MAX_BODY_BYTES - len(json.dumps(query)))
+    body = json.dumps(query).encode()
+    assert len(body) == MAX_BODY_BYTES
     for content in (body, pieces_of(body)):
         answer = await http.post("/mcp", content=content, headers={"content-type": "application/json"})
         assert answer.json()["result"]["structuredContent"]["demo"] is True
 
 
-@pytest.mark.parametrize("length", ["-1", "+5", "1e3", "0x5", "5.0", "five", "", "9" * 30, f"{MOST_BYTES + 1}"])
+@pytest.mark.parametrize("length", ["-1", "+5", "1e3", "0x5", "5.0", "five", "", "9" * 30, f"{MAX_BODY_BYTES + 1}"])
 async def test_a_length_that_is_none_is_refused(demo: HttpServer, length: str) -> None:
     received = await exchange(
         demo, f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode()
@@ -450,8 +450,8 @@ async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
 async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_seconds(
     faulty: FaultServer, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert health.MOST_SECONDS == 5, "which is too long for a test"
-    monkeypatch.setattr(health, "MOST_SECONDS", 0.5)
+    assert health.MAX_SECONDS == 5, "which is too long for a test"
+    monkeypatch.setattr(health, "MAX_SECONDS", 0.5)
     faulty.fail([sends(Act.HANG)], forever=True, faulty=(ORGANIZATION,))
     async with served(clock, faulty.url) as front:
         begun = time.monotonic()
@@ -462,22 +462,24 @@ async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_se
 
 
 async def test_upstream_is_asked_again_after_half_a_minute(upstream: Upstream, clock: FrozenClock) -> None:
-    upstream.instead = lambda _: Response({}, status=403)
-    async with AsyncExitStack() as at_the_end:
+    upstream.override = lambda _: Response({}, status=403)
+    async with AsyncExitStack() as exit_stack:
         settings = Settings.for_demo({}, upstream.url)
-        desk = open_desk(settings, CorrectedClock(clock), Bounds(), Commons(settings, clock), at_the_end)
+        context = build_report_context(
+            settings, CorrectedClock(clock), Limits(), SharedResources(settings, clock), exit_stack
+        )
         readiness = Readiness()
-        assert not await readiness.of(desk)
-        upstream.instead = lambda _: None
-        clock.advance(SECONDS_KEPT - 1)
-        assert not await readiness.of(desk)
+        assert not await readiness.of(context)
+        upstream.override = lambda _: None
+        clock.advance(READY_TTL_SECONDS - 1)
+        assert not await readiness.of(context)
         clock.advance(2)
-        assert await readiness.of(desk)
-        upstream.instead = lambda _: Response({}, status=403)
-        clock.advance(SECONDS_KEPT - 1)
-        assert await readiness.of(desk)
+        assert await readiness.of(context)
+        upstream.override = lambda _: Response({}, status=403)
+        clock.advance(READY_TTL_SECONDS - 1)
+        assert await readiness.of(context)
         clock.advance(2)
-        assert not await readiness.of(desk)
+        assert not await readiness.of(context)
     assert len(upstream.requests) == 3
 
 
@@ -531,7 +533,7 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
 ) -> None:
     faulty.fail([sends(Act.HANG)], forever=True)
     too_many = 20
-    async with calling(keyed, faulty, MOST_CALLS + too_many) as tasks:
+    async with calling(keyed, faulty, MAX_CONCURRENT_CALLS + too_many) as tasks:
         while sum(task.done() for task in tasks) < too_many:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0.01)

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import oracle
 import pytest
-from canary import KEY
-from conftest import REPORTS
-from http_servers import HttpServer, client_of, started, tokens_line, until
-from stores import Store, running
 
+from tests.support import oracle
+from tests.support.canary import KEY
+from tests.support.harness import REPORTS
+from tests.support.redis_servers import Store, running
+from tests.support.subprocess_http_server import HttpServer, client_of, started, tokens_line, until
 from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import oracle
 import pytest
-from conftest import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 
+from tests.support import oracle
+from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
 from usage_cost_mcp.model.dimensions import USAGE
 from usage_cost_mcp.model.periods import GRANULARITIES, Granularity, Period, parse_zone
 from usage_cost_mcp.model.rows import DayRows, Row, Sums
@@ -230,7 +230,7 @@ def test_local_buckets_hold_every_row_of_the_period_once_and_no_other(period: Pe
         counts = (moment.hour + 1, 0, 0, 0, 1, 0)
         by_day[moment.date()][moment.hour * 60 + moment.minute].append((("a",), counts))
     days = [
-        DayRows(day, ("model",), rows, NOW, reported=True).between(period.begins, period.ends)
+        DayRows(day, ("model",), rows, NOW, reported=True).clipped(period.begins, period.ends)
         for day, rows in by_day.items()
     ]
     inside = [moment for moment in moments if period.start <= moment.astimezone(period.zone).date() <= period.end]

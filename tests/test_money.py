@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.money import dollars_from_cents, exact, plain, readable
+from usage_cost_mcp.model.money import dollars_from_cents, exact, format_dollars, format_exact
 
 AMOUNTS = st.from_regex(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", fullmatch=True)
 
@@ -30,7 +30,7 @@ AMOUNTS = st.from_regex(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", fullmatch=True)
     ],
 )
 def test_cents_become_dollars_to_the_last_digit(cents: str, dollars: str) -> None:
-    assert plain(dollars_from_cents(cents)) == dollars
+    assert format_exact(dollars_from_cents(cents)) == dollars
 
 
 @pytest.mark.parametrize(
@@ -72,19 +72,19 @@ def test_a_sum_is_exact_in_any_order(orders: tuple[list[str], list[str]]) -> Non
 
 def test_a_lost_digit_is_an_exception() -> None:
     with exact(), pytest.raises(Inexact):
-        plain(Decimal(1) / 3)
+        format_exact(Decimal(1) / 3)
 
 
 def test_a_hundred_digits_are_kept_and_one_more_is_an_exception() -> None:
     with exact():
         assert Decimal("1" * 99) * 10 + 1 == Decimal("1" * 100)
         with pytest.raises(Inexact):
-            plain(Decimal("1" * 100) * 10 + 1)
+            format_exact(Decimal("1" * 100) * 10 + 1)
 
 
 @given(AMOUNTS.map(dollars_from_cents))
 def test_plain_text_says_exactly_the_amount(dollars: Decimal) -> None:
-    text = plain(dollars)
+    text = format_exact(dollars)
     assert Decimal(text) == dollars
     assert re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?", text)
     assert text != "-0"
@@ -103,7 +103,7 @@ def test_plain_text_says_exactly_the_amount(dollars: Decimal) -> None:
     ],
 )
 def test_plain_text_has_no_exponent_no_trailing_zero_and_no_minus_zero(dollars: Decimal | int, text: str) -> None:
-    assert plain(dollars) == text
+    assert format_exact(dollars) == text
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_plain_text_has_no_exponent_no_trailing_zero_and_no_minus_zero(dollars: 
     ],
 )
 def test_a_person_reads_cents(dollars: str, text: str) -> None:
-    assert readable(Decimal(dollars)) == text
+    assert format_dollars(Decimal(dollars)) == text

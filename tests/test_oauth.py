@@ -14,14 +14,14 @@ from threading import Event
 from typing import Any
 
 import pytest
-from conftest import ANYTHING, FrozenClock
-from http_servers import tokens_line
 from hypothesis import given
 from hypothesis import strategies as st
-from issuer import JWKS, OPENID, RFC_8414, Issuer, issuing, key
 from joserfc.jwk import OctKey, RSAKey
-from served import Front, holds_none_of, served
 
+from tests.support.fake_idp import JWKS, OPENID, RFC_8414, Issuer, issuing, key
+from tests.support.harness import ANYTHING, FrozenClock
+from tests.support.inprocess_http_server import Front, holds_none_of, served
+from tests.support.subprocess_http_server import tokens_line
 from usage_cost_mcp.auth import access_tokens
 from usage_cost_mcp.auth.principals import Principal
 from usage_cost_mcp.auth.tokens_file import new_token
@@ -225,8 +225,8 @@ async def test_a_token_without_the_scope_is_told_which(changes: dict[str, Any], 
 
 
 async def verified(front: Front, token: str) -> PrincipalToken | None:
-    assert front.gate.verifier
-    return await front.gate.verifier.verify_token(token)
+    assert front.access.verifier
+    return await front.access.verifier.verify_token(token)
 
 
 @given(token=st.text(st.characters(max_codepoint=255)))
@@ -534,7 +534,7 @@ async def test_a_dead_issuer_does_not_stop_tokens_of_the_file(
     file.write_text(tokens_line("bob", token))
     async with served(clock, oauth_issuer=issuer.url, tokens_file=file) as front:
         issuer.instead[OPENID] = Response({}, 500)
-        clock.advance(access_tokens.LONGEST_SECONDS + 1)
+        clock.advance(access_tokens.MAX_AGE_SECONDS + 1)
         assert await status(front, issuer.token(front.url)) == 503
         assert await status(front, token) == 200
 

@@ -22,11 +22,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-from canary import KEY, keeps_silent
-from conftest import Listener, ask
 from mcp import Client, StdioServerParameters
-from test_cli import environment
 
+from tests.support.canary import KEY, keeps_silent
+from tests.support.harness import LeakCheckingClient, ask
+from tests.test_cli import environment
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def asked(server: StdioServerParameters) -> tuple[list[str], dict[str, Any]]:
     """The tools of a server that is started, and its answer to a question."""
 
     async def conversation() -> tuple[list[str], dict[str, Any]]:
-        async with Listener(server) as client:
+        async with LeakCheckingClient(server) as client:
             tools = [tool.name for tool in (await client.list_tools()).tools]
             return tools, await ask(client, "get_spend", period="last_month")
 

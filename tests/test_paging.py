@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from usage_cost_mcp.admin_api.paging import MAX_PAGES, following, walk
+from usage_cost_mcp.admin_api.paging import MAX_PAGES, next_page_token, walk
 from usage_cost_mcp.errors import ContractError
 
 pytestmark = pytest.mark.anyio
@@ -75,11 +75,11 @@ async def test_as_many_pages_as_are_allowed_are_read() -> None:
     [("abc", True, "abc"), ("abc", False, None), ("", False, None), (None, False, None)],
 )
 def test_a_token_counts_only_where_there_is_more(token: str | None, next_token: str | None, *, has_more: bool) -> None:
-    assert following(token, PATH, has_more=has_more) == next_token
+    assert next_page_token(token, PATH, has_more=has_more) == next_token
 
 
 @pytest.mark.parametrize("token", [None, ""])
 def test_more_without_a_token_is_refused(token: str | None) -> None:
     with pytest.raises(ContractError) as refused:
-        following(token, PATH, has_more=True)
+        next_page_token(token, PATH, has_more=True)
     assert str(refused.value) == f"{PATH} says that there is more, but not how to get it. No number is given."

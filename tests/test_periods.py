@@ -1,18 +1,18 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.errors import QuestionError
+from tests.support.harness import NOW
+from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.buckets import bucket_end, bucket_name, bucket_start, bucket_starts, resolution
 from usage_cost_mcp.model.periods import (
     GRANULARITIES,
     PERIOD_WORDS,
     Granularity,
     Period,
-    coarser,
+    granularities_from,
     parse_period,
     parse_zone,
     provisional_since,
@@ -31,7 +31,7 @@ def resolved(text: str, today: date = TODAY) -> str:
 
 
 def refusal(text: str) -> str:
-    with pytest.raises(QuestionError) as refused:
+    with pytest.raises(InvalidQueryError) as refused:
         parse_period(text, TODAY)
     return str(refused.value)
 
@@ -317,7 +317,7 @@ def test_each_moment_is_in_exactly_one_bucket(cut: tuple[Period, Granularity], d
     ],
 )
 def test_weeks_do_not_add_up_to_months(granularity: Granularity, made_of_it: tuple[Granularity, ...]) -> None:
-    assert coarser(granularity) == made_of_it
+    assert granularities_from(granularity) == made_of_it
 
 
 @given(cuts(), st.data())
@@ -327,7 +327,7 @@ def test_a_bucket_lies_within_one_bucket_of_what_it_adds_up_to(
     period, granularity = cut
     start = bucket_start(data.draw(moments_in(period)), granularity, period)
     last = bucket_end(start, granularity, period) - timedelta(microseconds=1)
-    for larger in coarser(granularity):
+    for larger in granularities_from(granularity):
         assert bucket_start(start, larger, period) == bucket_start(last, larger, period)
 
 
@@ -421,5 +421,5 @@ def test_zones_are_known_by_their_iana_names_in_any_case(given: str) -> None:
 
 @pytest.mark.parametrize(("given", "near"), [("Berlin", "Europe/Berlin"), ("new york", "America/New_York")])
 def test_a_zone_that_is_not_known_is_refused_with_the_nearest(given: str, near: str) -> None:
-    with pytest.raises(QuestionError, match=f"is not known. Did you mean {near}?"):
+    with pytest.raises(InvalidQueryError, match=f"is not known. Did you mean {near}?"):
         parse_zone(given)

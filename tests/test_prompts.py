@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from canary import KEY, keeps_silent
-from conftest import Connect, FrozenClock, Upstream, ask
 from inline_snapshot import external_file
 from mcp import Client, MCPError
 from mcp.types import INVALID_PARAMS
+
+from tests.support.canary import KEY, keeps_silent
+from tests.support.harness import Connect, FrozenClock, Upstream, ask
 
 pytestmark = pytest.mark.anyio
 

@@ -10,41 +10,42 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import (
+
+from tests.support.generated_orgs import (
     SPEND,
     USAGE,
     Body,
+    GeneratedOrg,
     Group,
-    House,
+    Harness,
     Row,
-    World,
     groupings,
     measured,
     midnight,
-    open_house,
+    open_harness,
     periods,
     worlds,
 )
+from tests.support.harness import NOW
 
 GRANULARITIES = ["day", "week", "month", "total"]
 Sums = dict[str, Fraction]
 
 
 @pytest.fixture
-def house() -> Generator[House]:
+def house() -> Generator[Harness]:
     """A server for all examples of one property. At the end, most rows that were made must have been asked for."""
-    with open_house() as house:
+    with open_harness() as house:
         yield house
     assert house.made > 1000
     assert house.reached >= 0.9 * house.made
 
 
-def ask(house: House, world: World, **question: Any) -> dict[str, Any]:
+def ask(house: Harness, world: GeneratedOrg, **query: Any) -> dict[str, Any]:
     everything = {"measures": "all"} if world.tool == USAGE else {}
-    return house.ask(world.tool, **{"period": world.asked, "top": 100, **everything, **question})
+    return house.ask(world.tool, **{"period": world.asked, "top": 100, **everything, **query})
 
 
 def added(many: Iterable[Mapping[str, Fraction]]) -> Sums:
@@ -74,7 +75,7 @@ def by_group(answer: Mapping[str, Any]) -> dict[Group, dict[str, Sums]]:
 
 
 def read_by_hand(
-    world: World, key: Callable[[Row], Group], bucket: Callable[[date, World], str]
+    world: GeneratedOrg, key: Callable[[Row], Group], bucket: Callable[[date, GeneratedOrg], str]
 ) -> dict[Group, dict[str, Sums]]:
     """The same from the rows themselves, with fractions and nothing else."""
     sums: dict[Group, dict[str, list[Sums]]] = defaultdict(lambda: defaultdict(list))
@@ -86,7 +87,7 @@ def read_by_hand(
     }
 
 
-BUCKETS: dict[str, Callable[[date, World], str]] = {
+BUCKETS: dict[str, Callable[[date, GeneratedOrg], str]] = {
     "day": lambda day, _: f"{day}",
     "week": lambda day, _: f"{day - timedelta(days=day.weekday())}",
     "month": lambda day, _: f"{day:%Y-%m}",
@@ -95,7 +96,7 @@ BUCKETS: dict[str, Callable[[date, World], str]] = {
 
 
 @given(st.data())
-def test_every_sum_is_what_fractions_make_of_the_wire(house: House, data: st.DataObject) -> None:
+def test_every_sum_is_what_fractions_make_of_the_wire(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     group_by = data.draw(groupings(world.tool))
     granularity = data.draw(st.sampled_from(GRANULARITIES))
@@ -107,7 +108,7 @@ def test_every_sum_is_what_fractions_make_of_the_wire(house: House, data: st.Dat
 
 
 @given(st.data())
-def test_groups_add_up_to_the_ungrouped_total(house: House, data: st.DataObject) -> None:
+def test_groups_add_up_to_the_ungrouped_total(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     group_by = data.draw(groupings(world.tool))
     house.enter(world)
@@ -119,7 +120,7 @@ def test_groups_add_up_to_the_ungrouped_total(house: House, data: st.DataObject)
 
 
 @given(st.data())
-def test_a_filter_on_a_value_gives_the_group_of_that_value(house: House, data: st.DataObject) -> None:
+def test_a_filter_on_a_value_gives_the_group_of_that_value(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     dimension = data.draw(st.sampled_from(world.dimensions))
     house.enter(world)
@@ -130,7 +131,7 @@ def test_a_filter_on_a_value_gives_the_group_of_that_value(house: House, data: s
 
 
 @given(st.data())
-def test_two_stretches_of_days_add_up_to_the_whole(house: House, data: st.DataObject) -> None:
+def test_two_stretches_of_days_add_up_to_the_whole(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds().filter(lambda world: world.period[0] < world.period[1]))
     first, last = world.period
     cut = first + timedelta(days=data.draw(st.integers(0, (last - first).days - 1)))
@@ -149,7 +150,7 @@ def test_two_stretches_of_days_add_up_to_the_whole(house: House, data: st.DataOb
     assert totals(whole) == added(map(totals, parts))
 
 
-def _bucket_of(bucket: Callable[[date, World], str], world: World, day: str) -> str:
+def _bucket_of(bucket: Callable[[date, GeneratedOrg], str], world: GeneratedOrg, day: str) -> str:
     return bucket(date.fromisoformat(day), world)
 
 
@@ -162,7 +163,7 @@ def rolled(fine: Mapping[str, Sums], name_of: Callable[[str], str]) -> dict[str,
 
 
 @given(st.data())
-def test_days_roll_up_to_weeks_months_and_the_total(house: House, data: st.DataObject) -> None:
+def test_days_roll_up_to_weeks_months_and_the_total(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     group_by = data.draw(groupings(world.tool))
     house.enter(world)
@@ -174,7 +175,7 @@ def test_days_roll_up_to_weeks_months_and_the_total(house: House, data: st.DataO
 
 
 @given(worlds([USAGE]))
-def test_minutes_roll_up_to_hours_and_hours_to_days(house: House, world: World) -> None:
+def test_minutes_roll_up_to_hours_and_hours_to_days(house: Harness, world: GeneratedOrg) -> None:
     day = world.period[0]
     rows = [replace(row, moment=midnight(day) + (row.moment - midnight(row.moment.date()))) for row in world.inside]
     world = replace(world, period=(day, day), rows=[row for row in rows if row.moment <= NOW])
@@ -189,7 +190,7 @@ def test_minutes_roll_up_to_hours_and_hours_to_days(house: House, world: World) 
 
 
 @given(st.data())
-def test_the_size_and_order_of_pages_and_rows_do_not_matter(house: House, data: st.DataObject) -> None:
+def test_the_size_and_order_of_pages_and_rows_do_not_matter(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     group_by = data.draw(groupings(world.tool))
     house.enter(world)
@@ -207,7 +208,7 @@ def told(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @given(st.data())
-def test_an_answer_from_memory_is_the_answer_that_upstream_gives(house: House, data: st.DataObject) -> None:
+def test_an_answer_from_memory_is_the_answer_that_upstream_gives(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     questions = st.fixed_dictionaries(
         {"period": st.tuples(periods, st.just("..")).map(lambda pair: f"{pair[0][0]}..{pair[0][1]}")}
@@ -218,8 +219,8 @@ def test_an_answer_from_memory_is_the_answer_that_upstream_gives(house: House, d
     cold = ask(house, world, **last)
     assert cold["cache"]["status"] == "miss"
     house.enter(world)
-    for question in data.draw(st.lists(questions, max_size=4)):
-        ask(house, world, **question)
+    for query in data.draw(st.lists(questions, max_size=4)):
+        ask(house, world, **query)
     asked_before = ask(house, world, **last)
     again = ask(house, world, **last)
     assert told(asked_before) == told(again) == told(cold)
@@ -227,7 +228,7 @@ def test_an_answer_from_memory_is_the_answer_that_upstream_gives(house: House, d
 
 
 @given(st.data())
-def test_the_largest_groups_and_other_add_up_to_the_total(house: House, data: st.DataObject) -> None:
+def test_the_largest_groups_and_other_add_up_to_the_total(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     group_by = data.draw(groupings(world.tool).filter(bool))
     house.enter(world)
@@ -254,7 +255,7 @@ NEWS = st.recursive(
 
 
 @given(st.data())
-def test_fields_that_nobody_knows_change_nothing(house: House, data: st.DataObject) -> None:
+def test_fields_that_nobody_knows_change_nothing(house: Harness, data: st.DataObject) -> None:
     world, news = data.draw(worlds()), data.draw(NEWS)
     group_by = data.draw(groupings(world.tool))
 
@@ -274,7 +275,7 @@ def test_fields_that_nobody_knows_change_nothing(house: House, data: st.DataObje
 
 
 @given(st.data())
-def test_values_that_nobody_knows_are_groups_like_any_other(house: House, data: st.DataObject) -> None:
+def test_values_that_nobody_knows_are_groups_like_any_other(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     dimension = data.draw(st.sampled_from(world.dimensions))
 
@@ -308,7 +309,7 @@ OF_A_ROW: dict[str, list[tuple[str, ...]]] = {
 
 
 @given(st.data())
-def test_a_required_field_that_is_missing_anywhere_is_an_error(house: House, data: st.DataObject) -> None:
+def test_a_required_field_that_is_missing_anywhere_is_an_error(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
     row_number = data.draw(st.integers(0, 100))
     path = data.draw(st.sampled_from([*OF_EVERY_PAGE, *OF_A_ROW[world.tool]]))

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Connect, ask
-from http_servers import started
 from mcp import Client
-from test_cli import environment, run
 
+from tests.support.harness import Connect, ask
+from tests.support.subprocess_http_server import started
+from tests.test_cli import environment, run
 from usage_cost_mcp.render.terminal import render
 
 ROOT = Path(__file__).parent.parent

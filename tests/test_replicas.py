@@ -12,16 +12,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from canary import KEY
-from conftest import NOW, REPORTS, FrozenClock, Listener, Upstream, ask, refusal
 from mcp import Client
 from pydantic import SecretStr
-from stores import PASSWORD, PROGRAMS, Store, running
-from test_cli import connected_to, run
 
-from usage_cost_mcp.app import Commons, build_server
+from tests.support.canary import KEY
+from tests.support.harness import NOW, REPORTS, FrozenClock, LeakCheckingClient, Upstream, ask, refusal
+from tests.support.redis_servers import PASSWORD, PROGRAMS, Store, running
+from tests.test_cli import connected_to, run
+from usage_cost_mcp.app import SharedResources, build_server
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -69,10 +69,10 @@ def no_password_in_the_log(caplog: pytest.LogCaptureFixture) -> Generator[None]:
 @asynccontextmanager
 async def replica(upstream: Upstream, redis: Store | None, **changes: Any) -> AsyncGenerator[Client]:
     """A server of its own, with a client."""
-    bounds, clock = changes.pop("bounds", Bounds()), changes.pop("clock", None) or RunningClock()
+    limits, clock = changes.pop("limits", Limits()), changes.pop("clock", None) or RunningClock()
     asked = {"admin_key": SecretStr(KEY), "redis_url": redis and redis.url, **changes}
     settings = replace(Settings.for_demo({}, upstream.url), **asked)
-    async with Listener(build_server(settings, clock, bounds)) as client:
+    async with LeakCheckingClient(build_server(settings, clock, limits)) as client:
         yield client
 
 
@@ -86,10 +86,10 @@ def spend_of(answers: list[dict[str, Any]]) -> set[str]:
     return {answer["totals"]["cost"] for answer in answers}
 
 
-async def truth(upstream: Upstream, **question: Any) -> str:
+async def truth(upstream: Upstream, **query: Any) -> str:
     """What a server alone says."""
     async with replica(Upstream(upstream.respond, upstream.url), None) as alone:
-        answer = await ask(alone, "get_spend", **question)
+        answer = await ask(alone, "get_spend", **query)
     upstream.requests.clear()
     return answer["totals"]["cost"]
 
@@ -155,7 +155,7 @@ async def test_different_questions_at_once_are_all_exact_and_read_no_day_twice_i
 ) -> None:
     periods = ["2026-08", "2026-09", "2026-10", NINETY_DAYS, "2026-08-15..2026-10-15", "2026-10-05", "2026-Q3"]
     expected = {period: await truth(upstream, period=period) for period in periods}
-    upstream.instead = slowly(0.05)
+    upstream.override = slowly(0.05)
     async with replicas(upstream, redis) as clients:
         answers = await asyncio.gather(
             *(ask(client, "get_spend", period=period) for client in clients for period in periods)
@@ -182,7 +182,7 @@ async def test_a_change_of_a_closed_day_is_told_by_a_replica_that_never_read_it_
             response.body["data"][0]["results"][0]["amount"] = "123456.5"
         return response
 
-    upstream.instead = dearer
+    upstream.override = dearer
     clock.advance(16 * 60)  # that of upstream, which replicas follow
     async with replica(upstream, redis) as other:
         answer = await ask(other, "get_spend", period="yesterday")
@@ -194,9 +194,9 @@ async def test_in_an_outage_a_replica_shows_with_their_age_the_numbers_that_anot
 ) -> None:
     async with replica(upstream, redis) as one:
         first = await ask(one, "get_spend", period="yesterday")
-    upstream.instead = lambda request: Response({}, 500) if request.path.endswith("cost_report") else None
+    upstream.override = lambda request: Response({}, 500) if request.path.endswith("cost_report") else None
     clock.advance(16 * 60)  # that of upstream, which replicas follow
-    async with replica(upstream, redis, bounds=Bounds(attempts=1)) as other:
+    async with replica(upstream, redis, limits=Limits(attempts=1)) as other:
         answer = await ask(other, "get_spend", period="yesterday")
     assert answer["cache"]["status"] == "stale"
     assert answer["totals"] == first["totals"]
@@ -210,7 +210,7 @@ async def test_a_key_that_upstream_does_not_accept_reads_nothing_that_others_sha
 ) -> None:
     async with replica(upstream, redis) as one:
         await ask(one, "get_spend", period="2026-10")
-    upstream.instead = lambda _: REFUSED
+    upstream.override = lambda _: REFUSED
     async with replica(upstream, redis) as other:
         assert "does not accept the Admin key" in await refusal(other, "get_spend", period="2026-10")
 
@@ -220,7 +220,7 @@ async def test_a_revoked_key_stops_reading_shared_days_within_ten_minutes(redis:
     async with replica(upstream, redis, clock=clock) as one, replica(upstream, redis) as other:
         await ask(one, "get_spend", period="2026-10-05")
         await ask(other, "get_spend", period="2026-10")
-        upstream.instead = lambda _: REFUSED
+        upstream.override = lambda _: REFUSED
         clock.ahead = 599
         assert (await ask(one, "get_spend", period="2026-10-06"))["cache"]["status"] == "hit"
         clock.ahead = 601
@@ -231,23 +231,23 @@ async def test_a_refused_key_empties_what_is_shared(redis: Store, upstream: Upst
     async with replica(upstream, redis) as one:
         await ask(one, "get_spend", period="2026-10")
         assert any(b":spend:" in each for each in redis.everything())
-        upstream.instead = lambda request: REFUSED if request.path.endswith("cost_report") else None
+        upstream.override = lambda request: REFUSED if request.path.endswith("cost_report") else None
         assert "does not accept the Admin key" in await refusal(one, "get_spend", period="2026-11-01")
     assert not any(b":spend:" in each for each in redis.everything())
 
 
 async def test_while_upstream_cannot_say_whose_key_it_is_nothing_is_shared(redis: Store, upstream: Upstream) -> None:
-    upstream.instead = lambda request: Response({}, 500) if request.path.endswith("me") else None
-    async with replica(upstream, redis, bounds=Bounds(attempts=1)) as one:
+    upstream.override = lambda request: Response({}, 500) if request.path.endswith("me") else None
+    async with replica(upstream, redis, limits=Limits(attempts=1)) as one:
         assert (await ask(one, "get_spend", period="2026-10"))["cache"]["status"] == "miss"
     assert not any(b":spend:" in each for each in redis.everything())
 
 
 async def test_the_budget_of_requests_is_that_of_all_replicas_together(redis: Store, upstream: Upstream) -> None:
-    tight = Bounds(requests_a_minute=6, call_seconds=5)
+    tight = Limits(requests_per_minute=6, call_seconds=5)
     async with (
-        replica(upstream, redis, demo=False, bounds=tight) as one,
-        replica(upstream, redis, demo=False, bounds=tight) as other,
+        replica(upstream, redis, demo=False, limits=tight) as one,
+        replica(upstream, redis, demo=False, limits=tight) as other,
     ):
         await ask(one, "get_spend", period=NINETY_DAYS)  # four requests, with the one for the organization
         await ask(other, "get_spend", period="2026-07-01")  # two
@@ -261,20 +261,21 @@ async def test_people_who_are_called_the_same_in_two_organizations_use_up_nothin
 ) -> None:
     settings = replace(Settings.for_demo({}, upstream.url), redis_url=redis.url)
     ours, ours_too, theirs = (
-        Commons(replace(settings, admin_key=SecretStr(key)), RunningClock()) for key in (KEY, KEY, f"{KEY[:-4]}zzzz")
+        SharedResources(replace(settings, admin_key=SecretStr(key)), RunningClock())
+        for key in (KEY, KEY, f"{KEY[:-4]}zzzz")
     )
     try:
-        assert not await ours.allowance.take("calls:ana", 1)
-        assert await ours_too.allowance.take("calls:ana", 1) > 50
-        assert not await theirs.allowance.take("calls:ana", 1)
+        assert not await ours.rate_limiter.acquire("calls:ana", 1)
+        assert await ours_too.rate_limiter.acquire("calls:ana", 1) > 50
+        assert not await theirs.rate_limiter.acquire("calls:ana", 1)
     finally:
         for each in (ours, ours_too, theirs):
             await each.aclose()
 
 
 async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: Upstream) -> None:
-    tight = Bounds(requests_a_minute=3, call_seconds=5)
-    async with replica(upstream, None, demo=False, bounds=tight) as one:
+    tight = Limits(requests_per_minute=3, call_seconds=5)
+    async with replica(upstream, None, demo=False, limits=tight) as one:
         await ask(one, "get_spend", period=NINETY_DAYS)
         assert "limit on report requests is reached" in await refusal(one, "get_spend", period="2026-06-01")
     assert len(upstream.requests) == 3
@@ -282,7 +283,7 @@ async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: 
 
 async def test_who_is_over_the_budget_for_a_moment_waits(upstream: Upstream) -> None:
     clock = FrozenClock()
-    async with replica(upstream, None, demo=False, clock=clock, bounds=Bounds(requests_a_minute=3)) as one:
+    async with replica(upstream, None, demo=False, clock=clock, limits=Limits(requests_per_minute=3)) as one:
         await ask(one, "get_spend", period=NINETY_DAYS)
         await ask(one, "get_spend", period="2026-06-01")
     assert clock.moment - NOW == timedelta(seconds=20)

@@ -5,12 +5,12 @@ import re
 from typing import Any, Literal
 
 import pytest
-from canary import keeps_silent
-from conftest import Connect, Upstream, ask, refusal
 from inline_snapshot import external_file
 from mcp import Client, MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS
 
+from tests.support.canary import keeps_silent
+from tests.support.harness import Connect, Upstream, ask, refusal
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.view import CHART_URI
 
@@ -75,11 +75,11 @@ async def test_the_glossary_agrees_with_what_the_tools_answer(
     column = {"get_spend": "spend", "get_token_usage": "usage"}[tool]
     async with connect() as client:
         for row in tables_in(await read(client, GLOSSARY))[0]:
-            question: dict[str, Any] = {"period": "2026-10", "group_by": [row["dimension"]], "granularity": "total"}
+            query: dict[str, Any] = {"period": "2026-10", "group_by": [row["dimension"]], "granularity": "total"}
             if row[column] == "-":
-                assert "does not exist" in await refusal(client, tool, **question)
+                assert "does not exist" in await refusal(client, tool, **query)
                 continue
-            answer = await ask(client, tool, **question)
+            answer = await ask(client, tool, **query)
             assert answer.get("estimated", False) is (row[column] == "estimated")
             labels = {each["group"][row["dimension"]]: each["label"] for each in answer["series"] if each["group"]}
             assert row["null is"].startswith(labels.get(None, ""))
@@ -125,7 +125,7 @@ async def test_the_status_is_the_answer_of_the_tool(client: Client) -> None:
 
 
 async def test_a_status_that_cannot_be_had_is_an_error_in_our_words(client: Client, upstream: Upstream) -> None:
-    upstream.instead = lambda _: Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
+    upstream.override = lambda _: Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
     with pytest.raises(MCPError) as failed:
         await client.read_resource(STATUS)
     assert failed.value.error.code == INTERNAL_ERROR

@@ -1,11 +1,11 @@
 from collections.abc import Mapping
 
 import pytest
-from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.admin_api.retry import TOO_MANY_REQUESTS, backoff, may_retry, told_to_wait
+from tests.support.harness import NOW
+from usage_cost_mcp.admin_api.retry import TOO_MANY_REQUESTS, backoff, may_retry, retry_after_seconds
 
 RESET = "anthropic-ratelimit-requests-reset"
 
@@ -28,7 +28,7 @@ RESET = "anthropic-ratelimit-requests-reset"
     ],
 )
 def test_upstream_says_how_long_to_wait(headers: Mapping[str, str], seconds: float) -> None:
-    assert told_to_wait(headers, NOW) == seconds
+    assert retry_after_seconds(headers, NOW) == seconds
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def test_upstream_says_how_long_to_wait(headers: Mapping[str, str], seconds: flo
 )
 @pytest.mark.parametrize("name", ["retry-after-ms", "retry-after", RESET])
 def test_what_is_not_a_time_to_wait_is_passed_over(name: str, value: str) -> None:
-    assert told_to_wait({name: value}, NOW) is None
+    assert retry_after_seconds({name: value}, NOW) is None
 
 
 def test_without_a_word_from_upstream_the_wait_is_ours_to_choose() -> None:
-    assert told_to_wait({}, NOW) is None
+    assert retry_after_seconds({}, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_without_a_word_from_upstream_the_wait_is_ours_to_choose() -> None:
 )
 def test_the_most_precise_word_that_makes_sense_counts(milliseconds: str, retry_after: str, seconds: float) -> None:
     headers = {"retry-after-ms": milliseconds, "retry-after": retry_after, RESET: "2026-11-22T14:30:05Z"}
-    assert told_to_wait(headers, NOW) == seconds
+    assert retry_after_seconds(headers, NOW) == seconds
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])

@@ -25,21 +25,21 @@ from urllib.parse import quote
 
 import httpx
 import pytest
-from canary import KEY, judged, keeps_silent, leaks_in
-from conftest import FrozenClock, Upstream
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from tests.support.canary import KEY, judged, keeps_silent, leaks_in
+from tests.support.harness import FrozenClock, Upstream
 from usage_cost_mcp.admin_api import AdminApi, ApiDirectory, ReportReader
 from usage_cost_mcp.admin_api.auth import AdminKeyAuth
-from usage_cost_mcp.cache import Ledger
+from usage_cost_mcp.cache import ReportCache
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import UpstreamError
 from usage_cost_mcp.redact import redacted
-from usage_cost_mcp.reports.context import Desk
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.reports.context import ReportContext
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import CorrectedClock
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 from usage_cost_mcp.tools.service import Service
 
@@ -501,13 +501,15 @@ async def test_nothing_that_hangs_on_the_service_shows_the_key(
     settings: Settings, upstream: Upstream, clock: FrozenClock
 ) -> None:
     corrected = CorrectedClock(clock)
-    api = AdminApi(settings, corrected, Bounds())
-    desk = Desk(Ledger(ReportReader(api, corrected), corrected), ApiDirectory(api, corrected), corrected, demo=False)
-    service = Service(lambda: desk, "1", settings.key_source, 50, None)
-    assert service.desk is desk
-    call = Call(corrected.monotonic() + 50)
-    await desk.directory.names("workspace_id", call)
-    upstream.instead = lambda request: refusing(500)(request, Response({}))
+    api = AdminApi(settings, corrected, Limits())
+    context = ReportContext(
+        ReportCache(ReportReader(api, corrected), corrected), ApiDirectory(api, corrected), corrected, demo=False
+    )
+    service = Service(lambda: context, "1", settings.key_source, 50, None)
+    assert service.caller_context is context
+    call = CallContext(corrected.monotonic() + 50)
+    await context.directory.names("workspace_id", call)
+    upstream.override = lambda request: refusing(500)(request, Response({}))
     with pytest.raises(UpstreamError):
         await api.get("/v1/organizations/me", [], call)
     things = list(reachable(service))
@@ -523,12 +525,12 @@ async def test_nothing_that_hangs_on_the_service_shows_the_key(
 async def test_an_error_shows_no_key_not_even_with_the_locals_of_its_traceback(
     where: str, settings: Settings, upstream: Upstream, clock: FrozenClock
 ) -> None:
-    upstream.instead = lambda request: ECHOES[where](request, Response({}))
+    upstream.override = lambda request: ECHOES[where](request, Response({}))
     address = "http://127.0.0.1:9" if where == "nobody listens" else settings.base_url
     corrected = CorrectedClock(clock)
-    api = AdminApi(replace(settings, base_url=address), corrected, Bounds())
+    api = AdminApi(replace(settings, base_url=address), corrected, Limits())
     with pytest.raises(UpstreamError) as failed:
-        await ApiDirectory(api, corrected).organization(Call(corrected.monotonic() + 50))
+        await ApiDirectory(api, corrected).organization(CallContext(corrected.monotonic() + 50))
     await api.aclose()
     told = traceback.TracebackException(
         type(failed.value),

@@ -7,10 +7,10 @@ from fractions import Fraction
 from random import Random
 
 import pytest
-from conftest import NOW
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.support.harness import NOW
 from usage_cost_mcp.model.buckets import bucket_name
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters, Report
 from usage_cost_mcp.model.periods import Granularity, Period, parse_period

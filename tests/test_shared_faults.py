@@ -25,15 +25,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPORTS, Upstream, ask, refusal
 from pydantic import SecretStr
-from stores import PASSWORD, PROGRAMS, Store, hung, running
-from test_cli import connected_to
-from test_replicas import RunningClock, replica, replicas, truth
 
+from tests.support.harness import REPORTS, Upstream, ask, refusal
+from tests.support.redis_servers import PASSWORD, PROGRAMS, Store, hung, running
+from tests.test_cli import connected_to
+from tests.test_replicas import RunningClock, replica, replicas, truth
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.redis_backend import Away, Line
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.redis_backend import RedisConnection, RedisUnavailable
+from usage_cost_mcp.runtime.limits import Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -248,12 +248,12 @@ async def test_a_redis_that_cannot_be_used_changes_no_answer_and_says_so_once(
 async def test_it_costs_a_moment_once_in_ten_seconds_however_many_ask(case: Case, redis: Store) -> None:
     clock = RunningClock()
     with case.broken(redis) as url:
-        line = Line(url, clock)
+        line = RedisConnection(url, clock)
 
         async def lost() -> float:
             started = time.monotonic()
-            with pytest.raises(Away):
-                await line.ask(lambda redis: redis.set("usage-cost-test", "1", px=10_000))
+            with pytest.raises(RedisUnavailable):
+                await line.execute(lambda redis: redis.set("usage-cost-test", "1", px=10_000))
             return time.monotonic() - started
 
         at_first = await asyncio.gather(*(lost() for _ in range(OPERATIONS)))
@@ -295,7 +295,7 @@ async def test_a_redis_that_fails_in_the_middle_of_a_call_changes_nothing(
             assert redis.process is not None
             redis.process.send_signal(sent)
 
-    upstream.instead = fail
+    upstream.override = fail
     async with replica(upstream, redis) as client:
         assert (await ask(client, "get_spend", period=PERIOD))["totals"]["cost"] == expected
         assert (await ask(client, "get_spend", period="2026-10-05"))["cache"]["status"] == "hit"
@@ -304,9 +304,9 @@ async def test_a_redis_that_fails_in_the_middle_of_a_call_changes_nothing(
 
 
 async def test_a_busy_process_does_not_take_a_good_redis_for_a_dead_one(redis: Store) -> None:
-    line = Line(redis.url, RunningClock())
+    line = RedisConnection(redis.url, RunningClock())
     for _ in range(2):
-        asking = asyncio.create_task(line.ask(lambda redis: redis.get("any")))
+        asking = asyncio.create_task(line.execute(lambda redis: redis.get("any")))
         for _ in range(3):
             await asyncio.sleep(0)
             time.sleep(0.3)  # noqa: ASYNC251 - as a long computation does
@@ -455,7 +455,7 @@ async def test_a_garbled_budget_stops_nobody_for_longer_than_a_minute(
     async with replica(upstream, one_redis, demo=False) as one:
         await ask(one, "get_spend", period="2026-10-05")
         with one_redis.admin as admin:
-            (name,) = admin.scan_iter("usage-cost-allowance:*")
+            (name,) = admin.scan_iter("usage-cost-rate_limiter:*")
             admin.set(name, value)
         await ask(one, "get_spend", period="2026-10-06")
 
@@ -479,7 +479,7 @@ class Hold:
 
 @pytest.fixture
 def hold(upstream: Upstream) -> Iterator[Hold]:
-    upstream.instead = hold = Hold()
+    upstream.override = hold = Hold()
     yield hold
     hold.opened.set()
 
@@ -492,9 +492,9 @@ OF_THE_PAST = "2025-10"
 async def test_when_the_holder_is_killed_the_others_go_on_after_its_lease(
     redis: Store, upstream: Upstream, hold: Hold
 ) -> None:
-    upstream.instead = lambda _: None
+    upstream.override = lambda _: None
     expected = await truth(upstream, period=OF_THE_PAST)
-    upstream.instead = hold
+    upstream.override = hold
     environment = {**connected_to(upstream.url), "USAGE_COST_MCP_REDIS_URL": redis.url.get_secret_value()}
     command = [sys.executable, "-m", "usage_cost_mcp", "call", "get_spend", f"period={OF_THE_PAST}"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as holder:  # noqa: ASYNC220 - at once
@@ -543,14 +543,14 @@ async def test_a_holder_who_gives_up_lets_the_others_go_on_at_once(
 
 
 async def test_what_fails_for_the_holder_is_tried_by_the_others(one_redis: Store, upstream: Upstream) -> None:
-    upstream.instead = lambda request: Response({}, 500) if request.path.endswith("cost_report") else None
+    upstream.override = lambda request: Response({}, 500) if request.path.endswith("cost_report") else None
     async with contextlib.AsyncExitStack() as opened:
-        once = Bounds(attempts=1)
-        clients = [await opened.enter_async_context(replica(upstream, one_redis, bounds=once)) for _ in range(4)]
+        once = Limits(attempts=1)
+        clients = [await opened.enter_async_context(replica(upstream, one_redis, limits=once)) for _ in range(4)]
         said = await asyncio.gather(*(refusal(client, "get_spend", period=PERIOD) for client in clients))
         assert all("Anthropic has trouble" in each for each in said)
         assert upstream.asked("cost_report") == 4
-        upstream.instead = lambda _: None
+        upstream.override = lambda _: None
         answers = await asyncio.gather(*(ask(client, "get_spend", period=PERIOD) for client in clients))
     assert len({answer["totals"]["cost"] for answer in answers}) == 1
     assert upstream.asked("cost_report") == 5
@@ -559,7 +559,7 @@ async def test_what_fails_for_the_holder_is_tried_by_the_others(one_redis: Store
 async def test_who_waits_for_a_holder_for_too_long_is_told_so(one_redis: Store, upstream: Upstream, hold: Hold) -> None:
     async with (
         replica(upstream, one_redis) as one,
-        replica(upstream, one_redis, bounds=Bounds(call_seconds=1)) as other,
+        replica(upstream, one_redis, limits=Limits(call_seconds=1)) as other,
     ):
         asking = asyncio.create_task(ask(one, "get_spend", period=PERIOD))
         assert await asyncio.to_thread(hold.reached.wait, 30)

@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import REPORTS
-from http_servers import NO_TLS, HttpServer, started, until
-from stores import running
+
+from tests.support.harness import REPORTS
+from tests.support.redis_servers import running
+from tests.support.subprocess_http_server import NO_TLS, HttpServer, started, until
 
 CALLS = int(os.environ.get("SOAK_CALLS", "1000"))
 """How many; the long form is in tests/README.md."""
@@ -72,7 +73,7 @@ def state(server: HttpServer) -> dict[str, int]:
     }
 
 
-def question(number: int) -> dict[str, Any]:
+def query(number: int) -> dict[str, Any]:
     """One call of a tool, in one of the two eras, some with a token that nobody has."""
     name, arguments = QUESTIONS[number % len(QUESTIONS)]
     revision = REVISIONS[number // len(QUESTIONS) % 2]
@@ -94,7 +95,7 @@ async def soak(url: str, numbers: Iterator[int]) -> None:
         for batch in iter(lambda: list(itertools.islice(numbers, 50)), []):
             async with httpx.AsyncClient(verify=NO_TLS, timeout=60) as client:
                 for number in batch:
-                    answer = await client.post(url, **question(number))
+                    answer = await client.post(url, **query(number))
                     assert answer.status_code == 200, answer.text
                     assert "result" in answer.json() or "error" in answer.json()
 

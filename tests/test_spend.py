@@ -3,10 +3,11 @@
 from fractions import Fraction
 from typing import Any
 
-import oracle
 import pytest
-from conftest import Connect, Upstream, ask, refusal, text_of
 from mcp import Client
+
+from tests.support import oracle
+from tests.support.harness import Connect, Upstream, ask, refusal, text_of
 
 pytestmark = pytest.mark.anyio
 

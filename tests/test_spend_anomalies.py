@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import Upstream, ask, refusal, text_of
 from mcp import Client
-from oracle import dollars
 
+from tests.support.harness import Upstream, ask, refusal, text_of
+from tests.support.oracle import dollars
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.model.dimensions import SPEND
 
@@ -102,9 +102,9 @@ async def test_groups_with_too_little_history_are_named_instead_of_guessed(clien
     ],
 )
 async def test_what_cannot_be_judged_is_refused_before_any_request(
-    client: Client, upstream: Upstream, question: dict[str, Any], said: str
+    client: Client, upstream: Upstream, query: dict[str, Any], said: str
 ) -> None:
-    assert said in await refusal(client, "find_spend_anomalies", **question)
+    assert said in await refusal(client, "find_spend_anomalies", **query)
     assert not upstream.requests
 
 
@@ -138,7 +138,7 @@ def _bucket(request: Request, day: date, dollars: int | None) -> dict[str, Any]:
 
 async def test_a_finding_of_several_days_has_the_cost_of_all_of_them(client: Client, upstream: Upstream) -> None:
     odd = {date(2026, 11, 7), date(2026, 11, 9)}  # with a Sunday between them that costs what Sundays do
-    upstream.instead = billed(lambda day: 100 if day in odd else 30 if day.weekday() == SUNDAY else 2)
+    upstream.override = billed(lambda day: 100 if day in odd else 30 if day.weekday() == SUNDAY else 2)
     answer = await ask(client, "find_spend_anomalies", period="2026-11-01..2026-11-21")
     (found,) = answer["anomalies"]
     assert (found["start"], found["end"]) == ("2026-11-07", "2026-11-09")
@@ -151,7 +151,7 @@ SUNDAY = 6
 async def test_the_first_days_of_an_organization_are_not_held_against_days_before_it(
     client: Client, upstream: Upstream
 ) -> None:
-    upstream.instead = billed(lambda day: 50 if day >= date(2026, 10, 1) else None)
+    upstream.override = billed(lambda day: 50 if day >= date(2026, 10, 1) else None)
     answer = await ask(client, "find_spend_anomalies", period="2026-10")
     assert answer["anomalies"] == []
     assert "not_judged" in [note["code"] for note in answer["notes"]]

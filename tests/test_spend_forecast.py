@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import Connect, FrozenClock, Upstream, ask, refusal, text_of
 from mcp import Client
-from oracle import dollars
 
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal, text_of
+from tests.support.oracle import dollars
 from usage_cost_mcp.demo.http import Response
 
 pytestmark = pytest.mark.anyio
@@ -122,14 +122,14 @@ async def test_how_far_a_forecast_reaches(client: Client, until: str, start: str
     ],
 )
 async def test_what_cannot_be_forecast_is_refused_before_any_request(
-    client: Client, upstream: Upstream, question: dict[str, Any], said: str
+    client: Client, upstream: Upstream, query: dict[str, Any], said: str
 ) -> None:
-    assert said in await refusal(client, "forecast_spend", **question)
+    assert said in await refusal(client, "forecast_spend", **query)
     assert not upstream.requests
 
 
 async def test_without_a_history_nothing_is_expected_and_that_is_said(client: Client, upstream: Upstream) -> None:
-    upstream.instead = lambda request: Response(
+    upstream.override = lambda request: Response(
         {"data": [], "has_more": False, "next_page": None} if request.path.endswith("cost_report") else {}
     )
     answer = await ask(client, "forecast_spend", budget=10)

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-import oracle
 import pytest
-from conftest import Connect, FrozenClock, Upstream, ask, refusal, text_of
 from mcp import Client
 
+from tests.support import oracle
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo.http import Response
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ async def test_status_says_what_the_numbers_leave_out(client: Client) -> None:
 
 
 async def test_a_key_that_is_refused_is_an_error_and_not_a_status(client: Client, upstream: Upstream) -> None:
-    upstream.instead = lambda _: Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
+    upstream.override = lambda _: Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
     assert "does not accept the Admin key" in await refusal(client, "get_status")
 
 

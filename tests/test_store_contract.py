@@ -8,18 +8,18 @@ from decimal import Decimal
 from typing import Protocol
 
 import pytest
-from conftest import NOW, FrozenClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stores import PROGRAMS, Store, require, running
 
+from tests.support.harness import NOW, FrozenClock
+from tests.support.redis_servers import PROGRAMS, Store, require, running
 from usage_cost_mcp.cache import View
-from usage_cost_mcp.cache.codec import Place, read, written
-from usage_cost_mcp.cache.memory_store import DayStore
+from usage_cost_mcp.cache.codec import DayId, decode, encode
+from usage_cost_mcp.cache.memory_store import MemoryDayStore
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.rows import DayRows, Row
-from usage_cost_mcp.redis_backend import Line
-from usage_cost_mcp.redis_backend.day_store import RedisDays
+from usage_cost_mcp.redis_backend import RedisConnection
+from usage_cost_mcp.redis_backend.day_store import RedisDayStore
 
 pytestmark = pytest.mark.anyio
 
@@ -35,29 +35,31 @@ TOKENS = View(USAGE, ("model",), "1d")
 class Days(Protocol):
     """A store of days."""
 
-    async def find(self, view: View, days: Sequence[date], *, stale_too: bool = False) -> dict[date, DayRows]: ...
+    async def get_many(
+        self, view: View, days: Sequence[date], *, include_stale: bool = False
+    ) -> dict[date, DayRows]: ...
 
-    async def keep(self, view: View, days: Sequence[DayRows]) -> None: ...
+    async def put_many(self, view: View, days: Sequence[DayRows]) -> None: ...
 
-    async def forget(self) -> None: ...
+    async def clear(self) -> None: ...
 
 
 @dataclass
 class InProcess:
     """The store of one process, which answers at once and day by day."""
 
-    store: DayStore
+    store: MemoryDayStore
 
-    async def find(self, view: View, days: Sequence[date], *, stale_too: bool = False) -> dict[date, DayRows]:
-        found = {day: self.store.find(view, day, stale_too=stale_too) for day in days}
+    async def get_many(self, view: View, days: Sequence[date], *, include_stale: bool = False) -> dict[date, DayRows]:
+        found = {day: self.store.get(view, day, include_stale=include_stale) for day in days}
         return {day: rows for day, rows in found.items() if rows is not None}
 
-    async def keep(self, view: View, days: Sequence[DayRows]) -> None:
+    async def put_many(self, view: View, days: Sequence[DayRows]) -> None:
         for rows in days:
-            self.store.keep(view, rows)
+            self.store.put(view, rows)
 
-    async def forget(self) -> None:
-        self.store.forget()
+    async def clear(self) -> None:
+        self.store.clear()
 
 
 @pytest.fixture(scope="module", params=["in-process", *PROGRAMS])
@@ -76,15 +78,15 @@ Open = Callable[[str], Days]
 @pytest.fixture
 async def open_days(server: Store | None, clock: FrozenClock) -> AsyncGenerator[Open]:
     stores: dict[str, Days] = {}
-    line = Line(server.url, clock) if server else None
+    line = RedisConnection(server.url, clock) if server else None
 
     def days(organization: str) -> Days:
-        new: Days = RedisDays(line, organization, clock) if line else InProcess(DayStore(clock, 10_000))
+        new: Days = RedisDayStore(line, organization, clock) if line else InProcess(MemoryDayStore(clock, 10_000))
         return stores.setdefault(organization, new)
 
     yield days
     for store in stores.values():
-        await store.forget()
+        await store.clear()
     if line:
         await line.aclose()
 
@@ -135,8 +137,8 @@ EXACT = [
 
 @pytest.mark.parametrize(("view", "kept"), EXACT)
 async def test_what_is_kept_is_found_whole_and_exact(store: Days, view: View, kept: DayRows) -> None:
-    await store.keep(view, [kept])
-    found = (await store.find(view, [kept.day]))[kept.day]
+    await store.put_many(view, [kept])
+    found = (await store.get_many(view, [kept.day]))[kept.day]
     assert found == kept
     assert list(found.rows) == list(kept.rows)
     assert repr(found) == repr(kept)
@@ -144,10 +146,10 @@ async def test_what_is_kept_is_found_whole_and_exact(store: Days, view: View, ke
 
 async def test_many_days_are_kept_and_found_at_once(store: Days) -> None:
     days = [read_at(TOKENS, LONG_AGO + n * DAY, NOW, *([tokens(n)] * n)) for n in range(90)]
-    await store.keep(TOKENS, days[::2])
-    found = await store.find(TOKENS, [rows.day for rows in days])
+    await store.put_many(TOKENS, days[::2])
+    found = await store.get_many(TOKENS, [rows.day for rows in days])
     assert found == {rows.day: rows for rows in days[::2]}
-    assert await store.find(TOKENS, []) == {}
+    assert await store.get_many(TOKENS, []) == {}
 
 
 @pytest.mark.parametrize(
@@ -162,12 +164,12 @@ async def test_many_days_are_kept_and_found_at_once(store: Days) -> None:
 async def test_a_day_is_fresh_by_its_age_then_stale_for_a_week_then_forgotten(
     store: Days, clock: FrozenClock, day: date, fresh_for: timedelta
 ) -> None:
-    await store.keep(TOKENS, [read_at(TOKENS, day, NOW, tokens(1))])
+    await store.put_many(TOKENS, [read_at(TOKENS, day, NOW, tokens(1))])
     told: list[tuple[bool, bool]] = []
     second = timedelta(seconds=1)
     for since in (fresh_for - second, fresh_for, fresh_for + 7 * DAY - second, fresh_for + 7 * DAY):
         clock.moment = NOW + since
-        fresh, stale = [await store.find(TOKENS, [day], stale_too=too) for too in (False, True)]
+        fresh, stale = [await store.get_many(TOKENS, [day], include_stale=too) for too in (False, True)]
         told.append((day in fresh, day in stale))
     assert told == [(True, True), (False, True), (False, True), (False, False)]
 
@@ -183,43 +185,43 @@ async def test_a_day_is_fresh_by_its_age_then_stale_for_a_week_then_forgotten(
     ],
 )
 async def test_another_view_report_or_width_is_not_found(store: Days, other: View) -> None:
-    await store.keep(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
-    assert await store.find(other, [YESTERDAY], stale_too=True) == {}
-    assert await store.find(TOKENS, [TODAY], stale_too=True) == {}
+    await store.put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
+    assert await store.get_many(other, [YESTERDAY], include_stale=True) == {}
+    assert await store.get_many(TOKENS, [TODAY], include_stale=True) == {}
 
 
 async def test_another_organization_is_not_found(open_days: Open) -> None:
-    await open_days("org-one").keep(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
+    await open_days("org-one").put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
     for other in ("org-two", "org-*", "org-one:usage", "", "org-on?"):
-        assert await open_days(other).find(TOKENS, [YESTERDAY], stale_too=True) == {}
-        await open_days(other).forget()
-    assert await open_days("org-one").find(TOKENS, [YESTERDAY]) != {}
+        assert await open_days(other).get_many(TOKENS, [YESTERDAY], include_stale=True) == {}
+        await open_days(other).clear()
+    assert await open_days("org-one").get_many(TOKENS, [YESTERDAY]) != {}
 
 
 async def test_of_two_readings_the_later_one_is_kept_whatever_the_order(store: Days, clock: FrozenClock) -> None:
     earlier, later = (read_at(TOKENS, LONG_AGO, NOW + at * timedelta(seconds=1), tokens(at)) for at in (1, 2))
     clock.advance(3)
     for order in ([earlier, later], [later, earlier]):
-        await store.forget()
+        await store.clear()
         for reading in order:
-            await store.keep(TOKENS, [reading])
-        assert (await store.find(TOKENS, [LONG_AGO]))[LONG_AGO].rows == later.rows
+            await store.put_many(TOKENS, [reading])
+        assert (await store.get_many(TOKENS, [LONG_AGO]))[LONG_AGO].rows == later.rows
 
 
 async def test_nothing_is_found_once_all_is_forgotten(store: Days) -> None:
     days = [read_at(TOKENS, LONG_AGO + n * DAY, NOW, tokens(n)) for n in range(90)]
-    await store.keep(TOKENS, days)
-    await store.forget()
-    assert await store.find(TOKENS, [rows.day for rows in days], stale_too=True) == {}
-    await store.keep(TOKENS, days[:1])
-    assert await store.find(TOKENS, [LONG_AGO]) == {LONG_AGO: days[0]}
+    await store.put_many(TOKENS, days)
+    await store.clear()
+    assert await store.get_many(TOKENS, [rows.day for rows in days], include_stale=True) == {}
+    await store.put_many(TOKENS, days[:1])
+    assert await store.get_many(TOKENS, [LONG_AGO]) == {LONG_AGO: days[0]}
 
 
 async def test_many_at_once_get_what_they_kept(store: Days) -> None:
     async def use(n: int) -> None:
         kept = read_at(TOKENS, LONG_AGO + n * DAY, NOW, tokens(n))
-        await store.keep(TOKENS, [kept])
-        assert await store.find(TOKENS, [kept.day]) == {kept.day: kept}
+        await store.put_many(TOKENS, [kept])
+        assert await store.get_many(TOKENS, [kept.day]) == {kept.day: kept}
 
     await asyncio.gather(*(use(n) for n in range(90)))
 
@@ -234,9 +236,9 @@ def redis(request: pytest.FixtureRequest) -> Generator[Store]:
 
 
 async def test_every_name_in_redis_has_an_end_and_says_whose_it_is(redis: Store, clock: FrozenClock) -> None:
-    line = Line(redis.url, clock)
-    days = RedisDays(line, "org-one", clock)
-    await days.keep(TOKENS, [read_at(TOKENS, day, NOW, tokens(1)) for day in (TODAY, YESTERDAY, LONG_AGO)])
+    line = RedisConnection(redis.url, clock)
+    days = RedisDayStore(line, "org-one", clock)
+    await days.put_many(TOKENS, [read_at(TOKENS, day, NOW, tokens(1)) for day in (TODAY, YESTERDAY, LONG_AGO)])
     await line.aclose()
     with redis.admin as admin:
         names = sorted(admin.scan_iter("*"))
@@ -254,25 +256,25 @@ async def test_a_day_of_a_hundred_thousand_rows_is_shared(program: str, clock: F
     require(program)
     large = read_at(TOKENS, LONG_AGO, NOW, *(tokens(7**13 % (n + 10**9), f"claude-{n}") for n in range(100_000)))
     with running(program) as store:
-        line = Line(store.url, clock)
-        days = RedisDays(line, "org-one", clock)
-        await days.keep(TOKENS, [large])
-        assert await days.find(TOKENS, [LONG_AGO]) == {LONG_AGO: large}
+        line = RedisConnection(store.url, clock)
+        days = RedisDayStore(line, "org-one", clock)
+        await days.put_many(TOKENS, [large])
+        assert await days.get_many(TOKENS, [LONG_AGO]) == {LONG_AGO: large}
         await line.aclose()
 
 
-PLACE = Place("org-one", TOKENS, YESTERDAY)
-WRITTEN = written(PLACE, read_at(TOKENS, YESTERDAY, NOW, tokens(5), tokens(7, None)))
+PLACE = DayId("org-one", TOKENS, YESTERDAY)
+WRITTEN = encode(PLACE, read_at(TOKENS, YESTERDAY, NOW, tokens(5), tokens(7, None)))
 
 
 @settings(max_examples=1000)
 @given(st.integers(0, len(WRITTEN) - 1), st.integers(0, 255), st.integers(0, len(WRITTEN)))
 def test_whatever_happens_to_its_bytes_a_day_is_exact_or_not_found(at: int, byte: int, length: int) -> None:
     garbled = (WRITTEN[:at] + bytes([byte]) + WRITTEN[at + 1 :])[:length]
-    found = read(PLACE, garbled, NOW, {})
+    found = decode(PLACE, garbled, NOW, {})
     assert found is None or garbled == WRITTEN
 
 
 @given(st.binary(max_size=200))
 def test_bytes_of_whatever_kind_are_not_a_day(value: bytes) -> None:
-    assert read(PLACE, value, NOW, {}) is None
+    assert decode(PLACE, value, NOW, {}) is None

@@ -19,12 +19,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from canary import KEY, keeps_silent
-from conftest import Upstream, ask
-from http_servers import client_of, started, until
-from stores import running
-from test_cli import environment
 
+from tests.support.canary import KEY, keeps_silent
+from tests.support.harness import Upstream, ask
+from tests.support.redis_servers import running
+from tests.support.subprocess_http_server import client_of, started, until
+from tests.test_cli import environment
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 ROOT = Path(__file__).parent.parent

@@ -9,12 +9,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from conftest import Upstream, refusal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mcp import Client
 
+from tests.support.harness import Upstream, refusal
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.settings import Settings
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import oracle
 import pytest
-from conftest import Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
 
+from tests.support import oracle
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal
 from usage_cost_mcp.demo.http import Request
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +115,7 @@ async def test_a_minute_that_begins_while_the_rows_are_read_has_its_place(
             clock.advance(40)
 
     clock.advance(45)
-    upstream.instead = slow_names
+    upstream.override = slow_names
     wanted = {"period": "today", "granularity": "minute", "filter_by": {"workspace_id": ["Production"]}}
     async with connect() as client:
         answer = await ask(client, "get_token_usage", **wanted)

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from canary import KEY, keeps_silent
-from conftest import FrozenClock
-from http_servers import tokens_line
-from served import Front, holds_none_of, served
-from test_cli import environment, run_here
 
+from tests.support.canary import KEY, keeps_silent
+from tests.support.harness import FrozenClock
+from tests.support.inprocess_http_server import Front, holds_none_of, served
+from tests.support.subprocess_http_server import tokens_line
+from tests.test_cli import environment, run_here
 from usage_cost_mcp.auth import tokens_file
 from usage_cost_mcp.auth.principals import Principal
-from usage_cost_mcp.auth.tokens_file import hash_of, new_token, read_holders
+from usage_cost_mcp.auth.tokens_file import new_token, read_records, sha256_of
 from usage_cost_mcp.errors import ConfigurationError
 
 pytestmark = pytest.mark.anyio
 
 ANA, BOB = new_token(), new_token()
-HASH = hash_of(ANA)
+HASH = sha256_of(ANA)
 
 
 def record(name: str = "ana", token: str = ANA, **more: Any) -> str:
@@ -77,7 +77,7 @@ def test_a_file_may_hold(case: str, tmp_path: Path) -> None:
     text, principal = GOOD[case]
     file = tmp_path / "tokens"
     file.write_bytes(text.encode())
-    (holder,) = read_holders(file)
+    (holder,) = read_records(file)
     assert holder.principal == principal
     assert holder.sha256 == HASH
 
@@ -288,9 +288,9 @@ async def test_a_file_that_has_not_changed_is_not_read_again(
 
     def reading(path: Path) -> Any:
         read.append(path)
-        return read_holders(path)
+        return read_records(path)
 
-    monkeypatch.setattr(tokens_file, "read_holders", reading)
+    monkeypatch.setattr(tokens_file, "read_records", reading)
     monkeypatch.setattr(tokens_file, "_SETTLED_NS", 0)
     async with asked(file, clock) as front:
         for _ in range(5):
@@ -369,7 +369,7 @@ def test_a_new_token_stands_alone_on_stdout_and_nowhere_else(file: Path) -> None
     bob = json.loads(file.read_text().splitlines()[1])
     assert bob["sha256"] == hashlib.sha256(token.encode()).hexdigest()
     assert bob["workspaces"] == ["wrkspc_01AbC", "default"]
-    assert [holder.principal.name for holder in read_holders(file)] == ["ana", "bob"]
+    assert [holder.principal.name for holder in read_records(file)] == ["ana", "bob"]
 
 
 def test_a_tokens_file_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -381,15 +381,15 @@ def test_a_tokens_file_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> No
 def test_a_file_without_a_line_end_is_continued_on_a_new_line(file: Path) -> None:
     file.write_text(record().strip())
     assert run("bob", file=file).returncode == 0
-    assert len(read_holders(file)) == 2
+    assert len(read_records(file)) == 2
 
 
 def test_without_a_file_the_record_is_printed_beside_the_token(tmp_path: Path) -> None:
     made = run("ana")
     file = tmp_path / "tokens.jsonl"
     file.write_text(next(line for line in made.stderr.splitlines() if line.startswith("{")))
-    (holder,) = read_holders(file)
-    assert holder.sha256 == hash_of(made.stdout.strip())
+    (holder,) = read_records(file)
+    assert holder.sha256 == sha256_of(made.stdout.strip())
     assert "USAGE_COST_MCP_TOKENS_FILE is not set" in made.stderr
 
 

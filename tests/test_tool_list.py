@@ -5,11 +5,11 @@ import re
 from typing import Any
 
 import pytest
-from conftest import Connect, ask
 from inline_snapshot import external_file
 from mcp import Client, MCPError
-from sight import TOOLS
 
+from tests.support.harness import Connect, ask
+from tests.support.workspace_scoping import TOOLS
 from usage_cost_mcp.reports.answers import Provenance
 
 pytestmark = pytest.mark.anyio

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from conftest import NOW, Connect, FrozenClock, Upstream, ask, refusal
-from fault_cases import sends
-from fault_server import Act, fault_server, http
 from mcp import Client
 
+from tests.support.fault_cases import sends
+from tests.support.fault_server import Act, fault_server, http
+from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -25,27 +25,27 @@ pytestmark = pytest.mark.anyio
 DOWN = Response({}, 503)
 
 
-def bounded(upstream: Upstream, clock: FrozenClock, bounds: Bounds) -> AbstractAsyncContextManager[Client]:
-    return Client(build_server(Settings.for_demo({}, upstream.url), clock, bounds))
+def bounded(upstream: Upstream, clock: FrozenClock, limits: Limits) -> AbstractAsyncContextManager[Client]:
+    return Client(build_server(Settings.for_demo({}, upstream.url), clock, limits))
 
 
 async def test_an_outage_does_not_multiply_our_requests(upstream: Upstream, clock: FrozenClock) -> None:
-    upstream.instead = lambda _: DOWN
-    async with bounded(upstream, clock, Bounds(retries_in_reserve=10)) as client:
+    upstream.override = lambda _: DOWN
+    async with bounded(upstream, clock, Limits(retry_budget=10)) as client:
         for day in range(1, 29):
             await refusal(client, "get_spend", period=f"2026-10-{day:02}")
     assert len(upstream.requests) == 28 + 10
 
 
 async def test_successes_fill_the_reserve_of_retries_again(upstream: Upstream, clock: FrozenClock) -> None:
-    async with bounded(upstream, clock, Bounds(retries_in_reserve=2)) as client:
-        upstream.instead = lambda _: DOWN
+    async with bounded(upstream, clock, Limits(retry_budget=2)) as client:
+        upstream.override = lambda _: DOWN
         await refusal(client, "get_spend", period="2026-10-01")
-        upstream.instead = lambda _: None
+        upstream.override = lambda _: None
         await ask(client, "get_spend", period="2026-10-02")
         await ask(client, "get_spend", period="2026-10-03")
         upstream.requests.clear()
-        upstream.instead = lambda _: DOWN
+        upstream.override = lambda _: DOWN
         await refusal(client, "get_spend", period="2026-10-04")
     assert len(upstream.requests) == 2
 
@@ -65,23 +65,23 @@ class CountingClock(FrozenClock):
 async def test_many_callers_wait_for_one_rate_limit_once(upstream: Upstream) -> None:
     clock = CountingClock()
     limited = [Response({}, 429, {"retry-after": "20"})]
-    upstream.instead = lambda _: limited.pop() if limited else None
-    async with bounded(upstream, clock, Bounds()) as client:
+    upstream.override = lambda _: limited.pop() if limited else None
+    async with bounded(upstream, clock, Limits()) as client:
         await asyncio.gather(*(ask(client, "get_spend", period=f"2026-10-{day:02}") for day in range(1, 9)))
     assert len(clock.waits) == 1
     assert len(upstream.requests) == 9
 
 
 async def test_nobody_asks_while_a_rate_limit_outlasts_their_call(upstream: Upstream, clock: FrozenClock) -> None:
-    upstream.instead = lambda _: Response({}, 429, {"retry-after": "120"})
-    async with bounded(upstream, clock, Bounds()) as client:
+    upstream.override = lambda _: Response({}, 429, {"retry-after": "120"})
+    async with bounded(upstream, clock, Limits()) as client:
         await refusal(client, "get_spend", period="2026-10-01")
         clock.advance(30)
         said = await refusal(client, "get_token_usage", period="2026-10-01")
         assert "Ask again in 90 seconds" in said
         assert len(upstream.requests) == 1
         clock.advance(90)
-        upstream.instead = lambda _: None
+        upstream.override = lambda _: None
         await ask(client, "get_spend", period="2026-10-01")
 
 
@@ -105,7 +105,7 @@ async def test_a_window_that_is_too_much_is_fetched_in_pieces_and_nothing_is_los
     async with connect() as client:
         whole = await ask(client, "get_spend", period="2026-10")
     upstream.requests.clear()
-    upstream.instead = too_much_for(most)
+    upstream.override = too_much_for(most)
     async with connect() as client:
         answer = await ask(client, "get_spend", period="2026-10")
         assert answer["series"] == whole["series"]
@@ -116,19 +116,19 @@ async def test_a_window_that_is_too_much_is_fetched_in_pieces_and_nothing_is_los
 
 
 async def test_too_much_even_for_two_days_is_an_error(client: Client, upstream: Upstream) -> None:
-    upstream.instead = too_much_for(1)
+    upstream.override = too_much_for(1)
     assert "too much at once" in await refusal(client, "get_spend", period="2026-10")
 
 
 async def test_a_revoked_key_ends_the_use_of_what_is_held(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_spend", period="2026-10")
-    upstream.instead = lambda _: Response({}, 401)
+    upstream.override = lambda _: Response({}, 401)
     assert "does not accept the Admin key" in await refusal(client, "get_spend", period="2026-09")
     assert "does not accept the Admin key" in await refusal(client, "get_spend", period="2026-10")
 
 
 async def test_a_key_that_is_refused_for_names_is_refused_for_all(client: Client, upstream: Upstream) -> None:
-    upstream.instead = lambda request: Response({}, 401) if request.path.endswith("workspaces") else None
+    upstream.override = lambda request: Response({}, 401) if request.path.endswith("workspaces") else None
     said = await refusal(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert "does not accept the Admin key" in said
 
@@ -159,8 +159,8 @@ async def test_a_clock_that_is_off_by_seconds_is_believed(upstream: Upstream, cl
         date = format_datetime(NOW + timedelta(seconds=40), usegmt=True)
         return Response(response.body, response.status, {**response.headers, "date": date})
 
-    upstream.instead = later
-    async with bounded(upstream, clock, Bounds()) as client:
+    upstream.override = later
+    async with bounded(upstream, clock, Limits()) as client:
         assert (await ask(client, "get_spend", period="today"))["fetched_at"] == "2026-11-22T14:30:00Z"
 
 
@@ -174,7 +174,7 @@ async def test_a_revised_day_is_said_to_be_revised(connect: Connect, upstream: U
         await ask(client, "get_spend", period="2026-11-20")
         clock.advance(20 * 60)
         same = await ask(client, "get_spend", period="2026-11-20")
-        upstream.instead = dearer
+        upstream.override = dearer
         clock.advance(20 * 60)
         other = await ask(client, "get_spend", period="2026-11-20")
     assert "revised" not in [note["code"] for note in same["notes"]]
@@ -188,7 +188,7 @@ async def test_hours_that_upstream_leaves_out_are_noted(client: Client, upstream
         response.body["data"].pop(5)
         return response
 
-    upstream.instead = without_an_hour
+    upstream.override = without_an_hour
     answer = await ask(client, "get_token_usage", period="2026-11-11", granularity="hour")
     assert answer["bucket_totals"]["input_tokens"][5] == 0
     assert "days_not_reported" in [note["code"] for note in answer["notes"]]
@@ -202,7 +202,7 @@ async def test_the_newest_reading_serves_in_an_outage_whichever_view_made_it(
         clock.advance(20 * 60)
         await ask(client, "get_token_usage", period="2026-11-21", group_by=["api_key_id", "model"])
         clock.advance(20 * 60)
-        upstream.instead = lambda _: DOWN
+        upstream.override = lambda _: DOWN
         answer = await ask(client, "get_token_usage", period="2026-11-21", group_by=["api_key_id"])
     assert (answer["cache"]["status"], answer["fetched_at"]) == ("stale", "2026-11-22T14:50:00Z")
 
@@ -213,7 +213,7 @@ async def test_days_too_old_even_for_an_outage_are_not_shown(
     async with connect() as client:
         await ask(client, "get_spend", period="2026-11-21")
         clock.advance(8 * 86_400)
-        upstream.instead = lambda _: DOWN
+        upstream.override = lambda _: DOWN
         assert "Anthropic has trouble" in await refusal(client, "get_spend", period="2026-11-21")
 
 
@@ -225,7 +225,7 @@ async def test_half_a_character_in_a_name_does_not_cost_the_names(client: Client
         response.body["data"][0]["name"] = "Half \ud83d of it"
         return response
 
-    upstream.instead = halved
+    upstream.override = halved
     answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert "Half ? of it" in [series["label"] for series in answer["series"]]
 
@@ -245,8 +245,8 @@ async def test_a_call_that_is_given_up_drops_its_request_and_the_next_one_works(
 async def test_a_call_ends_when_its_time_is_up_and_the_next_one_works(clock: FrozenClock) -> None:
     with fault_server(DemoApi(clock.now).respond) as server:
         server.fail([sends(Act.HANG)], forever=True)
-        bounds = Bounds(call_seconds=3, request_seconds=2)
-        async with Client(build_server(Settings.for_demo({}, server.url), clock, bounds)) as client:
+        limits = Limits(call_seconds=3, request_seconds=2)
+        async with Client(build_server(Settings.for_demo({}, server.url), clock, limits)) as client:
             said = await refusal(client, "get_spend", period="2026")
             assert said.startswith("The answer took longer than 3 seconds. What has arrived is kept: ask again")
             server.heal()

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from canary import KEY
-from conftest import Connect, FrozenClock, Upstream, ask, refusal
 from mcp import Client
 
+from tests.support.canary import KEY
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal
 from usage_cost_mcp.demo.http import Request, Response
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ def edited(upstream: Upstream) -> Callable[[str, Edit], None]:
             edit(response.body)
             return response
 
-        upstream.instead = instead
+        upstream.override = instead
 
     return change
 
@@ -62,7 +62,7 @@ def edited(upstream: Upstream) -> Callable[[str, Edit], None]:
 async def test_a_refusal_is_told_in_our_words_and_not_tried_again(
     client: Client, upstream: Upstream, response: Response, said: str
 ) -> None:
-    upstream.instead = on("cost_report", response)
+    upstream.override = on("cost_report", response)
     sentence = await refusal(client, "get_spend", period="yesterday")
     assert said in sentence
     assert "upstream text" not in sentence
@@ -71,7 +71,7 @@ async def test_a_refusal_is_told_in_our_words_and_not_tried_again(
 
 async def test_a_bad_request_names_the_parameter_that_upstream_named(client: Client, upstream: Upstream) -> None:
     body = {"type": "error", "error": {"type": "invalid_request_error", "message": "bucket_width: no such width"}}
-    upstream.instead = on("cost_report", Response(body, 400))
+    upstream.override = on("cost_report", Response(body, 400))
     assert "It names bucket_width." in await refusal(client, "get_spend", period="yesterday")
 
 
@@ -81,7 +81,7 @@ async def test_a_passing_fault_is_tried_again_and_the_answer_is_whole(
 ) -> None:
     async with connect() as client:
         whole = await ask(client, "get_spend", period="2026-10")
-    upstream.instead = first(2, error(status))
+    upstream.override = first(2, error(status))
     async with connect() as client:
         answer = await ask(client, "get_spend", period="2026-10")
     assert answer["totals"] == whole["totals"]
@@ -90,7 +90,7 @@ async def test_a_passing_fault_is_tried_again_and_the_answer_is_whole(
 
 @pytest.mark.parametrize("status", [500, 529])
 async def test_a_lasting_fault_is_an_error_after_four_attempts(client: Client, upstream: Upstream, status: int) -> None:
-    upstream.instead = on("cost_report", error(status))
+    upstream.override = on("cost_report", error(status))
     assert "Anthropic has trouble at the moment" in await refusal(client, "get_spend", period="yesterday")
     assert len(upstream.requests) == 4
 
@@ -107,7 +107,7 @@ async def test_a_lasting_fault_is_an_error_after_four_attempts(client: Client, u
 async def test_a_rate_limit_is_waited_out_for_as_long_as_upstream_says(
     connect: Connect, clock: FrozenClock, upstream: Upstream, headers: dict[str, str], waited: float
 ) -> None:
-    upstream.instead = first(1, error(429, headers=headers))
+    upstream.override = first(1, error(429, headers=headers))
     start = clock.moment
     async with connect() as client:
         await ask(client, "get_spend", period="yesterday")
@@ -115,7 +115,7 @@ async def test_a_rate_limit_is_waited_out_for_as_long_as_upstream_says(
 
 
 async def test_a_rate_limit_that_outlasts_the_call_says_when_to_ask_again(client: Client, upstream: Upstream) -> None:
-    upstream.instead = on("cost_report", error(429, headers={"retry-after": "90"}))
+    upstream.override = on("cost_report", error(429, headers={"retry-after": "90"}))
     said = await refusal(client, "get_spend", period="yesterday")
     assert "Ask again in 90 seconds (at 14:31:30 UTC)" in said
     assert len(upstream.requests) == 1
@@ -125,7 +125,7 @@ async def test_a_spend_cap_is_not_waited_for(client: Client, upstream: Upstream)
     message = "You will regain access on 2026-12-01 at 00:00 UTC."
     details = {"error_code": "enforced_spend_limit_reached"}
     body = {"type": "error", "error": {"type": "rate_limit_error", "message": message, "details": details}}
-    upstream.instead = on("cost_report", Response(body, 429))
+    upstream.override = on("cost_report", Response(body, 429))
     said = await refusal(client, "get_spend", period="yesterday")
     assert "monthly spend limit" in said
     assert "until 2026-12-01" in said
@@ -133,7 +133,7 @@ async def test_a_spend_cap_is_not_waited_for(client: Client, upstream: Upstream)
 
 
 async def test_upstream_may_forbid_to_try_again(client: Client, upstream: Upstream) -> None:
-    upstream.instead = on("cost_report", error(500, headers={"x-should-retry": "false"}))
+    upstream.override = on("cost_report", error(500, headers={"x-should-retry": "false"}))
     await refusal(client, "get_spend", period="yesterday")
     assert len(upstream.requests) == 1
 
@@ -150,10 +150,10 @@ async def test_a_failed_walk_gives_no_total_but_keeps_what_arrived(client: Clien
     def october_fails(request: Request) -> Response | None:
         return error(400) if ("starting_at", "2026-10-02T00:00:00Z") in request.query else None
 
-    upstream.instead = october_fails
+    upstream.override = october_fails
     said = await refusal(client, "get_spend", period="2026-08-01..2026-10-29")
     assert "does not take the request" in said
-    upstream.instead = lambda _: None
+    upstream.override = lambda _: None
     answer = await ask(client, "get_spend", period="2026-08-01..2026-10-29")
     assert answer["totals"]["cost"] != "0"
 
@@ -194,7 +194,7 @@ async def test_pages_that_go_round_in_circles_are_an_error(client: Client, upstr
         response.body.update(has_more=True, next_page="page_again")
         return response
 
-    upstream.instead = again
+    upstream.override = again
     assert "the same page again and again" in await refusal(client, "get_spend", period="yesterday")
     assert len(upstream.requests) == 2
 
@@ -243,7 +243,7 @@ async def test_a_day_that_upstream_leaves_out_is_zero_with_a_note(
 async def test_names_that_are_forbidden_leave_the_numbers_alone(
     connect: Connect, upstream: Upstream, status: int
 ) -> None:
-    upstream.instead = on("workspaces", error(status))
+    upstream.override = on("workspaces", error(status))
     async with connect() as client:
         answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
         said = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["Production"]})
@@ -257,7 +257,7 @@ async def test_a_list_of_names_is_walked_to_its_end(client: Client, upstream: Up
         query = [(name, value) for name, value in request.query if name != "limit"]
         return upstream.respond(Request(request.path, [*query, ("limit", "1")], request.headers))
 
-    upstream.instead = lambda request: one_by_one(request) if request.path.endswith("workspaces") else None
+    upstream.override = lambda request: one_by_one(request) if request.path.endswith("workspaces") else None
     answer = await ask(client, "list_dimension_values", dimension="workspace_id")
     assert {value["label"] for value in answer["values"]} >= {"Production", "Sandbox", "Hackathon (archived)"}
     assert upstream.asked("workspaces") == 6
@@ -279,7 +279,7 @@ async def test_a_report_that_comes_in_small_pages_is_read_whole(connect: Connect
         query = [(name, value) for name, value in request.query if name != "limit"]
         return upstream.respond(Request(request.path, [*query, ("limit", "5")], request.headers))
 
-    upstream.instead = in_small_pages
+    upstream.override = in_small_pages
     upstream.requests.clear()
     async with connect() as client:
         answer = await ask(client, "get_spend", period="2026-10")

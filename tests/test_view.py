@@ -19,13 +19,13 @@ from typing import Any
 
 import anyio
 import pytest
-from canary import KEY
-from conftest import NOW, FrozenClock, Upstream, ask
 from mcp import Client
 from mcp.client import advertise
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from mcp.types import CallToolResult, TextResourceContents
 
+from tests.support.canary import KEY
+from tests.support.harness import NOW, FrozenClock, Upstream, ask
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response

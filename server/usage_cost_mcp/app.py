@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import CacheHint, MCPServer
 
-from .auth.access import OPEN, Gate
+from .auth.access import LOCAL, AccessControl
 from .http.health import add_health
-from .reports.context import Desk
+from .reports.context import ReportContext
 from .runtime.clock import Clock, CorrectedClock, SystemClock
-from .runtime.limits import Bounds
-from .runtime.rate_limit import Allowance, OwnAllowance
+from .runtime.limits import Limits
+from .runtime.rate_limit import LocalRateLimiter, RateLimiter
 from .settings import Settings
 from .tools.catalogue import INSTRUCTIONS, all_tools
 from .tools.completions import completer
@@ -24,17 +24,17 @@ from .view import chart_app
 
 if TYPE_CHECKING:
     from .cache import Shared
-    from .http.access import HttpGate
+    from .http.access import HttpAccess
     from .http.settings import HttpSettings
-    from .redis_backend.tenant import WhoseKey
+    from .redis_backend.tenant import OrganizationLookup
 
 NAME = "usage-cost-mcp"
-DEFAULT_BOUNDS = Bounds()
-UNCHANGING = CacheHint(ttl_ms=300_000, scope="public")
+DEFAULT_LIMITS = Limits()
+CONSTANT_LISTS = CacheHint(ttl_ms=300_000, scope="public")
 """What a server lists stays as it is while it runs, and is the same for everybody; another version may follow it."""
 
 
-class Commons:
+class SharedResources:
     """What this process shares with others where there is a Redis, and else has for itself.
 
     Args:
@@ -42,128 +42,132 @@ class Commons:
         clock: For how long it is left alone after a failure, and what a minute is.
 
     Attributes:
-        allowance: Counts requests to the Admin API, and calls.
+        rate_limiter: Counts requests to the Admin API, and calls.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self.allowance: Allowance = OwnAllowance(clock)
-        self._line = None
+        self.rate_limiter: RateLimiter = LocalRateLimiter(clock)
+        self._connection = None
         if settings.redis_url is not None:
-            from .redis_backend import Line, SharedAllowance
+            from .redis_backend import RedisConnection, RedisRateLimiter
 
-            self._line = Line(settings.redis_url, clock)
-            self.allowance = SharedAllowance(self._line, self.allowance, settings.whose)
+            self._connection = RedisConnection(settings.redis_url, clock)
+            self.rate_limiter = RedisRateLimiter(self._connection, self.rate_limiter, settings.key_fingerprint)
 
-    def days(self, whose_key: "WhoseKey", clock: Clock) -> "Shared | None":
+    def days(self, get_organization: "OrganizationLookup", clock: Clock) -> "Shared | None":
         """The days that others have read; None where there are no others."""
-        if self._line is None:
+        if self._connection is None:
             return None
-        from .redis_backend import Membership
+        from .redis_backend import TenantGuard
 
-        return Membership(self._line, whose_key, clock)
+        return TenantGuard(self._connection, get_organization, clock)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        if self._line is not None:
-            await self._line.aclose()
+        if self._connection is not None:
+            await self._connection.aclose()
 
 
-def open_desk(
-    settings: Settings, clock: CorrectedClock, bounds: Bounds, commons: Commons, at_the_end: AsyncExitStack
-) -> Desk:
+def build_report_context(
+    settings: Settings, clock: CorrectedClock, limits: Limits, resources: SharedResources, exit_stack: AsyncExitStack
+) -> ReportContext:
     """What the reports work with, connected to the Admin API until the end.
 
     What is needed for that is imported here, which keeps the start of a server short.
     """
     from .admin_api import AdminApi, ApiDirectory, ReportReader
-    from .cache import Ledger
+    from .cache import ReportCache
 
-    api = AdminApi(settings, clock, bounds, None if settings.demo else commons.allowance)
-    at_the_end.push_async_callback(api.aclose)
+    api = AdminApi(settings, clock, limits, None if settings.demo else resources.rate_limiter)
+    exit_stack.push_async_callback(api.aclose)
     directory = ApiDirectory(api, clock)
-    shared = commons.days(directory.organization, clock)
-    return Desk(Ledger(ReportReader(api, clock), clock, shared=shared), directory, clock, demo=settings.demo)
+    shared = resources.days(directory.organization, clock)
+    return ReportContext(
+        ReportCache(ReportReader(api, clock), clock, shared=shared), directory, clock, demo=settings.demo
+    )
 
 
 def build_server(
     settings: Settings,
     clock: Clock | None = None,
-    bounds: Bounds = DEFAULT_BOUNDS,
-    gate: Gate = OPEN,
-    commons: Commons | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    access: AccessControl = LOCAL,
+    resources: SharedResources | None = None,
 ) -> MCPServer[Service]:
     """A server that is ready to run over any transport; it sends nothing before the first question.
 
     Args:
         settings: Where to ask, with which key, how long answers may be.
         clock: The source of time; the machine's own by default.
-        bounds: How far a call may go.
-        gate: Says who asks; open by default.
-        commons: What is shared with other processes; the server closes it. By default what the settings say.
+        limits: How far a call may go.
+        access: Who may call; local access by default.
+        resources: What is shared with other processes; the server closes it. By default what the settings say.
     """
-    ours = version(NAME)
+    server_version = version(NAME)
     time = clock or SystemClock()
-    common = commons or Commons(settings, time)
-    serving: list[Service] = []
+    shared = resources or SharedResources(settings, time)
+    running_services: list[Service] = []
 
-    def at_hand() -> Service:
-        return serving[-1]
+    def get_service() -> Service:
+        return running_services[-1]
 
     @asynccontextmanager
     async def lifespan(_server: MCPServer[Any]) -> AsyncGenerator[Service]:
-        async with AsyncExitStack() as at_the_end:
-            at_the_end.push_async_callback(common.aclose)
+        async with AsyncExitStack() as exit_stack:
+            exit_stack.push_async_callback(shared.aclose)
             service = Service(
-                open_desk=lambda: open_desk(settings, CorrectedClock(time), bounds, common, at_the_end),
-                version=ours,
+                context_factory=lambda: build_report_context(
+                    settings, CorrectedClock(time), limits, shared, exit_stack
+                ),
+                version=server_version,
                 key_source=settings.key_source,
-                call_seconds=bounds.call_seconds,
+                call_seconds=limits.call_seconds,
                 max_answer_characters=settings.max_answer_characters,
-                gate=gate,
+                access=access,
             )
-            serving.append(service)
-            at_the_end.callback(serving.remove, service)
+            running_services.append(service)
+            exit_stack.callback(running_services.remove, service)
             yield service
 
     server = StrictServer(
         NAME,
         title="Claude usage and cost",
-        version=ours,
+        version=server_version,
         instructions=INSTRUCTIONS,
         tools=list(all_tools()),
-        resources=list(all_resources(at_hand)),
+        resources=list(all_resources(get_service)),
         extensions=[chart_app()],
         lifespan=lifespan,
-        auth=gate.auth,
-        token_verifier=gate.verifier,
+        auth=access.auth,
+        token_verifier=access.verifier,
         cache_hints={
-            "server/discover": UNCHANGING,
-            "tools/list": UNCHANGING,
-            "prompts/list": UNCHANGING,
-            "resources/list": UNCHANGING,
-            "resources/templates/list": UNCHANGING,
+            "server/discover": CONSTANT_LISTS,
+            "tools/list": CONSTANT_LISTS,
+            "prompts/list": CONSTANT_LISTS,
+            "resources/list": CONSTANT_LISTS,
+            "resources/templates/list": CONSTANT_LISTS,
         },
         subscriptions=False,  # no list ever changes, and whoever waited for that would hold a place for ever
         log_level=settings.log_level,
     )
     for prompt in all_prompts():
         server.add_prompt(prompt)
-    server.completion()(completer(at_hand))
-    add_health(server, at_hand)
+    server.completion()(completer(get_service))
+    add_health(server, get_service)
     return server
 
 
-def build_team_server(
-    settings: Settings, http: "HttpSettings", clock: Clock | None = None, bounds: Bounds = DEFAULT_BOUNDS
-) -> "tuple[MCPServer[Service], HttpGate]":
-    """A server that is reached over HTTP, and the gate before it.
+def build_http_server(
+    settings: Settings, http: "HttpSettings", clock: Clock | None = None, limits: Limits = DEFAULT_LIMITS
+) -> "tuple[MCPServer[Service], HttpAccess]":
+    """The HTTP server, and its access control.
 
     Raises:
         ConfigurationError: When who may ask cannot be told.
     """
-    from .http.access import open_gate
+    from .http.access import build_access
 
     time = clock or SystemClock()
-    commons = Commons(settings, time)
-    gate = open_gate(http, commons.allowance, time, demo=settings.demo)
-    return build_server(settings, time, bounds, gate, commons), gate
+    resources = SharedResources(settings, time)
+    access = build_access(http, resources.rate_limiter, time, demo=settings.demo)
+    return build_server(settings, time, limits, access, resources), access

@@ -42,11 +42,11 @@ class ConfigurationError(UsageCostError):
     """A setting is missing or malformed."""
 
 
-class QuestionError(UsageCostError):
+class InvalidQueryError(UsageCostError):
     """The question cannot be answered as asked."""
 
 
-class TooManyCallsError(UsageCostError):
+class CallRateLimitError(UsageCostError):
     """A principal has asked as often as they may for now."""
 
 
@@ -70,7 +70,7 @@ class UnavailableError(UpstreamError):
     """A server error, a time-out or no connection."""
 
 
-class TooMuchError(UnavailableError):
+class ResponseTooLargeError(UnavailableError):
     """What was asked for is too slow or too large in one piece."""
 
 
@@ -78,34 +78,34 @@ class ContractError(UpstreamError):
     """A success whose body is not what the documentation promises."""
 
 
-class BrokenWalkError(ContractError):
+class InconsistentPagesError(ContractError):
     """The pages of one walk do not belong together: the data changed below it, or its token is no longer valid."""
 
 
-def unknown(what: str, given: str, accepted: Iterable[str]) -> QuestionError:
+def unknown_value_error(what: str, given: str, accepted: Iterable[str]) -> InvalidQueryError:
     """The refusal of a value, with what is accepted, the nearest first where that is much."""
-    choices, meant = list(accepted), given[:MOST_COMPARED]
+    choices, meant = list(accepted), given[:MAX_COMPARED]
     near = [each for each in choices if given and given.lower() in each.lower()]
     near = near or difflib.get_close_matches(meant.lower(), choices, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    return QuestionError(f"{what} {clipped(given)} is not known.{hint} Accepted: {_listed(meant, choices)}.")
+    return InvalidQueryError(f"{what} {short_repr(given)} is not known.{hint} Accepted: {_listed(meant, choices)}.")
 
 
 def _listed(given: str, choices: list[str]) -> str:
-    if len(choices) <= MOST_LISTED:
+    if len(choices) <= MAX_LISTED:
         return ", ".join(choices) or "nothing so far"
-    nearest = difflib.get_close_matches(given, choices, n=MOST_LISTED // 2, cutoff=0)
+    nearest = difflib.get_close_matches(given, choices, n=MAX_LISTED // 2, cutoff=0)
     return f"{', '.join(nearest)} and {len(choices) - len(nearest)} more"
 
 
-MOST_COMPARED = 200
+MAX_COMPARED = 200
 """How many letters of what was given are held against what is accepted; names are no longer."""
 
-MOST_LISTED = 20
+MAX_LISTED = 20
 """How many accepted values an error lists."""
 
 
-def clipped(given: object, most: int = 60) -> str:
+def short_repr(given: object, most: int = 60) -> str:
     """What a caller gave, quoted, at a length that an error can hold."""
     text = repr(given)
     return text if len(text) <= most else f"{text[:most]}..."

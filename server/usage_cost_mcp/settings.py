@@ -74,7 +74,7 @@ class Settings:
         )
 
     @property
-    def whose(self) -> str:
+    def key_fingerprint(self) -> str:
         """Tells the key from others without saying it."""
         return hashlib.sha256(self.admin_key.get_secret_value().encode()).hexdigest()[:16]
 
@@ -153,12 +153,12 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9]
 
 def _characters(environ: Mapping[str, str]) -> int:
     text = environ.get(_CHARACTERS, "").strip() or str(DEFAULT_ANSWER_CHARACTERS)
-    if not (re.fullmatch(r"[0-9]{1,9}", text) and int(text) >= _FEWEST_CHARACTERS):
-        raise ConfigurationError(f"{_CHARACTERS} must be a whole number from {_FEWEST_CHARACTERS} up.")
+    if not (re.fullmatch(r"[0-9]{1,9}", text) and int(text) >= _MIN_CHARACTERS):
+        raise ConfigurationError(f"{_CHARACTERS} must be a whole number from {_MIN_CHARACTERS} up.")
     return int(text)
 
 
-_FEWEST_CHARACTERS = 4000
+_MIN_CHARACTERS = 4000
 """What an answer of one bucket and one group with all its notes may need."""
 
 
@@ -173,7 +173,7 @@ def _redis_url(environ: Mapping[str, str]) -> SecretStr | None:
     url = environ.get(REDIS_URL, "").strip()
     if not url:
         return None
-    if not _leads_to_redis(url):
+    if not _is_redis_url(url):
         raise ConfigurationError(
             f"{REDIS_URL} must be an address such as redis://host:6379/0, rediss://host:6379/0 (with TLS) or "
             f"unix:///path/to/socket, with {', '.join(sorted(_REDIS_OPTIONS))} as its only options."
@@ -186,7 +186,7 @@ def _redis_url(environ: Mapping[str, str]) -> SecretStr | None:
 _REDIS_OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 
 
-def _leads_to_redis(url: str) -> bool:
+def _is_redis_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port

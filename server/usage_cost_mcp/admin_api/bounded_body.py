@@ -8,7 +8,7 @@ import zlib
 
 import httpx
 
-from usage_cost_mcp.errors import ContractError, TooMuchError
+from usage_cost_mcp.errors import ContractError, ResponseTooLargeError
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
@@ -36,7 +36,7 @@ async def read_body(response: httpx.Response, most: int) -> bytearray:
         except zlib.error:
             raise httpx.RemoteProtocolError("the compressed body is garbled") from None
         if len(body) > most:
-            raise TooMuchError(
+            raise ResponseTooLargeError(
                 f"{response.url.path} answered with more than {most // 2**20} MiB. Ask for a shorter period."
             )
     if inflater and not inflater.eof:

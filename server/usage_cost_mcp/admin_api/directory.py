@@ -8,31 +8,31 @@ from cachetools import TLRUCache, TTLCache
 from pydantic import TypeAdapter
 
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.model.names import Name, Names
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.model.names import Name, NamesById
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.concurrency import Flights
+from usage_cost_mcp.runtime.concurrency import SingleFlight
 
 from .client import AdminApi
-from .paging import following, walk
+from .paging import next_page_token, walk
 from .sanitise import sanitised
 from .schemas import API_KEYS, ORGANIZATION, USERS, WORKSPACES, ApiKey, ListPage, User, Workspace, read
 
 _ME = "/v1/organizations/me"
 
 LIST_LIMIT = 1000
-SECONDS_KEPT = 600.0
+NAMES_TTL_SECONDS = 600.0
 """How long names are kept, in seconds: a renamed workspace shows its new name after ten minutes."""
 
-SECONDS_ORGANIZATION = 20.0
+ORGANIZATION_TTL_SECONDS = 20.0
 """How long it is known whose the key is, in seconds: a key that was revoked is noticed soon."""
 
-SECONDS_WITHOUT = 60.0
+UNAVAILABLE_TTL_SECONDS = 60.0
 """How long a list that could not be read is not asked for again, in seconds."""
 
 
-def _forgotten_at(_dimension: str, names: Names | None, now: float) -> float:
-    return now + (SECONDS_WITHOUT if names is None else SECONDS_KEPT)
+def _expires_at(_dimension: str, names: NamesById | None, now: float) -> float:
+    return now + (UNAVAILABLE_TTL_SECONDS if names is None else NAMES_TTL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,14 @@ class ApiDirectory:
 
     def __init__(self, api: AdminApi, clock: Clock) -> None:
         self._api = api
-        self._kept: TLRUCache[str, Names | None] = TLRUCache(len(_LISTS), _forgotten_at, timer=clock.monotonic)
-        self._flights: Flights[str, Names] = Flights()
-        self._organization: TTLCache[str, tuple[str, str]] = TTLCache(1, SECONDS_ORGANIZATION, timer=clock.monotonic)
-        self._introductions: Flights[str, tuple[str, str]] = Flights()
+        self._kept: TLRUCache[str, NamesById | None] = TLRUCache(len(_LISTS), _expires_at, timer=clock.monotonic)
+        self._tasks: SingleFlight[str, NamesById] = SingleFlight()
+        self._organization: TTLCache[str, tuple[str, str]] = TTLCache(
+            1, ORGANIZATION_TTL_SECONDS, timer=clock.monotonic
+        )
+        self._introductions: SingleFlight[str, tuple[str, str]] = SingleFlight()
 
-    async def names(self, dimension: str, call: Call) -> Names | None:
+    async def names(self, dimension: str, call: CallContext) -> NamesById | None:
         """The names of all values of a dimension; None when the list cannot be read.
 
         A failed look-up never fails an answer: the ids are still true. Only a refused key does.
@@ -86,28 +88,28 @@ class ApiDirectory:
         """
         if dimension in self._kept:
             return self._kept[dimension]
-        flight = self._flights.find(dimension) or self._flights.start([dimension], self._read(dimension, call))
+        flight = self._tasks.find(dimension) or self._tasks.start([dimension], self._read(dimension, call))
         try:
-            return await flight.landing()
+            return await flight.wait()
         except KeyRefusedError:
             raise
         except UpstreamError:
             self._kept[dimension] = None
             return None
 
-    async def organization(self, call: Call) -> tuple[str, str]:
+    async def organization(self, call: CallContext) -> tuple[str, str]:
         """The id and the name of the organization that the key belongs to."""
         if _ME in self._organization:
             return self._organization[_ME]
-        flight = self._introductions.find(_ME) or self._introductions.start([_ME], self._introduction(call))
-        return await flight.landing()
+        flight = self._introductions.find(_ME) or self._introductions.start([_ME], self._fetch_organization(call))
+        return await flight.wait()
 
-    async def _introduction(self, call: Call) -> tuple[str, str]:
+    async def _fetch_organization(self, call: CallContext) -> tuple[str, str]:
         found = read(ORGANIZATION, await self._api.get(_ME, [], call), _ME)
         self._organization[_ME] = sanitised(found.id), sanitised(found.name)
         return self._organization[_ME]
 
-    async def _read(self, dimension: str, call: Call) -> Names:
+    async def _read(self, dimension: str, call: CallContext) -> NamesById:
         source = _LISTS[dimension]
 
         async def page(after: str | None) -> ListPage[Any]:
@@ -115,7 +117,7 @@ class ApiDirectory:
             return read(source.page, await self._api.get(source.path, params, call), source.path)
 
         def next_token(page: ListPage[Any]) -> str | None:
-            return following(page.last_id, source.path, has_more=page.has_more)
+            return next_page_token(page.last_id, source.path, has_more=page.has_more)
 
         names: dict[str, Name] = {}
         async for each in walk(page, next_token, source.path):

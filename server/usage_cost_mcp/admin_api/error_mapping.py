@@ -14,24 +14,24 @@ from pydantic_core import from_json
 
 from usage_cost_mcp.errors import (
     AccessError,
-    BrokenWalkError,
     ContractError,
+    InconsistentPagesError,
     KeyRefusedError,
     RateLimitedError,
-    TooMuchError,
+    ResponseTooLargeError,
     UnavailableError,
     UpstreamError,
 )
 from usage_cost_mcp.settings import MAKE_A_KEY
 
-from .retry import backoff, may_retry, told_to_wait
+from .retry import backoff, may_retry, retry_after_seconds
 
 _SPEND_CAP = "enforced_spend_limit_reached"
 _PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedAttempt:
     """One failed attempt.
 
     Attributes:
@@ -47,29 +47,31 @@ class Failure:
     wait: float | None = None
 
 
-def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host: str) -> Failure:
+def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host: str) -> FailedAttempt:
     """A request that brought no response."""
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError():
             said = f"No connection to {host}: check the network, the name and the certificate."
-            return Failure(UnavailableError(said), retryable=True)
+            return FailedAttempt(UnavailableError(said), retryable=True)
         case httpx.TimeoutException() | TimeoutError():
             said = f"{host} did not answer in time. Ask again in a moment, or for a shorter period."
-            return Failure(TooMuchError(said), retryable=False)
+            return FailedAttempt(ResponseTooLargeError(said), retryable=False)
         case _:
-            return Failure(UnavailableError(f"The connection to {host} broke. Ask again in a moment."), retryable=True)
+            return FailedAttempt(
+                UnavailableError(f"The connection to {host} broke. Ask again in a moment."), retryable=True
+            )
 
 
 def of_response(
     response: httpx.Response, body: bytearray, key_source: str, params: Sequence[str], now: datetime
-) -> Failure:
+) -> FailedAttempt:
     """A response that is not the 200 that was hoped for."""
     status = response.status_code
     capped = _details_code(body) == _SPEND_CAP
-    wait = told_to_wait(response.headers, now)
+    wait = retry_after_seconds(response.headers, now)
     error = spend_capped(body) if capped else _error(response, body, key_source, params, now, wait)
-    retryable = may_retry(status, response.headers) and not capped and not isinstance(error, TooMuchError)
-    return Failure(error, retryable, status, wait)
+    retryable = may_retry(status, response.headers) and not capped and not isinstance(error, ResponseTooLargeError)
+    return FailedAttempt(error, retryable, status, wait)
 
 
 def _error(
@@ -98,9 +100,9 @@ def _error(
         case HTTPStatus.TOO_MANY_REQUESTS:
             error = rate_limited(backoff(status, 1, 0) if wait is None else wait, now)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE | HTTPStatus.GATEWAY_TIMEOUT:
-            error = TooMuchError(f"{where}: that was too much at once. Ask for a shorter period.")
+            error = ResponseTooLargeError(f"{where}: that was too much at once. Ask for a shorter period.")
         case HTTPStatus.BAD_REQUEST | HTTPStatus.GONE if _PAGE in params:
-            error = BrokenWalkError(f"{where} in the middle of its pages. No number is given; ask again.")
+            error = InconsistentPagesError(f"{where} in the middle of its pages. No number is given; ask again.")
         case HTTPStatus.BAD_REQUEST:
             named = sorted({name for name in params if name.removesuffix("[]").encode() in body})
             hint = f" It names {', '.join(named)}." if named else ""

@@ -37,7 +37,7 @@ async def walk(
     raise ContractError(f"{path} does not end after {MAX_PAGES} pages. Ask for a shorter period.")
 
 
-def following(token: str | None, path: str, *, has_more: bool) -> str | None:
+def next_page_token(token: str | None, path: str, *, has_more: bool) -> str | None:
     """The token to go on with, if there is more.
 
     Raises:

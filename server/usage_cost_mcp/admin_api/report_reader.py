@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from usage_cost_mcp.cache import STEP, Window
-from usage_cost_mcp.errors import BrokenWalkError, ContractError, UpstreamError
+from usage_cost_mcp.errors import ContractError, InconsistentPagesError, UpstreamError
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.concurrency import aside
+from usage_cost_mcp.runtime.concurrency import run_in_thread_if
 
 from .client import AdminApi
-from .paging import following, walk
+from .paging import next_page_token, walk
 from .row_parsing import RowReader, cost_reader, usage_reader
 from .schemas import REPORT_PAGE, ReportPage, read
 
@@ -51,7 +51,7 @@ class ReportReader:
         self._clock = clock
 
     async def fetch(
-        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: Call
+        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
     ) -> list[DayRows]:
         """Every day that the window touches.
 
@@ -62,11 +62,11 @@ class ReportReader:
         """
         try:
             return await self._walk(report, dimensions, width, window, call)
-        except BrokenWalkError:
+        except InconsistentPagesError:
             return await self._walk(report, dimensions, width, window, call)
 
     async def _walk(
-        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: Call
+        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
     ) -> list[DayRows]:
         endpoint = _ENDPOINTS[report.name]
         groupings = _COST_GROUPINGS if report is SPEND else dimensions
@@ -83,11 +83,11 @@ class ReportReader:
         async def page(token: str | None) -> _Page:
             paged = [*query, ("page", token)] if token else query
             body = await self._api.get(endpoint.path, paged, call, headers)
-            return await aside(lambda: _parsed(endpoint.path, body, rows_of), when=len(body) > LONG_BODY)
+            return await run_in_thread_if(lambda: _parsed(endpoint.path, body, rows_of), when=len(body) > LONG_BODY)
 
         buckets = _Buckets(window, width, endpoint.path)
         fetched_at = self._clock.now()
-        async for each in walk(page, lambda page: page.following, endpoint.path):
+        async for each in walk(page, lambda page: page.next_token, endpoint.path):
             if self._clock.now().date() != fetched_at.date():
                 raise UpstreamError("Another day began while the report was read, or our clock was wrong. Ask again.")
             for bucket in each.buckets:
@@ -109,7 +109,7 @@ class _Page:
     """What is kept of a page: its rows, and the token of the next one."""
 
     buckets: Sequence[_Bucket]
-    following: str | None
+    next_token: str | None
 
 
 def _parsed(path: str, body: bytearray, rows_of: RowReader) -> _Page:
@@ -124,7 +124,7 @@ def _parsed(path: str, body: bytearray, rows_of: RowReader) -> _Page:
 def _next(page: ReportPage, path: str) -> str | None:
     if page.next_page and not page.has_more:
         raise ContractError(f"{path} says that there is no more, and how to get it. No number is given.")
-    return following(page.next_page, path, has_more=page.has_more)
+    return next_page_token(page.next_page, path, has_more=page.has_more)
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -149,7 +149,7 @@ class _Buckets:
         minute = start.hour * 60 + start.minute
         there = self._rows.setdefault(start.date(), {}).setdefault(minute, bucket.rows)
         if there is not bucket.rows and Counter(there) != Counter(bucket.rows):
-            raise BrokenWalkError(f"{self._path} sent a bucket twice, with different rows. No number is given.")
+            raise InconsistentPagesError(f"{self._path} sent a bucket twice, with different rows. No number is given.")
 
     def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:
         return [

@@ -11,11 +11,11 @@ _SERVER_ERRORS = 500
 _RATE_LIMIT_WAITS = (5.0, 15.0, 30.0)
 """Seconds to wait after a 429 that does not say how long; the limit is counted per minute."""
 
-_LONGEST_WAIT_BELIEVED = 24 * 3600.0
+_MAX_PLAUSIBLE_WAIT = 24 * 3600.0
 """Seconds; whoever asks for more has made a mistake."""
 
 _FIRST_BACKOFF = 0.5
-_LONGEST_BACKOFF = 8.0
+_MAX_BACKOFF = 8.0
 
 
 def may_retry(status: int, headers: Mapping[str, str]) -> bool:
@@ -26,7 +26,7 @@ def may_retry(status: int, headers: Mapping[str, str]) -> bool:
     return status in _RETRIED or status >= _SERVER_ERRORS
 
 
-def told_to_wait(headers: Mapping[str, str], now: datetime) -> float | None:
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
     """The seconds that upstream asks to wait, or None when it does not say.
 
     The report endpoints send no Retry-After with a 429; `anthropic-ratelimit-requests-reset` is there instead.
@@ -45,15 +45,15 @@ def _finite(value: str | None, per_second: float) -> float | None:
         seconds = float(value or "") / per_second
     except ValueError:
         return None
-    return _believed(seconds)
+    return _plausible(seconds)
 
 
 def _until(moment: datetime | None, now: datetime) -> float | None:
-    return None if moment is None else _believed(max(0.0, (moment - now).total_seconds()))
+    return None if moment is None else _plausible(max(0.0, (moment - now).total_seconds()))
 
 
-def _believed(seconds: float) -> float | None:
-    return seconds if 0 <= seconds <= _LONGEST_WAIT_BELIEVED else None
+def _plausible(seconds: float) -> float | None:
+    return seconds if 0 <= seconds <= _MAX_PLAUSIBLE_WAIT else None
 
 
 def read_date(value: str, parse: Callable[[str], datetime] = parsedate_to_datetime) -> datetime | None:
@@ -75,4 +75,4 @@ def backoff(status: int | None, attempt: int, chance: float) -> float:
     """
     if status == TOO_MANY_REQUESTS:
         return _RATE_LIMIT_WAITS[min(attempt, len(_RATE_LIMIT_WAITS)) - 1] + chance
-    return chance * min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2**attempt)
+    return chance * min(_MAX_BACKOFF, _FIRST_BACKOFF * 2**attempt)

@@ -12,7 +12,7 @@ from usage_cost_mcp.model.money import dollars_from_cents
 from usage_cost_mcp.model.rows import Key, Row, Sums
 
 from .sanitise import sanitised
-from .schemas import first_fault, unreadable
+from .schemas import contract_error, first_error
 
 T = TypeVar("T")
 
@@ -34,9 +34,9 @@ class _Column(Generic[T]):
                 results = map(methodcaller("get", name) if self.optional else itemgetter(name), results)
             return self.values.validate_python(list(results))
         except ValidationError as error:
-            raise unreadable(path, f"{self.field} of a row", first_fault(error)[1]) from None
+            raise contract_error(path, f"{self.field} of a row", first_error(error)[1]) from None
         except (KeyError, TypeError, AttributeError):
-            raise unreadable(path, f"{self.field} of a row", "missing") from None
+            raise contract_error(path, f"{self.field} of a row", "missing") from None
 
 
 _COUNTS = TypeAdapter(list[Annotated[int, Field(strict=True, ge=0)]])

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, StrictBool, StrictStr, TypeAdapter, Validati
 from pydantic_core import from_json
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.names import NOT_TOLD
+from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class ApiKey:
     id: StrictStr
     name: StrictStr
     status: StrictStr = "active"
-    workspace_id: StrictStr | None = NOT_TOLD
+    workspace_id: StrictStr | None = UNKNOWN_WORKSPACE
 
 
 @dataclass(slots=True)
@@ -98,19 +98,19 @@ def read(adapter: TypeAdapter[T], body: bytes | bytearray, path: str) -> T:
     try:
         return adapter.validate_python(_parsed(body))
     except ValidationError as error:
-        place, kind = first_fault(error)
-        raise unreadable(path, place or "the body", kind) from None
+        place, kind = first_error(error)
+        raise contract_error(path, place or "the body", kind) from None
     except ValueError:
-        raise unreadable(path, "the body", "json_invalid") from None
+        raise contract_error(path, "the body", "json_invalid") from None
 
 
-def first_fault(error: ValidationError) -> tuple[str, str]:
+def first_error(error: ValidationError) -> tuple[str, str]:
     """Where it is and of what kind, without what was found there."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     return ".".join(str(part) for part in first["loc"]), first["type"]
 
 
-def unreadable(path: str, place: str, kind: str) -> ContractError:
+def contract_error(path: str, place: str, kind: str) -> ContractError:
     """The error of a body that is not as documented."""
     return ContractError(
         f"{path} answered with something that cannot be read: {place} is not as documented "
@@ -123,7 +123,7 @@ def _parsed(body: bytes | bytearray) -> Any:
     try:
         return from_json(body)
     except ValueError:
-        if not _HALF_A_CHARACTER.search(body):
+        if not _LONE_SURROGATE.search(body):
             raise
         try:
             mended = json.dumps(json.loads(body.decode()), ensure_ascii=False)
@@ -132,4 +132,4 @@ def _parsed(body: bytes | bytearray) -> Any:
         return from_json(mended.encode(errors="replace"))
 
 
-_HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

@@ -14,18 +14,18 @@ from contextlib import asynccontextmanager
 from anyio import CapacityLimiter
 
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.concurrency import Flights
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.concurrency import SingleFlight
+from usage_cost_mcp.runtime.limits import Limits
 
 from .error_mapping import rate_limited
 
 _GIVEN_BACK = 0.5
 _PAUSE = "pause"
-_A_MOMENT = 0.001
+_EPSILON_SECONDS = 0.001
 """Seconds that are not worth waiting for."""
 
 
-Take = Callable[[], Awaitable[float]]
+Acquire = Callable[[], Awaitable[float]]
 """Takes one request from what may be sent a minute: 0, or the seconds after which there is one."""
 
 
@@ -37,57 +37,57 @@ async def unlimited() -> float:
 class Throttle:
     """Says when a request may go out."""
 
-    def __init__(self, clock: Clock, bounds: Bounds, take: Take = unlimited) -> None:
+    def __init__(self, clock: Clock, limits: Limits, take: Acquire = unlimited) -> None:
         self._clock = clock
         self._take = take
-        self._places = CapacityLimiter(bounds.requests_at_once)
-        self._most_places = bounds.requests_at_once
+        self._places = CapacityLimiter(limits.max_concurrent_requests)
+        self._most_places = limits.max_concurrent_requests
         self._successes = 0
-        self._most = self._reserve = float(bounds.retries_in_reserve)
+        self._most = self._reserve = float(limits.retry_budget)
         self._paused_until = 0.0
-        self._pauses: Flights[str, None] = Flights()
+        self._pauses: SingleFlight[str, None] = SingleFlight()
 
     @property
-    def pause_left(self) -> float:
+    def back_off_left(self) -> float:
         """The seconds for which nothing may be sent."""
         left = self._paused_until - self._clock.monotonic()
-        return left if left > _A_MOMENT else 0.0
+        return left if left > _EPSILON_SECONDS else 0.0
 
-    def pause(self, seconds: float) -> None:
+    def back_off(self, seconds: float) -> None:
         """Send nothing for a while, then less: the rate limit is the organization's, so it holds for every asker."""
-        if not self.pause_left:
+        if not self.back_off_left:
             self._places.total_tokens = max(1, int(self._places.total_tokens) // 2)
             self._successes = 0
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
     @asynccontextmanager
-    async def place(self, deadline: float) -> AsyncGenerator[None]:
+    async def slot(self, deadline: float) -> AsyncGenerator[None]:
         """A place among the requests under way. All who wait for a pause to end wait for one and the same.
 
         Raises:
             RateLimitedError: When the pause lasts longer than the call may.
         """
         while True:
-            while left := self.pause_left:
+            while left := self.back_off_left:
                 if self._clock.monotonic() + left >= deadline:
                     raise rate_limited(left, self._clock.now())
                 pause = self._pauses.find(_PAUSE) or self._pauses.start([_PAUSE], self._clock.sleep(left))
-                await pause.landing()
+                await pause.wait()
             async with self._places:
-                if not self.pause_left:
+                if not self.back_off_left:
                     if not (wait := await self._take()):
                         yield
                         return
                     self._paused_until = max(self._paused_until, self._clock.monotonic() + wait)
 
-    def take_retry(self) -> bool:
+    def try_spend_retry(self) -> bool:
         """Whether the reserve allows one more retry, which it then counts."""
         if self._reserve < 1:
             return False
         self._reserve -= 1
         return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Give back a part of a retry, and after some a place."""
         self._reserve = min(self._most, self._reserve + _GIVEN_BACK)
         self._successes += 1

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from usage_cost_mcp.errors import QuestionError
+from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Report
 from usage_cost_mcp.model.rows import WORKSPACE, DayRows, Key, Row
 
-from .apportionment import allocate, split
+from .apportionment import apportion, apportion_whole
 
 NOT_ATTRIBUTABLE = "not_attributable"
 """Whose the costs are that have no tokens: code execution, sessions, credits."""
@@ -33,7 +33,7 @@ _SEARCHES = "web_search_requests"
 
 
 @dataclass(frozen=True, slots=True)
-class Attribution:
+class AllocationRule:
     """How spend is shared out.
 
     Attributes:
@@ -61,34 +61,34 @@ class Attribution:
                 yield cell[:length]
 
 
-def attribution_for(report: Report, named: Iterable[str]) -> Attribution | None:
+def allocation_rule_for(report: Report, named: Iterable[str]) -> AllocationRule | None:
     """How to share out what is asked of a report, where it names a dimension that the report itself lacks.
 
     Raises:
         QuestionError: When that would take more dimensions of usage than can be fetched together.
     """
     asked = set(named)
-    wanted = [dimension for dimension in report.attributed if dimension in asked]
+    wanted = [dimension for dimension in report.attributable if dimension in asked]
     if not wanted:
         return None
     if len(wanted) > 1:
-        raise QuestionError(
-            f"Spend is estimated by one of {', '.join(report.attributed)} at a time, not by {' and '.join(wanted)}: "
+        raise InvalidQueryError(
+            f"Spend is estimated by one of {', '.join(report.attributable)} at a time, not by {' and '.join(wanted)}: "
             f"with those that make a price ({', '.join(_PRICED_BY)}) they are more than the {MAX_GROUPINGS} "
             "dimensions that Anthropic's usage report takes together. Ask one question for each."
         )
     dimension = wanted[0]
     if dimension == API_KEY:
-        return Attribution(dimension, ("workspace_id", *_PRICED_BY))
+        return AllocationRule(dimension, ("workspace_id", *_PRICED_BY))
     if "workspace_id" not in asked:
-        return Attribution(dimension, _PRICED_BY)
+        return AllocationRule(dimension, _PRICED_BY)
     if "inference_geo" in asked:
-        raise QuestionError(
+        raise InvalidQueryError(
             f"Spend by {dimension}, workspace_id and inference_geo cannot be estimated: with model, service_tier and "
             f"context_window they are more than the {MAX_GROUPINGS} dimensions that Anthropic's usage report takes "
             "together. Drop workspace_id or inference_geo."
         )
-    return Attribution(dimension, ("workspace_id", *_PRICED_BY[:-1]))
+    return AllocationRule(dimension, ("workspace_id", *_PRICED_BY[:-1]))
 
 
 Counts = Mapping[tuple[Key, str], Counter[str | None]]
@@ -115,7 +115,7 @@ class Usage:
         return pooled
 
 
-def usage_by(attribution: Attribution, used: DayRows) -> Usage:
+def usage_by(attribution: AllocationRule, used: DayRows) -> Usage:
     """A day's usage as the report has it."""
     counts: defaultdict[tuple[Key, str], Counter[str | None]] = defaultdict(Counter)
     for (who, *cell), measure, count in _counted(used, (attribution.dimension, *attribution.cell)):
@@ -123,7 +123,7 @@ def usage_by(attribution: Attribution, used: DayRows) -> Usage:
     return Usage(counts)
 
 
-KEYS_OF_WORKSPACES = (WORKSPACE, API_KEY, *_PRICED_BY[:-1])
+WORKSPACE_KEY_VIEW = (WORKSPACE, API_KEY, *_PRICED_BY[:-1])
 """Usage by key and as much of a cell as there is room for."""
 
 
@@ -162,7 +162,7 @@ def usage_by_key(
         others = elsewhere.get((cell[shared_in], measure))
         left = count - counts[cell, measure].total()
         if others and left > 0:
-            counts[cell, measure].update(split(left, others))
+            counts[cell, measure].update(apportion_whole(left, others))
     return Usage(counts)
 
 
@@ -188,7 +188,7 @@ def _counted(day: DayRows, dimensions: tuple[str, ...]) -> Iterator[tuple[Key, s
             )
 
 
-def attribute(spend: DayRows, attribution: Attribution, usage: Usage) -> DayRows:
+def allocate_spend(spend: DayRows, attribution: AllocationRule, usage: Usage) -> DayRows:
     """A day's spend with one more dimension. Whatever the usage, it is the same spend."""
     dimensions = (*spend.dimensions, attribution.dimension)
     return replace(
@@ -201,15 +201,15 @@ def attribute(spend: DayRows, attribution: Attribution, usage: Usage) -> DayRows
     )
 
 
-def _parts(row: Row, dimensions: tuple[str, ...], attribution: Attribution, usage: Usage) -> list[Row]:
+def _parts(row: Row, dimensions: tuple[str, ...], attribution: AllocationRule, usage: Usage) -> list[Row]:
     key, (cost,) = row
     weights = _weights(dict(zip(dimensions, key, strict=True)), attribution, usage)
     if not weights:
         return [((*key, NOT_ATTRIBUTABLE), row[1])]
-    return [((*key, who), (part,)) for who, part in allocate(Decimal(cost), weights).items()]
+    return [((*key, who), (part,)) for who, part in apportion(Decimal(cost), weights).items()]
 
 
-def _weights(cost: Mapping[str, str | None], attribution: Attribution, usage: Usage) -> Counter[str | None]:
+def _weights(cost: Mapping[str, str | None], attribution: AllocationRule, usage: Usage) -> Counter[str | None]:
     """Who shares a cost, by tokens of its type or by searches; nobody where there are none."""
     measure = _SEARCHES if cost["cost_type"] == "web_search" else _MEASURES.get(cost["token_type"] or "")
     if measure is None:

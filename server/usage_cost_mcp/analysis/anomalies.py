@@ -20,19 +20,19 @@ from typing import Literal
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.rows import Key
 
-Outcome = Literal["over", "lasting", "new_level"]
+Status = Literal["over", "lasting", "new_level"]
 """Back to usual; still away on the last day that is known; away for more than a week, and usual from then on."""
 
-MOST_WEEKS = 8
+MAX_WEEKS = 8
 """A median of eight weekdays forgets an old level within a month and is not moved by three odd days."""
 
-LEAST_WEEKS = 3
+MIN_WEEKS = 3
 """The fewest weekdays whose median is not the odd one among them; also how far back the level is read."""
 
-HISTORY_DAYS = MOST_WEEKS * 7
+HISTORY_DAYS = MAX_WEEKS * 7
 """How many days before the first judged one make the judgement as good as it gets."""
 
-LEAST_MINIMUM = Decimal(10)
+MIN_MINIMUM = Decimal(10)
 """Dollars that nobody looks into."""
 
 MINIMUM_SHARE = Decimal("0.01")
@@ -40,7 +40,7 @@ MINIMUM_SHARE = Decimal("0.01")
 
 _WEEK = 7
 
-_LEAST_CHANGE = 0.35
+_MIN_CHANGE = 0.35
 """Of what is usual: more than a steady service does by itself, far less than an accident does."""
 
 _DEVIATIONS = 4.3
@@ -61,7 +61,7 @@ _ALIKE = 0.5
 _STILL_AWAY = 0.5
 """The part of an odd departure that the days after it need to belong to it: less proof than the first."""
 
-_LONGEST_PAUSE = 2
+_MAX_PAUSE = 2
 """Days within a finding that may look usual: a weekend on which hardly anything is spent."""
 
 
@@ -81,7 +81,7 @@ class Anomaly:
     days: tuple[date, ...]
     actual: Decimal
     expected: Decimal
-    outcome: Outcome
+    status: Status
 
     @property
     def excess(self) -> Decimal:
@@ -91,7 +91,7 @@ class Anomaly:
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
+class DetectionResult:
     """What was found, and what could not be judged.
 
     Attributes:
@@ -100,75 +100,77 @@ class Review:
     """
 
     anomalies: Sequence[Anomaly]
-    unjudged: Mapping[Key, Sequence[date]]
+    insufficient_history: Mapping[Key, Sequence[date]]
 
 
 def default_minimum(groups: Mapping[Key, Sequence[Decimal]]) -> Decimal:
     """The departure that is worth a look: 1% of what all groups together cost on an average day, at least $10."""
     days = max(map(len, groups.values()), default=0) or 1
     average = sum((sum(amounts, Decimal()) for amounts in groups.values()), Decimal()) / days
-    return max(LEAST_MINIMUM, round(average * MINIMUM_SHARE, 0))
+    return max(MIN_MINIMUM, round(average * MINIMUM_SHARE, 0))
 
 
-def find_anomalies(groups: Mapping[Key, Sequence[Decimal]], first: date, judged_from: date, minimum: Decimal) -> Review:
+def find_anomalies(
+    groups: Mapping[Key, Sequence[Decimal]], first: date, evaluate_from: date, minimum: Decimal
+) -> DetectionResult:
     """Judge every group by its own past.
 
     Args:
         groups: Dollars of every group for the same complete UTC days, one after the other, zeros included.
         first: The day of the first amount.
-        judged_from: The first day to judge. Earlier ones are history, best `HISTORY_DAYS` of them; a finding that
+        evaluate_from: The first day to judge. Earlier ones are history, best `HISTORY_DAYS` of them; a finding that
             began there is told when it reaches into the judged days.
         minimum: Dollars, more than zero, by which a day must depart.
     """
     days = [first + timedelta(days=n) for n in range(max(map(len, groups.values()), default=0))]
-    begin = (judged_from - first).days
+    begin = (evaluate_from - first).days
     anomalies: list[Anomaly] = []
     unjudged: dict[Key, Sequence[date]] = {}
     for key, amounts in groups.items():
-        runs, skipped = _walk([float(amount) for amount in amounts], float(minimum))
+        runs, skipped = _scan([float(amount) for amount in amounts], float(minimum))
         anomalies += [_anomaly(key, run, days, amounts) for run in runs if run.days[-1] >= begin]
         if too_new := [days[day] for day in skipped if day >= begin]:
             unjudged[key] = too_new
-    return Review(sorted(anomalies, key=lambda each: -abs(each.excess)), unjudged)
+    return DetectionResult(sorted(anomalies, key=lambda each: -abs(each.excess)), unjudged)
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class _Streak:
     """An anomaly in terms of places in a list."""
 
     days: Sequence[int]
     expected: Sequence[float]
-    outcome: Outcome
+    status: Status
 
 
-def _anomaly(key: Key, run: _Run, days: Sequence[date], amounts: Sequence[Decimal]) -> Anomaly:
+def _anomaly(key: Key, run: _Streak, days: Sequence[date], amounts: Sequence[Decimal]) -> Anomaly:
     with exact():
         actual = sum((amounts[day] for day in run.days), Decimal())
     expected = Decimal(f"{sum(run.expected):.2f}")
-    return Anomaly(key, tuple(days[day] for day in run.days), actual, expected, run.outcome)
+    return Anomaly(key, tuple(days[day] for day in run.days), actual, expected, run.status)
 
 
-def _walk(spend: list[float], minimum: float) -> tuple[list[_Run], list[int]]:
+def _scan(spend: list[float], minimum: float) -> tuple[list[_Streak], list[int]]:
     """Day by day: the runs of odd days, and the days that have too little history."""
-    runs: list[_Run] = []
+    runs: list[_Streak] = []
     too_new: list[int] = []
     told: set[int] = set()
     day = since = 0
     while day < len(spend):
-        if day - since < LEAST_WEEKS * _WEEK:
+        if day - since < MIN_WEEKS * _WEEK:
             too_new.append(day)
         elif day not in told and (pattern := _Pattern(spend, since, day, minimum)).is_odd():
             run = pattern.run()
             runs.append(run)
             told.update(run.days)
-            if run.outcome == "new_level":
+            if run.status == "new_level":
                 spend, since = _at_new_level(spend, since, run)
                 day = run.days[-1]
         day += 1
     return runs, too_new
 
 
-def _at_new_level(spend: list[float], since: int, run: _Run) -> tuple[list[float], int]:
+def _at_new_level(spend: list[float], since: int, run: _Streak) -> tuple[list[float], int]:
     """The past as if it had been on the new level. What was nothing has no pattern to keep and starts anew."""
     start = run.days[0]
     if not all(run.expected):
@@ -185,7 +187,7 @@ class _Pattern:
         self._day = day
         self._minimum = minimum
         self._past = range(max(since, day - HISTORY_DAYS), day)
-        self._weekdays = self._at_level_of(range(day - LEAST_WEEKS * _WEEK, day), self._medians())
+        self._weekdays = self._at_level_of(range(day - MIN_WEEKS * _WEEK, day), self._medians())
         self._busiest = max(map(abs, self._weekdays))
         self._noises: dict[bool, float] = {}
 
@@ -201,7 +203,7 @@ class _Pattern:
     def is_odd(self) -> bool:
         """Whether the day is too far from what is usual, and that is no habit."""
         usual = self._usual(self._day)
-        if abs(self._spend[self._day] - usual) < max(self._minimum, _LEAST_CHANGE * abs(usual)):
+        if abs(self._spend[self._day] - usual) < max(self._minimum, _MIN_CHANGE * abs(usual)):
             return False  # as nearly always, and long before the noise is known
         departure = self._departure(self._day)
         return abs(departure) >= 1 and not self._is_habit(departure)
@@ -210,20 +212,20 @@ class _Pattern:
         like = [day for day in self._past if self._departure(day) / departure >= _ALIKE]
         return len({(self._day - 1 - day) // _WEEK for day in like}) >= _HABIT_WEEKS
 
-    def run(self) -> _Run:
+    def run(self) -> _Streak:
         """The odd day, and those of the week after it that stay away in the same direction."""
         week_later = self._day + _WEEK
         sign = self._departure(self._day)
         days = [self._day]
         for day in range(self._day + 1, min(week_later + 1, len(self._spend))):
-            if day - days[-1] > _LONGEST_PAUSE + 1:
+            if day - days[-1] > _MAX_PAUSE + 1:
                 break
             departure = self._departure(day)
             if abs(departure) >= _STILL_AWAY and departure * sign > 0:
                 days.append(day)
-        return _Run(days, [self._usual(day) for day in days], self._outcome(days[-1]))
+        return _Streak(days, [self._usual(day) for day in days], self._status(days[-1]))
 
-    def _outcome(self, last: int) -> Outcome:
+    def _status(self, last: int) -> Status:
         if last == self._day + _WEEK:
             return "new_level"
         return "lasting" if last == len(self._spend) - 1 else "over"
@@ -234,7 +236,7 @@ class _Pattern:
     def _departure(self, day: int) -> float:
         """How far a day is from what is usual: odd begins at 1 and -1."""
         usual = self._usual(day)
-        share = max(_LEAST_CHANGE, _DEVIATIONS * self._noise(day))
+        share = max(_MIN_CHANGE, _DEVIATIONS * self._noise(day))
         return (self._spend[day] - usual) / max(self._minimum, share * abs(usual))
 
     def _noise(self, day: int) -> float:

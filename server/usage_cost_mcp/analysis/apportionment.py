@@ -12,21 +12,21 @@ FINEST = -10
 """Dollars are shared to ten digits after the point, or to as many as the amount has."""
 
 
-def allocate(amount: Decimal, weights: Mapping[K, int]) -> dict[K, Decimal]:
+def apportion(amount: Decimal, weights: Mapping[K, int]) -> dict[K, Decimal]:
     """Share an amount in proportion to the weights, of which at least one is positive and none negative."""
     with exact():
         exponent = min(int(amount.as_tuple().exponent), FINEST)
         units = int(amount.scaleb(-exponent))
-        return {key: Decimal(part).scaleb(exponent) for key, part in split(units, weights).items()}
+        return {key: Decimal(part).scaleb(exponent) for key, part in apportion_whole(units, weights).items()}
 
 
-def split(whole: int, weights: Mapping[K, int]) -> dict[K, int]:
+def apportion_whole(whole: int, weights: Mapping[K, int]) -> dict[K, int]:
     """Share a count in whole parts: what is left over goes, one by one, to those who are cut the most.
 
     Equals are told apart by their keys, so that the order of the weights does not matter.
     """
     if whole < 0:
-        return {key: -part for key, part in split(-whole, weights).items()}
+        return {key: -part for key, part in apportion_whole(-whole, weights).items()}
     total = sum(weights.values())
     parts = {key: whole * weight // total for key, weight in weights.items()}
     left = whole - sum(parts.values())

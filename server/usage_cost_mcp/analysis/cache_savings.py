@@ -10,13 +10,21 @@ from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.model.money import nearest
+from usage_cost_mcp.model.money import round_half_even
 from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
 
-from .cost_usage_join import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED, Stream, located
-from .prices import Kind, Prices
+from .cost_usage_join import (
+    CACHE_READ,
+    CACHE_WRITE_1H,
+    CACHE_WRITE_5M,
+    TOKEN_TYPES,
+    UNCACHED,
+    WorkspacePriceKey,
+    normalize_geo,
+)
+from .prices import PriceKey, Prices
 
-ADDED = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")
+SAVINGS_MEASURES = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")
 """What a row says besides its counts: dollars, the cache tokens with a price, and those with one from elsewhere."""
 
 _CACHE_TYPES = (CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H)
@@ -34,7 +42,7 @@ def cache_tokens(sums: Sums) -> int:
 
 def can_be_priced(dimensions: Iterable[str]) -> bool:
     """Whether rows with these dimensions say all that sets a price."""
-    return set(Kind._fields) <= set(dimensions)
+    return set(PriceKey._fields) <= set(dimensions)
 
 
 def with_savings(days: Sequence[DayRows], prices: Prices) -> list[DayRows]:
@@ -55,7 +63,7 @@ class _Rate(NamedTuple):
     """What a token of one type saves against an uncached one, in 10^-24 dollars; negative for one that is written."""
 
     units: int
-    borrowed: bool
+    estimated: bool
 
 
 _Three = Sequence[_Rate | None]
@@ -76,22 +84,24 @@ class _Rates:
             self._lasting[key] = None if cell and self._prices.vary(cell) else self._on(cell, day)
         return self._lasting[key] or self._on(self._cell(key), day)
 
-    def _cell(self, key: Key) -> Stream | Kind | None:
+    def _cell(self, key: Key) -> WorkspacePriceKey | PriceKey | None:
         if not can_be_priced(self._places):
             return None
         of = {dimension: key[place] for dimension, place in self._places.items()}
-        stream = located(Stream(of.get("workspace_id"), *(of[dimension] for dimension in Kind._fields)))
-        return stream if "workspace_id" in of else Kind.of(stream)
+        stream = normalize_geo(
+            WorkspacePriceKey(of.get("workspace_id"), *(of[dimension] for dimension in PriceKey._fields))
+        )
+        return stream if "workspace_id" in of else PriceKey.of(stream)
 
-    def _on(self, cell: Stream | Kind | None, day: date) -> _Three:
+    def _on(self, cell: WorkspacePriceKey | PriceKey | None, day: date) -> _Three:
         return [self._rate(cell, token_type, day) if cell else None for token_type in _CACHE_TYPES]
 
-    def _rate(self, cell: Stream | Kind, token_type: str, day: date) -> _Rate | None:
+    def _rate(self, cell: WorkspacePriceKey | PriceKey, token_type: str, day: date) -> _Rate | None:
         uncached, cached = (self._prices.find(cell, each, day) for each in (UNCACHED, token_type))
         if uncached is None or cached is None:
             return None
         units = round((uncached.dollars - cached.dollars) * 10**_RATE_PLACES)
-        return _Rate(units, uncached.borrowed or cached.borrowed)
+        return _Rate(units, uncached.estimated or cached.estimated)
 
 
 def _with_savings(rows: Iterable[Row], rates: _Rates, day: date) -> Iterator[Row]:
@@ -103,10 +113,10 @@ def _savings(sums: Sums, rates: _Three) -> Sums:
     used = [(int(count), rate) for count, rate in zip(sums[_CACHE], rates, strict=True) if count]
     priced = [(count, rate) for count, rate in used if rate]
     if len(priced) < len(used):
-        return (0,) * len(ADDED)
+        return (0,) * len(SAVINGS_MEASURES)
     units = sum(count * rate.units for count, rate in priced)
     return (
-        nearest(Fraction(units, 10**_RATE_PLACES), _PLACES),
+        round_half_even(Fraction(units, 10**_RATE_PLACES), _PLACES),
         sum(count for count, _ in priced),
-        sum(count for count, rate in priced if rate.borrowed),
+        sum(count for count, rate in priced if rate.estimated),
     )

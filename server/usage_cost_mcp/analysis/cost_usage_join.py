@@ -30,7 +30,7 @@ PRIORITY_TIERS = frozenset({"priority", "priority_on_demand"})
 """Their tokens are in the usage report, their cost is in no report."""
 
 
-class Stream(NamedTuple):
+class WorkspacePriceKey(NamedTuple):
     """One kind of use: all that sets its prices, and whose it is."""
 
     workspace_id: str | None
@@ -40,14 +40,14 @@ class Stream(NamedTuple):
     inference_geo: str | None
 
 
-class Cell(NamedTuple):
+class PriceCell(NamedTuple):
     """One token type of a stream."""
 
-    stream: Stream
+    stream: WorkspacePriceKey
     token_type: str
 
 
-class OtherCost(NamedTuple):
+class NonTokenCost(NamedTuple):
     """A cost that is not made of tokens: search, code execution, sessions, credits."""
 
     workspace_id: str | None
@@ -56,7 +56,7 @@ class OtherCost(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class PricedCells:
     """Both reports of a period, cell by cell.
 
     Attributes:
@@ -66,10 +66,10 @@ class Cells:
         priority: Tokens of Priority Tier.
     """
 
-    cost: Mapping[Cell, Decimal]
-    tokens: Mapping[Cell, int]
-    other: Mapping[OtherCost, Decimal]
-    priority: Mapping[Cell, int] = field(default_factory=dict[Cell, int])
+    cost: Mapping[PriceCell, Decimal]
+    tokens: Mapping[PriceCell, int]
+    other: Mapping[NonTokenCost, Decimal]
+    priority: Mapping[PriceCell, int] = field(default_factory=dict[PriceCell, int])
 
     @property
     def total(self) -> Decimal:
@@ -80,42 +80,48 @@ class Cells:
 
 def join(
     spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None = None
-) -> Cells:
+) -> PricedCells:
     """Put both reports of a period side by side: the cost report whole, the usage report in its base view.
 
     Filters are by dimensions that both have.
     """
-    cost: dict[Cell, Decimal] = {}
-    other: dict[OtherCost, Decimal] = {}
+    cost: dict[PriceCell, Decimal] = {}
+    other: dict[NonTokenCost, Decimal] = {}
     billed = aggregate(
-        spend, SPEND, period, "total", now, [*Stream._fields, "token_type", "cost_type", "description"], filters
+        spend,
+        SPEND,
+        period,
+        "total",
+        now,
+        [*WorkspacePriceKey._fields, "token_type", "cost_type", "description"],
+        filters,
     )
     with exact():
         for (*stream, token_type, cost_type, description), columns in billed.groups.items():
             (dollars,) = map(Decimal, add_up(columns))
             if token_type is None:
-                kind = OtherCost(stream[0], cost_type, description)
+                kind = NonTokenCost(stream[0], cost_type, description)
                 other[kind] = other.get(kind, Decimal(0)) + dollars
             else:
-                cell = Cell(located(Stream(*stream)), token_type)
+                cell = PriceCell(normalize_geo(WorkspacePriceKey(*stream)), token_type)
                 cost[cell] = cost.get(cell, Decimal(0)) + dollars
     used = _tokens(usage, period, now, filters)
     priority = {cell: count for cell, count in used.items() if cell.stream.service_tier in PRIORITY_TIERS}
-    return Cells(cost, {cell: used[cell] for cell in used.keys() - priority.keys()}, other, priority)
+    return PricedCells(cost, {cell: used[cell] for cell in used.keys() - priority.keys()}, other, priority)
 
 
-def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[Cell, int]:
-    used = aggregate(usage, USAGE, period, "total", now, Stream._fields, filters)
+def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[PriceCell, int]:
+    used = aggregate(usage, USAGE, period, "total", now, WorkspacePriceKey._fields, filters)
     return {
-        Cell(stream, token_type): int(count)
+        PriceCell(stream, token_type): int(count)
         for key, columns in used.groups.items()
-        for stream in [located(Stream(*key))]
+        for stream in [normalize_geo(WorkspacePriceKey(*key))]
         for token_type, count in zip(TOKEN_TYPES, add_up(columns), strict=False)
         if count
     }
 
 
-def same_geo(filters: Filters) -> Filters:
+def normalize_geo_filter(filters: Filters) -> Filters:
     """The filters, under which a geo that is not told and one that is not available are the same."""
     geos = filters.get("inference_geo", frozenset[str | None]())
     return {**filters, "inference_geo": geos | NO_GEO} if geos & NO_GEO else filters
@@ -124,6 +130,6 @@ def same_geo(filters: Filters) -> Filters:
 NO_GEO = frozenset[str | None]({None, "not_available"})
 
 
-def located(stream: Stream) -> Stream:
+def normalize_geo(stream: WorkspacePriceKey) -> WorkspacePriceKey:
     """A model that cannot choose where it runs has no geo in some answers, and `not_available` in others."""
     return stream if stream.inference_geo is not None else stream._replace(inference_geo="not_available")

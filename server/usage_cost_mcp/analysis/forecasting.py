@@ -35,7 +35,7 @@ _PATTERN_WEEKS = 8
 """Enough weeks for a median that no single odd day can move, few enough to follow a new habit."""
 _LEVEL_DAYS = (28, 14)
 """The windows of the level, the steadiest first; the last week is what remains when both are out of date."""
-_CHANCE = 2
+_COVERAGE = 2
 """Standard errors by which a window may differ from the last week before it counts as out of date."""
 _ODD_DAYS_EVERY = 14
 """One day at either end in so many may be a spike or a credit, and is cut down to its neighbour."""
@@ -115,7 +115,7 @@ def forecast(history: History, first: date, last: date) -> Forecast:
         last: The last day to forecast, not before `first`.
     """
     ahead = (last - first).days + 1
-    expected, *interval = _fan(_spent_before(history, first), ahead)
+    expected, *interval = _interval_path(_spent_before(history, first), ahead)
     low, high = interval or ([None] * ahead, [None] * ahead)
     days = (first + n * _DAY for n in range(ahead))
     return Forecast(tuple(map(ForecastDay, days, expected, low, high)))
@@ -134,14 +134,14 @@ def backtest(history: History, start: date, first: date, last: date) -> Backtest
         last: The last day of the period.
     """
     begin = _begin(history, first)
-    earlier = ([_months_before(day, back) for day in (start, first, last)] for back in count(1))
+    earlier = ([_months_earlier(day, back) for day in (start, first, last)] for back in count(1))
     held = takewhile(lambda days: days[0] >= begin and days[1] >= begin + _TESTING_DAYS * _DAY, earlier)
     errors = [_error(history, *days) for days in held if days[2] < first]
     known = [error for error in errors if error is not None]
     return Backtest(median(known) if known else None, len(known))
 
 
-def runs_out(spent: History, to_come: Forecast, budget: Decimal) -> date | None:
+def exhaustion_date(spent: History, to_come: Forecast, budget: Decimal) -> date | None:
     """The first day on which spending passes the budget and stays above it.
 
     Args:
@@ -153,7 +153,7 @@ def runs_out(spent: History, to_come: Forecast, budget: Decimal) -> date | None:
         A day already gone when the budget is spent, None when it lasts.
     """
     passed = None
-    for day, total in _course(spent, to_come):
+    for day, total in _cumulative(spent, to_come):
         if total <= budget:
             passed = None
         elif passed is None:
@@ -161,7 +161,7 @@ def runs_out(spent: History, to_come: Forecast, budget: Decimal) -> date | None:
     return passed
 
 
-def _course(spent: History, to_come: Forecast) -> list[tuple[date, Decimal]]:
+def _cumulative(spent: History, to_come: Forecast) -> list[tuple[date, Decimal]]:
     """The total of the period at the end of each of its days."""
     days = sorted(spent)
     with exact():
@@ -189,7 +189,7 @@ def _error(history: History, start: date, first: date, last: date) -> float | No
     return abs(expected - came) / total if total > 0 else None
 
 
-def _months_before(day: date, months: int) -> date:
+def _months_earlier(day: date, months: int) -> date:
     """The same day of an earlier month; the end of a month stays the end of a month."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     length = calendar.monthrange(year, month + 1)[1]
@@ -197,13 +197,13 @@ def _months_before(day: date, months: int) -> date:
     return date(year, month + 1, length if at_end else min(day.day, length))
 
 
-def _fan(spent: Sequence[float], ahead: int) -> list[list[Decimal]]:
+def _interval_path(spent: Sequence[float], ahead: int) -> list[list[Decimal]]:
     """The course of what is expected, then of both ends of the interval where there is one, day by day."""
     course = _expected(spent, ahead)
     errors = _past_errors(spent, ahead)
     if not errors:
         return [_cents(course)]
-    tested, size = len(errors[0]), _size(spent)
+    tested, size = len(errors[0]), _scale(spent)
     margin = 1 + _MARGIN * tested / (len(spent) - _LEARNING_DAYS)
     deciles = [quantiles(column, n=10, method="inclusive") for column in zip(*errors, strict=True)]
     fan: list[list[float]] = []
@@ -231,12 +231,12 @@ def _past_errors(spent: Sequence[float], ahead: int) -> list[list[float]]:
     errors: list[list[float]] = []
     for origin in range(_LEARNING_DAYS, len(spent) - tested + 1):
         before, came = spent[:origin], accumulate(spent[origin : origin + tested])
-        if size := _size(before):
+        if size := _scale(before):
             errors.append([(real - plain) / size for real, plain in zip(came, _expected(before, tested), strict=True)])
     return errors if len(errors) > 1 else []
 
 
-def _size(spent: Sequence[float]) -> float:
+def _scale(spent: Sequence[float]) -> float:
     """What a day is about, whatever its sign: the scale of errors."""
     days = sorted(map(abs, spent[-_LEVEL_DAYS[0] :]))
     return fmean(days[: -(len(days) // _ODD_DAYS_EVERY)])
@@ -265,11 +265,11 @@ def _weekday_shares(spent: Sequence[float]) -> list[float]:
 
 def _level(spent: Sequence[float], shares: Sequence[float]) -> float:
     """What an average day costs now: by the steadiest window that still agrees with the last week."""
-    now = _weighed_median(_rates(spent, shares, _WEEK))
+    now = _weighted_median(_rates(spent, shares, _WEEK))
     rates = [rate for rate, _ in _rates(spent, shares, _LEVEL_DAYS[0])]
     noise = _MEDIAN_OF_CHANGES * median(abs(b - a) for a, b in pairwise(rates))
-    tolerance = _CHANCE * _MEDIAN_COSTS * noise / _WEEK**0.5
-    levels = (_calm_mean(_rates(spent, shares, days), days // _ODD_DAYS_EVERY) for days in _LEVEL_DAYS)
+    tolerance = _COVERAGE * _MEDIAN_COSTS * noise / _WEEK**0.5
+    levels = (_winsorized_mean(_rates(spent, shares, days), days // _ODD_DAYS_EVERY) for days in _LEVEL_DAYS)
     return max(0.0, next((level for level in levels if abs(level - now) <= tolerance), now))
 
 
@@ -279,14 +279,14 @@ def _rates(spent: Sequence[float], shares: Sequence[float], days: int) -> list[t
     return [(dollars / share, share) for dollars, share in latest if share > _RARE_SHARE]
 
 
-def _weighed_median(rates: Sequence[tuple[float, float]]) -> float:
+def _weighted_median(rates: Sequence[tuple[float, float]]) -> float:
     ranked = sorted(rates)
     half = sum(share for _, share in ranked) / 2
     weights = accumulate(share for _, share in ranked)
     return next(rate for (rate, _), weight in zip(ranked, weights, strict=True) if weight >= half)
 
 
-def _calm_mean(rates: Sequence[tuple[float, float]], odd: int) -> float:
+def _winsorized_mean(rates: Sequence[tuple[float, float]], odd: int) -> float:
     """The mean after so many of the lowest and of the highest rates were replaced by their neighbours."""
     ranked = [rate for rate, _ in sorted(rates)]
     odd = min(odd, (len(ranked) - 1) // 2)

@@ -18,13 +18,13 @@ from typing import Literal, get_args
 
 from usage_cost_mcp.model.money import exact
 
-from .cost_usage_join import OUTPUT, TOKEN_TYPES, Cell, Cells, OtherCost, Stream
+from .cost_usage_join import OUTPUT, TOKEN_TYPES, NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
 
 Effect = Literal["volume", "price", "model_mix", "tier_mix", "cache_mix", "output_mix", "no_tokens"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 
 Group = Mapping[str, str | None]
-Who = tuple[tuple[str, str | None], ...]
+GroupKey = tuple[tuple[str, str | None], ...]
 """A group that can be a key: dimensions with their values."""
 
 
@@ -41,15 +41,15 @@ class Driver:
     effect: Effect
     group: Group
     change: Decimal
-    moved: tuple[str, str] | None = None
+    shift: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
     effect: Effect
-    who: Who
+    who: GroupKey
     change: Fraction
-    moved: tuple[str, str] | None = None
+    shift: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class _Use:
 class _Change:
     """A stream before and after. `quantity` is how many tokens more it has, `value` what one of them is worth."""
 
-    stream: Stream
+    stream: WorkspacePriceKey
     before: _Use
     after: _Use
 
@@ -93,7 +93,9 @@ class _Change:
         return use.all_cost / use.all_tokens
 
 
-def decompose(before: Cells, after: Cells, change: Decimal, *, per: tuple[int, int] = (1, 1)) -> list[Driver]:
+def decompose(
+    before: PricedCells, after: PricedCells, change: Decimal, *, per: tuple[int, int] = (1, 1)
+) -> list[Driver]:
     """The causes of a change, the largest first.
 
     Args:
@@ -105,15 +107,15 @@ def decompose(before: Cells, after: Cells, change: Decimal, *, per: tuple[int, i
     shares = Fraction(1, per[0]), Fraction(1, per[1])
     changes = _changes(before, after, shares)
     parts = [*_rates(changes), *_quantities(changes), *_without_tokens(before, after, shares)]
-    merged: dict[tuple[Effect, Who], _Part] = {}
+    merged: dict[tuple[Effect, GroupKey], _Part] = {}
     for part in parts:
         known = merged.get((part.effect, part.who))
         total = part.change + known.change if known else part.change
-        merged[part.effect, part.who] = _Part(part.effect, part.who, total, part.moved)
+        merged[part.effect, part.who] = _Part(part.effect, part.who, total, part.shift)
     causes = [part for part in merged.values() if part.change]
     amounts = apportioned(change, [part.change for part in causes])
     drivers = [
-        Driver(part.effect, dict(part.who), amount, part.moved) for part, amount in zip(causes, amounts, strict=True)
+        Driver(part.effect, dict(part.who), amount, part.shift) for part, amount in zip(causes, amounts, strict=True)
     ]
     return sorted(drivers, key=lambda driver: (-abs(driver.change), EFFECTS.index(driver.effect), str(driver.group)))
 
@@ -138,7 +140,7 @@ _FINEST = -6
 """Parts are given to a millionth of a dollar, or to the last digit of what they add up to."""
 
 
-def _changes(before: Cells, after: Cells, shares: tuple[Fraction, Fraction]) -> list[_Change]:
+def _changes(before: PricedCells, after: PricedCells, shares: tuple[Fraction, Fraction]) -> list[_Change]:
     """Every stream that is billed in either period."""
     billed = {cell.stream for cells in (before, after) for cell in cells.cost if cell in cells.tokens}
     return [
@@ -147,8 +149,8 @@ def _changes(before: Cells, after: Cells, shares: tuple[Fraction, Fraction]) -> 
     ]
 
 
-def _use(cells: Cells, stream: Stream, share: Fraction) -> _Use:
-    found = [Cell(stream, token_type) for token_type in TOKEN_TYPES]
+def _use(cells: PricedCells, stream: WorkspacePriceKey, share: Fraction) -> _Use:
+    found = [PriceCell(stream, token_type) for token_type in TOKEN_TYPES]
     used = [cell for cell in found if cells.tokens.get(cell)]
     return _Use(
         {cell.token_type: cells.tokens[cell] * share for cell in used},
@@ -188,12 +190,12 @@ def _quantities(changes: Sequence[_Change]) -> Iterator[_Part]:
     """More or fewer tokens, after those are taken out that have only moved."""
     left = {each.stream: each.quantity for each in changes}
     value = {each.stream: each.value for each in changes}
-    for effect, who, name in _LEVELS:
-        neighbours: defaultdict[Who, list[Stream]] = defaultdict(list)
+    for effect, who, name in _SHIFT_LEVELS:
+        neighbours: defaultdict[GroupKey, list[WorkspacePriceKey]] = defaultdict(list)
         for each in changes:
             neighbours[who(each.stream)].append(each.stream)
         for shared, streams in neighbours.items():
-            moved = _moved({stream: left[stream] for stream in streams})
+            moved = _shifts({stream: left[stream] for stream in streams})
             if moved:
                 worth = sum((tokens * value[stream] for stream, tokens in moved.items()), Fraction(0))
                 ends = min(moved, key=lambda stream: moved[stream]), max(moved, key=lambda stream: moved[stream])
@@ -204,7 +206,7 @@ def _quantities(changes: Sequence[_Change]) -> Iterator[_Part]:
         yield _Part("volume", _same_model(stream), tokens * value[stream])
 
 
-def _moved(quantities: Mapping[Stream, Fraction]) -> dict[Stream, Fraction]:
+def _shifts(quantities: Mapping[WorkspacePriceKey, Fraction]) -> dict[WorkspacePriceKey, Fraction]:
     """As many tokens as were both lost and gained among some streams, shared by what each lost or gained."""
     gained = sum((quantity for quantity in quantities.values() if quantity > 0), Fraction(0))
     lost = -sum((quantity for quantity in quantities.values() if quantity < 0), Fraction(0))
@@ -218,33 +220,33 @@ def _moved(quantities: Mapping[Stream, Fraction]) -> dict[Stream, Fraction]:
     }
 
 
-def _same_model(stream: Stream) -> Who:
+def _same_model(stream: WorkspacePriceKey) -> GroupKey:
     return (("workspace_id", stream.workspace_id), ("model", stream.model))
 
 
-def _same_workspace(stream: Stream) -> Who:
+def _same_workspace(stream: WorkspacePriceKey) -> GroupKey:
     return (("workspace_id", stream.workspace_id),)
 
 
-def _variant(stream: Stream) -> str:
+def _variant_label(stream: WorkspacePriceKey) -> str:
     return "/".join(part for part in stream[2:] if part)
 
 
-_LEVELS: Sequence[tuple[Effect, Callable[[Stream], Who], Callable[[Stream], str]]] = (
-    ("tier_mix", _same_model, _variant),
+_SHIFT_LEVELS: Sequence[tuple[Effect, Callable[[WorkspacePriceKey], GroupKey], Callable[[WorkspacePriceKey], str]]] = (
+    ("tier_mix", _same_model, _variant_label),
     ("model_mix", _same_workspace, lambda stream: str(stream.model)),
 )
 """Among which streams tokens move, the nearest first, and what a stream is called there."""
 
 
-def _without_tokens(before: Cells, after: Cells, shares: tuple[Fraction, Fraction]) -> Iterator[_Part]:
+def _without_tokens(before: PricedCells, after: PricedCells, shares: tuple[Fraction, Fraction]) -> Iterator[_Part]:
     """Costs that are not made of tokens, and token costs for which no tokens are reported."""
     for cells, sign in ((before, -shares[0]), (after, shares[1])):
         for kind, dollars in [*cells.other.items(), *_unmatched(cells)]:
-            yield _Part("no_tokens", tuple(zip(OtherCost._fields, kind, strict=True)), Fraction(dollars) * sign)
+            yield _Part("no_tokens", tuple(zip(NonTokenCost._fields, kind, strict=True)), Fraction(dollars) * sign)
 
 
-def _unmatched(cells: Cells) -> Iterator[tuple[OtherCost, Decimal]]:
+def _unmatched(cells: PricedCells) -> Iterator[tuple[NonTokenCost, Decimal]]:
     for cell, dollars in cells.cost.items():
         if not cells.tokens.get(cell):
-            yield OtherCost(cell.stream.workspace_id, "tokens", cell.stream.model), dollars
+            yield NonTokenCost(cell.stream.workspace_id, "tokens", cell.stream.model), dollars

@@ -10,7 +10,7 @@ from mcp.server.auth.settings import AuthSettings
 from .principals import OPERATOR, Principal
 
 
-class Gate(Protocol):
+class AccessControl(Protocol):
     """Where a question comes in."""
 
     @property
@@ -27,7 +27,7 @@ class Gate(Protocol):
         """The one who asks."""
         ...
 
-    def admit(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:
+    def guard_call(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:
         """Let a question in, and keep watch until it is answered.
 
         Args:
@@ -39,12 +39,12 @@ class Gate(Protocol):
         """
         ...
 
-    def found(self, rows: int, cache: str) -> None:
+    def record_result(self, rows: int, cache: str) -> None:
         """Hear what stands behind the answer to the question that is being answered."""
         ...
 
 
-class OpenGate:
+class LocalAccess:
     """The gate where only one can ask: over stdio, or in this process."""
 
     auth = None
@@ -53,11 +53,11 @@ class OpenGate:
     def principal(self) -> Principal:
         return OPERATOR
 
-    def admit(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - not asked
+    def guard_call(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - not asked
         return nullcontext()
 
-    def found(self, rows: int, cache: str) -> None:
+    def record_result(self, rows: int, cache: str) -> None:
         """Nothing is written down."""
 
 
-OPEN = OpenGate()
+LOCAL = LocalAccess()

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from usage_cost_mcp.errors import ConfigurationError, UsageCostError
 from usage_cost_mcp.runtime.addresses import is_secure
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.concurrency import Flights
-from usage_cost_mcp.runtime.tls import strict_tls
+from usage_cost_mcp.runtime.concurrency import SingleFlight
+from usage_cost_mcp.runtime.tls import create_ssl_context
 from usage_cost_mcp.settings import ISSUER
 
 from .principals import Principal, workspaces_of
-from .rejections import EXPIRED, Refusal, RefusedError, undecided
+from .rejections import EXPIRED, RejectedError, Rejection, temporarily_unavailable
 
 MAX_TOKEN = 16_384
 MAX_BYTES = 256 * 1024
@@ -36,11 +36,11 @@ FRESH_SECONDS = 600.0
 """For how long keys are used without asking whether they are still the issuer's."""
 PAUSE_SECONDS = 10.0
 """How long after one attempt to fetch the keys the next may begin."""
-LONGEST_SECONDS = 24 * 3600.0
+MAX_AGE_SECONDS = 24 * 3600.0
 """For how long the keys of an issuer that is silent are used."""
 
 _LEEWAY_SECONDS = 60
-_SMALLEST_RSA = 2048
+_MIN_RSA_BITS = 2048
 _TYPES = (None, "jwt", "at+jwt", "application/at+jwt")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
@@ -74,7 +74,7 @@ class Key:
             return False
         match self.public:
             case RSAPublicKey():
-                return algorithm[:2] in {"RS", "PS"} and self.public.key_size >= _SMALLEST_RSA
+                return algorithm[:2] in {"RS", "PS"} and self.public.key_size >= _MIN_RSA_BITS
             case EllipticCurvePublicKey():
                 return _CURVES.get(algorithm) == self.public.curve.name
             case _:
@@ -89,13 +89,13 @@ class OAuth:
         self._audience = audience
         self._keys = IssuerKeys(issuer, clock)
 
-    async def begin(self) -> None:
+    async def verify_startup(self) -> None:
         """Fetch the keys.
 
         Raises:
             ConfigurationError: When they cannot be had.
         """
-        await self._keys.begin()
+        await self._keys.verify_startup()
 
     async def principal(self, token: str) -> tuple[Principal, list[str]]:
         """The one in whose name the token is, and its scopes.
@@ -106,9 +106,9 @@ class OAuth:
         header, claims = _unverified(token)
         algorithm = header.get("alg")
         if algorithm not in _ALGORITHMS:
-            raise _refused("algorithm", "The token is not signed by an algorithm that is accepted.")
+            raise _rejected("algorithm", "The token is not signed by an algorithm that is accepted.")
         if claims.get("iss") != self._issuer:
-            raise _refused("issuer", "The token is of another issuer.")
+            raise _rejected("issuer", "The token is of another issuer.")
         kid = header.get("kid")
         key = await self._keys.find(kid if isinstance(kid, str) else None, algorithm)
         return _principal(header, self._verified(token, key, algorithm))
@@ -125,15 +125,15 @@ class OAuth:
                 options={"require": ["iss", "aud", "exp"]},
             )
         except jwt.ExpiredSignatureError:
-            raise RefusedError(EXPIRED) from None
+            raise RejectedError(EXPIRED) from None
         except jwt.ImmatureSignatureError:
-            raise _refused("not_yet_valid", "The token is not valid yet.") from None
+            raise _rejected("not_yet_valid", "The token is not valid yet.") from None
         except jwt.InvalidAudienceError:
-            raise _refused("audience", "The token is for another resource.") from None
+            raise _rejected("audience", "The token is for another resource.") from None
         except jwt.InvalidSignatureError:
-            raise _refused("signature", "The signature of the token is wrong.") from None
+            raise _rejected("signature", "The signature of the token is wrong.") from None
         except jwt.MissingRequiredClaimError:
-            raise _refused("claims", "The token must have the claims iss, aud and exp.") from None
+            raise _rejected("claims", "The token must have the claims iss, aud and exp.") from None
         except (jwt.PyJWTError, *_GARBLED):
             raise _malformed() from None
 
@@ -142,12 +142,12 @@ _GARBLED = (ValueError, TypeError, KeyError, AttributeError, OverflowError, Recu
 """What a parser may make of bytes that anybody can send."""
 
 
-def _refused(why: str, sentence: str) -> RefusedError:
-    return RefusedError(Refusal(why, sentence))
+def _rejected(why: str, sentence: str) -> RejectedError:
+    return RejectedError(Rejection(why, sentence))
 
 
-def _malformed() -> RefusedError:
-    return _refused("malformed", "The token is neither one of this server nor a signed JWT.")
+def _malformed() -> RejectedError:
+    return _rejected("malformed", "The token is neither one of this server nor a signed JWT.")
 
 
 def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -163,17 +163,17 @@ def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _principal(header: dict[str, Any], claims: dict[str, Any]) -> tuple[Principal, list[str]]:
     if not _is_access_token(header.get("typ"), claims):
-        raise _refused("kind", "The token is not an access token.")
+        raise _rejected("kind", "The token is not an access token.")
     if "cnf" in claims or "crit" in header:
-        raise _refused("kind", "The token comes with a condition that this server cannot check.")
+        raise _rejected("kind", "The token comes with a condition that this server cannot check.")
     who = next((claims[claim] for claim in ("sub", "client_id", "azp") if claims.get(claim)), None)
     if not isinstance(who, str):
-        raise _refused("claims", "The token does not say whose it is: it needs the claim sub or client_id.")
+        raise _rejected("claims", "The token does not say whose it is: it needs the claim sub or client_id.")
     try:
         workspaces = workspaces_of(claims["workspaces"]) if "workspaces" in claims else None
     except ValueError as wrong:
-        raise _refused("claims", f"The claim {wrong}.") from None
-    return Principal(_name(who), workspaces), [*_words(claims.get("scope")), *_words(claims.get("scp"))]
+        raise _rejected("claims", f"The claim {wrong}.") from None
+    return Principal(_name(who), workspaces), [*_scopes(claims.get("scope")), *_scopes(claims.get("scp"))]
 
 
 def _is_access_token(kind: object, claims: dict[str, Any]) -> bool:
@@ -186,7 +186,7 @@ def _is_access_token(kind: object, claims: dict[str, Any]) -> bool:
     )
 
 
-def _words(scope: object) -> list[str]:
+def _scopes(scope: object) -> list[str]:
     if isinstance(scope, str):
         return scope.split()
     return [each for each in cast("list[object]", scope) if isinstance(each, str)] if isinstance(scope, list) else []
@@ -209,9 +209,9 @@ class IssuerKeys:
         self._keys: Sequence[Key] = ()
         self._fetched_at = self._tried_at = -math.inf
         self._failure = ""
-        self._flights: Flights[str, None] = Flights()
+        self._tasks: SingleFlight[str, None] = SingleFlight()
 
-    async def begin(self) -> None:
+    async def verify_startup(self) -> None:
         """Fetch the keys.
 
         Raises:
@@ -231,11 +231,11 @@ class IssuerKeys:
         """
         if self._age() > FRESH_SECONDS or not self._suitable(kid, algorithm):
             await self._refresh()
-        if self._age() > LONGEST_SECONDS:
-            raise RefusedError(undecided("issuer_silent", int(PAUSE_SECONDS)))
+        if self._age() > MAX_AGE_SECONDS:
+            raise RejectedError(temporarily_unavailable("issuer_silent", int(PAUSE_SECONDS)))
         suitable = self._suitable(kid, algorithm)
         if len(suitable) != 1:
-            raise _refused("unknown_key", "The token is signed with a key that the issuer does not publish.")
+            raise _rejected("unknown_key", "The token is signed with a key that the issuer does not publish.")
         return suitable[0]
 
     def _age(self) -> float:
@@ -246,14 +246,14 @@ class IssuerKeys:
 
     async def _refresh(self) -> None:
         """Fetch the keys, together with all who wait for them, unless that was tried a moment ago."""
-        flight = self._flights.find(self._issuer)
+        flight = self._tasks.find(self._issuer)
         if flight is None:
             now = self._clock.monotonic()
             if now - self._tried_at < PAUSE_SECONDS:
                 return
             self._tried_at = now
-            flight = self._flights.start([self._issuer], self._fetch())
-        await flight.landing()
+            flight = self._tasks.start([self._issuer], self._fetch())
+        await flight.wait()
 
     async def _fetch(self) -> None:
         try:
@@ -261,13 +261,13 @@ class IssuerKeys:
                 self._keys = await fetch_keys(self._issuer)
         except (IssuerError, TimeoutError) as failure:
             if not self._failure:
-                logger.warning("The keys of the OAuth issuer cannot be had. %s", _told(failure))
-            self._failure = _told(failure)
+                logger.warning("The keys of the OAuth issuer cannot be had. %s", _describe(failure))
+            self._failure = _describe(failure)
         else:
             self._fetched_at, self._failure = self._clock.monotonic(), ""
 
 
-def _told(failure: IssuerError | TimeoutError) -> str:
+def _describe(failure: IssuerError | TimeoutError) -> str:
     return str(failure) or f"It did not answer within {FETCH_SECONDS:g} seconds."
 
 
@@ -311,7 +311,7 @@ async def _get(url: str) -> dict[str, Any] | None:
     headers = {"accept": "application/json", "accept-encoding": "identity"}
     try:
         async with (
-            httpx.AsyncClient(trust_env=False, verify=strict_tls(), timeout=FETCH_SECONDS) as client,
+            httpx.AsyncClient(trust_env=False, verify=create_ssl_context(), timeout=FETCH_SECONDS) as client,
             client.stream("GET", url, headers=headers, follow_redirects=False) as response,
         ):
             if response.is_server_error:

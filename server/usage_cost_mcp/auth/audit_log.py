@@ -13,17 +13,17 @@ from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.rate_limit import MINUTE
 
 MAX_LINE = 2000
-MOST_REFUSALS = 10
+MAX_REJECTIONS = 10
 """How many refused tokens are written down in a minute, lest whoever sends them fills the disk."""
 
 _LENGTHS = (200, 60, 15)
 """To how many characters, and to how many values, arguments are cut until the line is short enough."""
-_DEEPEST = 4
+_MAX_DEPTH = 4
 
 Outcome = Literal["ok", "refused", "error", "limited", "cancelled"]
 
 
-class Audit:
+class AuditLog:
     """JSON lines on stderr, each written at once so that lines do not tear."""
 
     def __init__(self, clock: Clock, out: TextIO | None = None) -> None:
@@ -32,7 +32,7 @@ class Audit:
         self._minute_ends = -math.inf
         self._refusals = 0
 
-    def call(self, principal: str, tool: str, arguments: Mapping[str, Any], **came_of_it: Any) -> None:
+    def log_call(self, principal: str, tool: str, arguments: Mapping[str, Any], **came_of_it: Any) -> None:
         """A call that is over."""
         for most in _LENGTHS:
             line = self._line(principal, tool=tool, arguments=_short(arguments, most), **came_of_it)
@@ -40,18 +40,18 @@ class Audit:
                 return self._write(line)
         return self._write(self._line(principal, tool=tool, arguments="too long", **came_of_it))
 
-    def refusal(self, principal: str | None, why: str) -> None:
+    def log_rejection(self, principal: str | None, why: str) -> None:
         """A token that did not open the door; above so many a minute they are only counted."""
-        self._count_what_was_left_out()
+        self._log_suppressed_count()
         now = self._clock.monotonic()
         if now >= self._minute_ends:
             self._minute_ends, self._refusals = now + MINUTE, 0
         self._refusals += 1
-        if self._refusals <= MOST_REFUSALS:
+        if self._refusals <= MAX_REJECTIONS:
             self._write(self._line(principal, outcome="refused", why=why))
 
-    def _count_what_was_left_out(self) -> None:
-        more = self._refusals - MOST_REFUSALS
+    def _log_suppressed_count(self) -> None:
+        more = self._refusals - MAX_REJECTIONS
         if more > 0 and self._clock.monotonic() >= self._minute_ends:
             self._refusals = 0
             self._write(self._line(None, outcome="refused", why="more", count=more))
@@ -74,10 +74,10 @@ def _short(given: object, most: int, depth: int = 0) -> Any:
             return given
         case int() | float() if abs(given) < 10**15:  # neither infinite nor nan
             return given
-        case dict() if depth < _DEEPEST:
+        case dict() if depth < _MAX_DEPTH:
             items = islice(cast("dict[Any, Any]", given).items(), most)
             return {_text(key, most): _short(value, most, depth + 1) for key, value in items}
-        case list() if depth < _DEEPEST:
+        case list() if depth < _MAX_DEPTH:
             return [_short(each, most, depth + 1) for each in cast("list[Any]", given)[:most]]
         case dict() | list():
             return "..."

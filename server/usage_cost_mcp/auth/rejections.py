@@ -8,7 +8,7 @@ SCOPE = "spend:read"
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """An answer in place of the one that was asked for.
 
     Attributes:
@@ -18,25 +18,25 @@ class Refusal:
         retry_after: The seconds after which the same token may do, where it may.
     """
 
-    why: str
+    reason: str
     sentence: str
     status: HTTPStatus = HTTPStatus.UNAUTHORIZED
     error: str | None = "invalid_token"
     retry_after: int | None = None
 
 
-class RefusedError(Exception):
+class RejectedError(Exception):
     """A token was refused."""
 
-    def __init__(self, refusal: Refusal) -> None:
+    def __init__(self, refusal: Rejection) -> None:
         super().__init__(refusal.sentence)
-        self.refusal = refusal
+        self.rejection = refusal
 
 
-NO_TOKEN = Refusal("none", "A token is needed, in the header Authorization: Bearer TOKEN.", error=None)
-UNKNOWN = Refusal("unknown", "The token is not known here: it is wrong, or was revoked.")
-EXPIRED = Refusal("expired", "The token has expired.")
-NO_SCOPE = Refusal(
+NO_TOKEN = Rejection("none", "A token is needed, in the header Authorization: Bearer TOKEN.", error=None)
+UNKNOWN = Rejection("unknown", "The token is not known here: it is wrong, or was revoked.")
+EXPIRED = Rejection("expired", "The token has expired.")
+NO_SCOPE = Rejection(
     "scope",
     f"The token is good, but not for this: it lacks the scope {SCOPE}.",
     HTTPStatus.FORBIDDEN,
@@ -44,8 +44,8 @@ NO_SCOPE = Refusal(
 )
 
 
-def undecided(why: str, seconds: int) -> Refusal:
+def temporarily_unavailable(why: str, seconds: int) -> Rejection:
     """The token may be good, but that cannot be told at the moment: a 401 would make the caller throw it away."""
-    return Refusal(
+    return Rejection(
         why, "Tokens cannot be checked at the moment. Ask again later.", HTTPStatus.SERVICE_UNAVAILABLE, None, seconds
     )

@@ -24,7 +24,7 @@ from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.settings import TOKENS_FILE
 
 from .principals import Principal, workspaces_of
-from .rejections import EXPIRED, UNKNOWN, RefusedError, undecided
+from .rejections import EXPIRED, UNKNOWN, RejectedError, temporarily_unavailable
 
 PREFIX = "ucm_"
 
@@ -44,13 +44,13 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(_BITS // 8)
 
 
-def hash_of(token: str) -> str:
+def sha256_of(token: str) -> str:
     """What is kept of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class TokenRecord:
     """A principal, the hash of their token, and until when it is good."""
 
     principal: Principal
@@ -58,18 +58,18 @@ class Holder:
     expires: datetime | None = None
 
 
-def _holder_of(token: str, holders: Sequence[Holder], clock: Clock) -> Principal:
+def _find_record(token: str, holders: Sequence[TokenRecord], clock: Clock) -> Principal:
     """Who holds a token. All are looked at, so that the time that it takes tells nothing.
 
     Raises:
         RefusedError: When nobody does, or when it has expired.
     """
-    sha256 = hash_of(token)
+    sha256 = sha256_of(token)
     found = [holder for holder in holders if hmac.compare_digest(holder.sha256, sha256)]
     if not found:
-        raise RefusedError(UNKNOWN)
+        raise RejectedError(UNKNOWN)
     if found[0].expires and found[0].expires <= clock.now():
-        raise RefusedError(EXPIRED)
+        raise RejectedError(EXPIRED)
     return found[0].principal
 
 
@@ -83,9 +83,9 @@ class TokensFile:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._mark: _Mark | None = None
-        self._holders: Sequence[Holder] = read_holders(path)
-        self._trouble = ""
+        self._mark: _FileFingerprint | None = None
+        self._holders: Sequence[TokenRecord] = read_records(path)
+        self._load_error = ""
 
     def principal(self, token: str) -> Principal:
         """Who holds a token.
@@ -93,33 +93,33 @@ class TokensFile:
         Raises:
             RefusedError: When nobody does, when it has expired, or when the file cannot be read.
         """
-        self._look()
-        if self._trouble:
-            raise RefusedError(undecided("tokens_file", _RETRY_SECONDS))
-        return _holder_of(token, self._holders, self._clock)
+        self._reload_if_changed()
+        if self._load_error:
+            raise RejectedError(temporarily_unavailable("tokens_file", _RETRY_SECONDS))
+        return _find_record(token, self._holders, self._clock)
 
-    def _look(self) -> None:
-        mark = _mark(self._path)
+    def _reload_if_changed(self) -> None:
+        mark = _fingerprint(self._path)
         if mark and mark == self._mark:
             return
         try:
-            self._holders, trouble = read_holders(self._path), ""
+            self._holders, trouble = read_records(self._path), ""
         except ConfigurationError as wrong:
             self._holders, trouble = (), str(wrong)
-        if trouble and trouble != self._trouble:
+        if trouble and trouble != self._load_error:
             logger.error("%s Until it is mended, no token of that file is accepted.", trouble)
-        self._mark, self._trouble = mark, trouble
+        self._mark, self._load_error = mark, trouble
 
 
 _RETRY_SECONDS = 30
 
-_Mark = tuple[int, ...]
+_FileFingerprint = tuple[int, ...]
 
 _SETTLED_NS = 2 * 10**9
 """A file that was changed less than 2 s ago may be changed again within one tick of its clock."""
 
 
-def _mark(path: Path) -> _Mark | None:
+def _fingerprint(path: Path) -> _FileFingerprint | None:
     """What tells one version of the file from the next; None while nothing can."""
     try:
         seen = path.stat()
@@ -130,19 +130,19 @@ def _mark(path: Path) -> _Mark | None:
     return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino, seen.st_dev, seen.st_mode
 
 
-def read_holders(path: Path) -> Sequence[Holder]:
+def read_records(path: Path) -> Sequence[TokenRecord]:
     """Everyone in the file.
 
     Raises:
         ConfigurationError: When it cannot be read or understood; says which line is wrong, never what stands there.
     """
-    holders: list[Holder] = []
+    holders: list[TokenRecord] = []
     lines = {"name": dict[str, int](), "sha256": dict[str, int]()}
     for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            holder = _holder(line)
+            holder = _record(line)
             for field, value in (("name", holder.principal.name), ("sha256", holder.sha256)):
                 if (first := lines[field].setdefault(value, number)) != number:
                     raise ValueError(f"{field} is the same as in line {first}")  # noqa: TRY301 - told with its line below
@@ -177,10 +177,10 @@ def _text(path: Path) -> str:
         raise _unusable("is not text") from None
 
 
-def _holder(line: str) -> Holder:
+def _record(line: str) -> TokenRecord:
     record = _object(line)
     workspaces = workspaces_of(record["workspaces"]) if "workspaces" in record else None
-    return Holder(
+    return TokenRecord(
         Principal(_checked_name(record.get("name")), workspaces), _sha256(record.get("sha256")), _expires(record)
     )
 
@@ -252,7 +252,7 @@ def add_token(
         ConfigurationError: When the arguments or the file do not allow that.
     """
     token = new_token()
-    record: dict[str, Any] = {"name": name, "sha256": hash_of(token)}
+    record: dict[str, Any] = {"name": name, "sha256": sha256_of(token)}
     try:
         _checked_name(name)
         if days is not None:
@@ -269,18 +269,18 @@ def add_token(
 
 
 def _in(days: int, clock: Clock) -> datetime:
-    if not 1 <= days <= _MOST_DAYS:
-        raise ValueError(f"days must be a number from 1 to {_MOST_DAYS}")
+    if not 1 <= days <= _MAX_DAYS:
+        raise ValueError(f"days must be a number from 1 to {_MAX_DAYS}")
     return clock.now() + timedelta(days=days)
 
 
-_MOST_DAYS = 3650
+_MAX_DAYS = 3650
 
 
 def _append(path: Path, line: str, name: str) -> None:
     """Write the line in one piece, so that a server that reads meanwhile sees all of it or nothing."""
     there = _text(path) if path.exists() and path.stat().st_size else ""
-    if there.strip() and name in {holder.principal.name for holder in read_holders(path)}:
+    if there.strip() and name in {holder.principal.name for holder in read_records(path)}:
         raise ConfigurationError(f"No token was made: {name} has one already. Take that line away first.")
     separator = "\n" if there and not there.endswith("\n") else ""
     try:

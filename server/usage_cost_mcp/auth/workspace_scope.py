@@ -10,40 +10,40 @@ from datetime import timedelta
 from typing import Protocol
 
 from usage_cost_mcp.analysis.allocation import API_KEY
-from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.model.dimensions import USAGE, Report, Width
-from usage_cost_mcp.model.names import NOT_TOLD, Name, Names
+from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, Name, NamesById
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import WORKSPACE, Values, Workspaces
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.concurrency import aside, both
+from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 _ACCOUNT = "account_id"
 _KNOWN_FOR = timedelta(days=30)
 """How long before today an account is called by its name after it used a workspace."""
 
-_MANY_ROWS = 20_000
+_OFFLOAD_ROWS = 20_000
 """Rows from which on they are picked in a thread, while others are answered."""
 
 
-class Rows(Protocol):
+class ReportData(Protocol):
     """What the reports need of a ledger."""
 
     async def days(
-        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: Call
-    ) -> Held:
+        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+    ) -> CacheResult:
         """All days of the period, in the first view that can be had."""
         ...
 
-    async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
+    async def key_usage_days(self, view: tuple[str, ...], period: Period, call: CallContext) -> CacheResult:
         """All days of the period in a view of usage that has API keys but no room for workspaces."""
         ...
 
-    def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+    def is_known_oversized(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
         """Whether a view was too much for upstream not long ago."""
         ...
 
@@ -56,17 +56,17 @@ class Rows(Protocol):
         ...
 
 
-class LimitedLedger:
+class ScopedReportCache:
     """A ledger that holds nothing but some workspaces."""
 
-    def __init__(self, ledger: Rows, directory: Directory, workspaces: Workspaces) -> None:
-        self._ledger = ledger
+    def __init__(self, cache: ReportData, directory: Directory, workspaces: Workspaces) -> None:
+        self._ledger = cache
         self._directory = directory
         self._workspaces = workspaces
 
     async def days(
-        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: Call
-    ) -> Held:
+        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+    ) -> CacheResult:
         """All days of the period; every view tells the workspace too.
 
         Raises:
@@ -76,18 +76,20 @@ class LimitedLedger:
         telling = [_with_workspace(report, view) for view in views]
         return await _only(await self._ledger.days(report, telling, width, period, call), WORKSPACE, self._workspaces)
 
-    async def days_of_keys(self, view: tuple[str, ...], period: Period, call: Call) -> Held:
+    async def key_usage_days(self, view: tuple[str, ...], period: Period, call: CallContext) -> CacheResult:
         """The same of a view without room for workspaces: the use of keys that are listed as theirs, and no other.
 
         Raises:
             UpstreamError: When any window fails.
         """
-        held, names = await both(self._ledger.days_of_keys(view, period, call), self._directory.names(API_KEY, call))
+        held, names = await gather_pair(
+            self._ledger.key_usage_days(view, period, call), self._directory.names(API_KEY, call)
+        )
         return await _only(held, API_KEY, frozenset(_keys_of(names or {}, self._workspaces)))
 
-    def too_much(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+    def is_known_oversized(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
         """Whether a view was too much for upstream not long ago."""
-        return self._ledger.too_much(report, _with_workspace(report, dimensions), width)
+        return self._ledger.is_known_oversized(report, _with_workspace(report, dimensions), width)
 
     def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
         """Every value of a dimension in what is held of their days."""
@@ -110,12 +112,14 @@ def _with_workspace(report: Report, view: Sequence[str]) -> tuple[str, ...]:
     return report.views_for({*view, WORKSPACE})[-1]
 
 
-async def _only(held: Held, dimension: str, values: Values) -> Held:
-    days = await aside(lambda: [day.only(dimension, values) for day in held.days], when=held.rows > _MANY_ROWS)
+async def _only(held: CacheResult, dimension: str, values: Values) -> CacheResult:
+    days = await run_in_thread_if(
+        lambda: [day.filtered(dimension, values) for day in held.days], when=held.row_count > _OFFLOAD_ROWS
+    )
     return replace(held, days=days)
 
 
-class LimitedDirectory:
+class ScopedDirectory:
     """A directory that knows nothing but some workspaces: their names, their keys, and who uses them.
 
     It serves one question, and picks what is theirs out of each list once, however many names are looked for in it.
@@ -124,14 +128,14 @@ class LimitedDirectory:
         ledger: Limited to the same workspaces.
     """
 
-    def __init__(self, directory: Directory, ledger: LimitedLedger, workspaces: Workspaces, clock: Clock) -> None:
+    def __init__(self, directory: Directory, cache: ScopedReportCache, workspaces: Workspaces, clock: Clock) -> None:
         self._directory = directory
-        self._ledger = ledger
+        self._ledger = cache
         self._workspaces = workspaces
         self._clock = clock
-        self._picked: dict[str, Names | None] = {}
+        self._picked: dict[str, NamesById | None] = {}
 
-    async def names(self, dimension: str, call: Call) -> Names | None:
+    async def names(self, dimension: str, call: CallContext) -> NamesById | None:
         """The names of the values of a dimension that are theirs; None when they cannot be looked up.
 
         Raises:
@@ -141,7 +145,7 @@ class LimitedDirectory:
             self._picked[dimension] = await self._pick(dimension, call)
         return self._picked[dimension]
 
-    async def _pick(self, dimension: str, call: Call) -> Names | None:
+    async def _pick(self, dimension: str, call: CallContext) -> NamesById | None:
         names = await self._directory.names(dimension, call)
         if names is None:
             return None
@@ -152,13 +156,13 @@ class LimitedDirectory:
                 return listed | {each: Name(each) for each in unlisted}
             case "api_key_id":
                 # Where the list does not tell whose a key is, nobody can say which are theirs.
-                untold = any(name.workspace_id == NOT_TOLD for name in names.values())
+                untold = any(name.workspace_id == UNKNOWN_WORKSPACE for name in names.values())
                 return None if untold else _keys_of(names, self._workspaces)
             case _:
                 seen = await self._accounts(call)
                 return None if seen is None else {each: name for each, name in names.items() if each in seen}
 
-    async def _accounts(self, call: Call) -> Values | None:
+    async def _accounts(self, call: CallContext) -> Values | None:
         """The accounts that used their workspaces not long ago; None when that cannot be had."""
         today = self._clock.now().date()
         try:
@@ -171,12 +175,12 @@ class LimitedDirectory:
             return None
         return frozenset(values_of(held.days, _ACCOUNT))
 
-    async def organization(self, call: Call) -> tuple[str, str]:
+    async def organization(self, call: CallContext) -> tuple[str, str]:
         """The id and the name of the organization."""
         return await self._directory.organization(call)
 
 
-def _keys_of(names: Names, workspaces: Workspaces) -> Mapping[str, Name]:
+def _keys_of(names: NamesById, workspaces: Workspaces) -> Mapping[str, Name]:
     """The keys that are known to belong to some workspaces."""
-    theirs = workspaces - {NOT_TOLD}
+    theirs = workspaces - {UNKNOWN_WORKSPACE}
     return {key: name for key, name in names.items() if name.workspace_id in theirs}

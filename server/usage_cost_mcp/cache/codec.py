@@ -20,10 +20,10 @@ from usage_cost_mcp.runtime.limits import MEBIBYTE
 
 from . import View
 
-FORMAT = 1
+SCHEMA_VERSION = 1
 """Goes up when what is written changes, or what it means: days in another format are not found."""
 
-MOST_DECODED = 64 * MEBIBYTE
+MAX_DECODED_BYTES = 64 * MEBIBYTE
 """The most bytes that a day may have, decompressed: a small value can hold a large one."""
 
 _LEVEL = 1
@@ -32,10 +32,10 @@ _LEVEL = 1
 Amount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,20}(\.[0-9]{1,40})?$")]
 Count = Annotated[int, Field(ge=0)]
 Minute = Annotated[int, Field(ge=0, lt=24 * 60)]
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
-class _Written(BaseModel):
+class _DayPayload(BaseModel):
     """A day, column by column.
 
     Attributes:
@@ -46,15 +46,15 @@ class _Written(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = SCHEMA_VERSION
     organization: str
     report: str
     dimensions: tuple[str, ...]
     width: str
     day: date
-    fetched_at: Moment
+    fetched_at: UtcDatetime
     reported: bool
-    revised: Moment | None
+    revised: UtcDatetime | None
     revised_in: tuple[str | None, ...]
     buckets: tuple[tuple[Minute, Count], ...]
     keys: tuple[tuple[str | None, ...], ...]
@@ -62,7 +62,7 @@ class _Written(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DayId:
     """What a day is of: it must say the same of itself."""
 
     organization: str
@@ -70,12 +70,12 @@ class Place:
     day: date
 
 
-def written(place: Place, rows: DayRows) -> bytes:
+def encode(place: DayId, rows: DayRows) -> bytes:
     """A day as it is kept."""
     view = place.view
     flat = [row for bucket in rows.rows.values() for row in bucket]
     columns = tuple(zip(*(sums for _, sums in flat), strict=True))
-    day = _Written.model_construct(
+    day = _DayPayload.model_construct(
         organization=place.organization,
         report=view.report.name,
         dimensions=view.dimensions,
@@ -90,19 +90,19 @@ def written(place: Place, rows: DayRows) -> bytes:
         sums=tuple(tuple(map(_plain, column)) for column in columns),
     )
     json = day.model_dump_json(warnings=False).encode()
-    return moment(rows.fetched_at) + zlib.compress(json, _LEVEL)
+    return timestamp_prefix(rows.fetched_at) + zlib.compress(json, _LEVEL)
 
 
 def _plain(number: int | Decimal) -> int | str:
     return f"{number:f}" if isinstance(number, Decimal) else number
 
 
-def moment(at: datetime) -> bytes:
+def timestamp_prefix(at: datetime) -> bytes:
     """A moment in UTC as bytes that sort by time."""
     return at.isoformat(timespec="microseconds").encode()
 
 
-def read(place: Place, value: bytes, now: datetime, known: dict[Key, Key]) -> DayRows | None:
+def decode(place: DayId, value: bytes, now: datetime, known: dict[Key, Key]) -> DayRows | None:
     """A day as it was kept; None when the bytes are anything else, or from the future.
 
     Args:
@@ -112,14 +112,14 @@ def read(place: Place, value: bytes, now: datetime, known: dict[Key, Key]) -> Da
         known: Keys that were met before; equal ones become one object.
     """
     try:
-        day = _Written.model_validate_json(_decompressed(value[len(moment(now)) :]))
+        day = _DayPayload.model_validate_json(_decompressed(value[len(timestamp_prefix(now)) :]))
         rows = _rows(day, place.view, known)
     except (ValidationError, ValueError, zlib.error):
         return None
-    says = Place(day.organization, View(place.view.report, day.dimensions, place.view.width), day.day)
+    says = DayId(day.organization, View(place.view.report, day.dimensions, place.view.width), day.day)
     if (says, day.report, day.width) != (place, place.view.report.name, place.view.width):
         return None
-    if not value.startswith(moment(day.fetched_at)) or day.fetched_at > now + TOLERANCE:
+    if not value.startswith(timestamp_prefix(day.fetched_at)) or day.fetched_at > now + TOLERANCE:
         return None
     revised_in = frozenset(day.revised_in)
     return DayRows(day.day, day.dimensions, rows, day.fetched_at, day.reported, day.revised, revised_in)
@@ -127,13 +127,13 @@ def read(place: Place, value: bytes, now: datetime, known: dict[Key, Key]) -> Da
 
 def _decompressed(value: bytes) -> bytes:
     inflater = zlib.decompressobj()
-    json = inflater.decompress(value, MOST_DECODED)
+    json = inflater.decompress(value, MAX_DECODED_BYTES)
     if not inflater.eof or inflater.unused_data:
         raise ValueError("It is too large, cut short, or followed by something else.")
     return json
 
 
-def _rows(day: _Written, view: View, known: dict[Key, Key]) -> Mapping[int, Sequence[Row]]:
+def _rows(day: _DayPayload, view: View, known: dict[Key, Key]) -> Mapping[int, Sequence[Row]]:
     """The rows by bucket.
 
     Raises:

@@ -13,7 +13,7 @@ from usage_cost_mcp.runtime.clock import Clock
 
 from .windows import lifetime
 
-KEPT_WHEN_STALE = timedelta(days=7)
+STALE_RETENTION = timedelta(days=7)
 """How long a day that is no longer fresh is kept for the case that upstream cannot be asked."""
 
 
@@ -24,7 +24,7 @@ class View(NamedTuple):
     dimensions: tuple[str, ...]
     width: Width
 
-    def answers(self, other: "View") -> bool:
+    def covers(self, other: "View") -> bool:
         """Whether rolling this view up gives the other one."""
         return (
             self.report is other.report
@@ -33,7 +33,7 @@ class View(NamedTuple):
         )
 
 
-class DayStore:
+class MemoryDayStore:
     """Days by view, each forgotten when it is too old even for an outage, the least used first when there are too many.
 
     A day is fresh for its lifetime and stale after that.
@@ -47,18 +47,18 @@ class DayStore:
         self._max_rows = max_rows
         self._views: set[View] = set()
 
-    def find(self, view: View, day: date, *, stale_too: bool = False) -> DayRows | None:
+    def get(self, view: View, day: date, *, include_stale: bool = False) -> DayRows | None:
         """The day as the view shows it, or as a finer view does, as it was read last, if it is held and fresh."""
         now = self._clock.now()
-        found = (self._days.get((held, day)) for held in self._able_to_answer(view))
-        usable = (rows for rows in found if rows is not None and (stale_too or is_fresh(rows, now)))
+        found = (self._days.get((held, day)) for held in self._covering_views(view))
+        usable = (rows for rows in found if rows is not None and (include_stale or is_fresh(rows, now)))
         return max(usable, key=lambda rows: rows.fetched_at, default=None)
 
-    def _able_to_answer(self, view: View) -> Iterator[View]:
+    def _covering_views(self, view: View) -> Iterator[View]:
         yield view
-        yield from (held for held in self._views if held != view and held.answers(view))
+        yield from (held for held in self._views if held != view and held.covers(view))
 
-    def keep(self, view: View, rows: DayRows) -> DayRows:
+    def put(self, view: View, rows: DayRows) -> DayRows:
         """Hold a day, unless a later reading of it is held; one that is larger than the whole store is left out.
 
         Returns:
@@ -68,14 +68,14 @@ class DayStore:
         if earlier is not None and earlier.fetched_at > rows.fetched_at:
             return rows
         if earlier is not None and earlier.fetched_at.date() > rows.day:
-            rows = rows.revising(earlier)
+            rows = rows.marked_if_revised(earlier)
         self._days.pop((view, rows.day), None)
         if _weight(rows) <= self._max_rows:
             self._days[view, rows.day] = rows
             self._views.add(view)
         return rows
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Hold nothing any more."""
         self._days.clear()
 
@@ -99,9 +99,9 @@ def is_fresh(rows: DayRows, now: datetime) -> bool:
     return now < _stale_at(rows)
 
 
-def forgotten_at(rows: DayRows) -> datetime:
+def expires_at(rows: DayRows) -> datetime:
     """When a day is too old even for an outage."""
-    return _stale_at(rows) + KEPT_WHEN_STALE
+    return _stale_at(rows) + STALE_RETENTION
 
 
 def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[DayRows]:
@@ -109,7 +109,7 @@ def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[Da
     if workspaces is None:
         yield from days
     else:
-        yield from (day.only(WORKSPACE, workspaces) for day in days if WORKSPACE in day.dimensions)
+        yield from (day.filtered(WORKSPACE, workspaces) for day in days if WORKSPACE in day.dimensions)
 
 
 def _stale_at(rows: DayRows) -> datetime:
@@ -117,7 +117,7 @@ def _stale_at(rows: DayRows) -> datetime:
 
 
 def _expiry(_key: tuple[View, date], rows: DayRows, _now: float) -> float:
-    return forgotten_at(rows).timestamp()
+    return expires_at(rows).timestamp()
 
 
 def _weight(rows: DayRows) -> int:

@@ -10,10 +10,10 @@ from usage_cost_mcp.model.periods import midnight
 STEP: dict[Width, timedelta] = {"1d": timedelta(days=1), "1h": timedelta(hours=1), "1m": timedelta(minutes=1)}
 """How long one bucket is."""
 
-DAYS_A_PAGE: dict[Width, int] = {"1d": 31, "1h": 7, "1m": 1}
+DAYS_PER_PAGE: dict[Width, int] = {"1d": 31, "1h": 7, "1m": 1}
 """How many whole days fit one page of the API: 31 days, 168 hours, 1440 minutes."""
 
-SHORTER_WINDOWS = (8, 2)
+REDUCED_WINDOWS = (8, 2)
 """The days of a window when a page is too slow or too large, one after the other."""
 
 _LIFETIMES = [
@@ -46,7 +46,7 @@ def plan_windows(missing: Iterable[date], width: Width, now: datetime, longest: 
     """
     windows: list[Window] = []
     bucket_under_way_ends = midnight(now.date()) + ((now - midnight(now.date())) // STEP[width] + 1) * STEP[width]
-    for first, last in _stretches(missing, longest or DAYS_A_PAGE[width]):
+    for first, last in _stretches(missing, longest or DAYS_PER_PAGE[width]):
         end = min(midnight(last) + timedelta(days=1), bucket_under_way_ends)
         windows.append(Window(midnight(first), end))
     return windows

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
-from usage_cost_mcp.app import DEFAULT_BOUNDS, Commons, open_desk
+from usage_cost_mcp.app import DEFAULT_LIMITS, SharedResources, build_report_context
 from usage_cost_mcp.errors import UsageCostError
-from usage_cost_mcp.model.dimensions import NAMED, SPEND, USAGE, Report
+from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS, SPEND, USAGE, Report
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period
-from usage_cost_mcp.reports.context import Desk
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.reports.context import ReportContext
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import TOLERANCE, Clock, CorrectedClock, SystemClock
 from usage_cost_mcp.settings import REDIS_URL, Settings
 
@@ -21,58 +21,58 @@ from usage_cost_mcp.settings import REDIS_URL, Settings
 class Check:
     """The result of one check."""
 
-    what: str
-    said: str
+    name: str
+    message: str
     passed: bool = True
 
     def __str__(self) -> str:
-        """One line."""
-        return f"{'ok  ' if self.passed else 'FAIL'} {self.what}: {self.said}"
+        """One connection."""
+        return f"{'ok  ' if self.passed else 'FAIL'} {self.name}: {self.message}"
 
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
     """Every check, one after the other, each a request or two."""
     clock = CorrectedClock(SystemClock())
-    async with AsyncExitStack() as at_the_end:
-        commons = Commons(settings, clock)
-        at_the_end.push_async_callback(commons.aclose)
-        desk = open_desk(settings, clock, DEFAULT_BOUNDS, commons, at_the_end)
-        call = Call(clock.monotonic() + DEFAULT_BOUNDS.call_seconds)
+    async with AsyncExitStack() as exit_stack:
+        commons = SharedResources(settings, clock)
+        exit_stack.push_async_callback(commons.aclose)
+        context = build_report_context(settings, clock, DEFAULT_LIMITS, commons, exit_stack)
+        call = CallContext(clock.monotonic() + DEFAULT_LIMITS.call_seconds)
         yield Check("Key", f"looks like an Admin key, from {settings.key_source}")
         try:
-            _, name = await desk.directory.organization(call)
+            _, name = await context.directory.organization(call)
         except UsageCostError as error:
             yield Check("Organization", f"{error} The other checks need it and were left out.", passed=False)
             return
         yield Check("Organization", f"{name}, at {settings.base_url}")
         yield _clock_check(clock.skew)
         for report in (SPEND, USAGE):
-            yield await _report_check(report, desk, call)
+            yield await _report_check(report, context, call)
         if settings.redis_url is not None:
-            yield await _shared_cache_check(settings.redis_url, clock, at_the_end)
-        yield _names_check([each for each in NAMED if await desk.directory.names(each, call) is None])
+            yield await _shared_cache_check(settings.redis_url, clock, exit_stack)
+        yield _names_check([each for each in NAMED_DIMENSIONS if await context.directory.names(each, call) is None])
 
 
-async def _report_check(report: Report, desk: Desk, call: Call) -> Check:
+async def _report_check(report: Report, context: ReportContext, call: CallContext) -> Check:
     what = f"{report.name.title()} report"
-    today = desk.today()
+    today = context.today()
     recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
     try:
-        held = await desk.ledger.days(report, [report.base], "1d", recent, call)
+        held = await context.cache.days(report, [report.base_view], "1d", recent, call)
     except UsageCostError as error:
         return Check(what, str(error), passed=False)
     newest = max((str(day.day) for day in held.days if len(day)), default=f"before {recent.start}")
     return Check(what, f"newest data {newest} (UTC)")
 
 
-async def _shared_cache_check(url: SecretStr, clock: Clock, at_the_end: AsyncExitStack) -> Check:
-    from usage_cost_mcp.redis_backend import Away, Line, written_to
+async def _shared_cache_check(url: SecretStr, clock: Clock, exit_stack: AsyncExitStack) -> Check:
+    from usage_cost_mcp.redis_backend import RedisConnection, RedisUnavailable, check_writable
 
-    line = Line(url, clock)
-    at_the_end.push_async_callback(line.aclose)
+    connection = RedisConnection(url, clock)
+    exit_stack.push_async_callback(connection.aclose)
     try:
-        await line.ask(written_to)
-    except Away as failure:
+        await connection.execute(check_writable)
+    except RedisUnavailable as failure:
         return Check(
             "Shared cache",
             f"cannot be written to ({failure}); answers do not need it, but each process asks Anthropic for itself. "

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn
 
-from usage_cost_mcp.errors import ConfigurationError, unknown
+from usage_cost_mcp.errors import ConfigurationError, unknown_value_error
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.settings import Settings
 
@@ -170,12 +170,12 @@ def _serve_http(arguments: argparse.Namespace) -> int:
         http = HttpSettings.from_environ(os.environ, arguments.host, arguments.port)
     with _settings(demo=arguments.demo) as settings:
         with _loading():
-            from usage_cost_mcp.app import build_team_server
+            from usage_cost_mcp.app import build_http_server
             from usage_cost_mcp.http.server import bind, serve
 
-            server, gate = build_team_server(settings, http)
+            server, access = build_http_server(settings, http)
         with bind(http) as listener:
-            serve(server, gate, http, listener)
+            serve(server, access, http, listener)
     return 0
 
 
@@ -232,7 +232,7 @@ async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], form:
         tools = [each.name for each in (await client.list_tools()).tools]
         result = await client.call_tool(tool, given) if tool in tools else None
     if result is None:
-        print(unknown("tool", tool, tools), file=sys.stderr)
+        print(unknown_value_error("tool", tool, tools), file=sys.stderr)
         return 1
     text = "\n".join(block.text for block in result.content if block.type == "text")
     if result.is_error:

@@ -18,18 +18,18 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from usage_cost_mcp.auth.access_tokens import OAuth
-from usage_cost_mcp.auth.audit_log import Audit, Outcome
+from usage_cost_mcp.auth.audit_log import AuditLog, Outcome
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
-from usage_cost_mcp.auth.rejections import SCOPE, UNKNOWN, RefusedError
-from usage_cost_mcp.auth.tokens_file import PREFIX, TokensFile, hash_of, new_token
-from usage_cost_mcp.errors import QuestionError, TooManyCallsError
+from usage_cost_mcp.auth.rejections import SCOPE, UNKNOWN, RejectedError
+from usage_cost_mcp.auth.tokens_file import PREFIX, TokensFile, new_token, sha256_of
+from usage_cost_mcp.errors import CallRateLimitError, InvalidQueryError
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.rate_limit import Allowance
+from usage_cost_mcp.runtime.rate_limit import RateLimiter
 
-from .auth_challenges import Challenges, remember
+from .auth_challenges import AuthChallengeMiddleware, set_rejection
 from .settings import HttpSettings
 
-DEMO = Principal("demo")
+ANONYMOUS = Principal("demo")
 """Whoever asks a demo server that wants no token."""
 
 _NO_ISSUER = "https://no-issuer.invalid"
@@ -50,50 +50,50 @@ class Verifier:
         self, tokens: TokensFile | None, one_token: str | None, oauth: OAuth | None, audience: str | None
     ) -> None:
         self._tokens = tokens
-        self._one_hash = hash_of(one_token) if one_token else None
+        self._one_hash = sha256_of(one_token) if one_token else None
         self._oauth = oauth
         self._audience = audience
 
-    async def begin(self) -> None:
+    async def verify_startup(self) -> None:
         """See whether the issuer can be reached.
 
         Raises:
             ConfigurationError: When it cannot, or is not what the settings say.
         """
         if self._oauth:
-            await self._oauth.begin()
+            await self._oauth.verify_startup()
 
     async def verify_token(self, token: str) -> PrincipalToken | None:
         """The principal who holds it; None for a token that is not good, the reason being remembered."""
         try:
-            principal, scopes = await self._whose(token)
-        except RefusedError as refused:
-            remember(refused.refusal)
+            principal, scopes = await self._authenticate(token)
+        except RejectedError as refused:
+            set_rejection(refused.rejection)
             return None
         return PrincipalToken(client_id=principal.name, scopes=scopes, resource=self._audience, principal=principal)
 
-    async def _whose(self, token: str) -> tuple[Principal, list[str]]:
+    async def _authenticate(self, token: str) -> tuple[Principal, list[str]]:
         if self._oauth and not token.startswith(PREFIX):
             return await self._oauth.principal(token)
-        if self._one_hash and hmac.compare_digest(self._one_hash, hash_of(token)):
+        if self._one_hash and hmac.compare_digest(self._one_hash, sha256_of(token)):
             return OPERATOR, [SCOPE]
         if self._tokens is None:
-            raise RefusedError(UNKNOWN)
+            raise RejectedError(UNKNOWN)
         return self._tokens.principal(token), [SCOPE]
 
 
 @dataclass(slots=True)
-class _Found:
+class _CallRecord:
     """What stood behind an answer."""
 
     rows: int | None = None
     cache: str | None = None
 
 
-_found: ContextVar[_Found] = ContextVar("found")
+_found: ContextVar[_CallRecord] = ContextVar("found")
 
 
-class HttpGate:
+class HttpAccess:
     """The gate where each question comes with a token.
 
     Attributes:
@@ -104,8 +104,8 @@ class HttpGate:
 
     def __init__(
         self,
-        allowance: Allowance,
-        calls_a_minute: int,
+        rate_limiter: RateLimiter,
+        calls_per_minute: int,
         clock: Clock,
         verifier: Verifier | None = None,
         auth: AuthSettings | None = None,
@@ -113,52 +113,52 @@ class HttpGate:
     ) -> None:
         self.auth = auth
         self.verifier = verifier
-        self.one_token = one_token
-        self._allowance = allowance
-        self._calls_a_minute = calls_a_minute
+        self.ephemeral_token = one_token
+        self._rate_limiter = rate_limiter
+        self._calls_a_minute = calls_per_minute
         self._clock = clock
-        self._audit = Audit(clock)
+        self._audit = AuditLog(clock)
 
-    async def begin(self) -> None:
+    async def verify_startup(self) -> None:
         """See whether the issuer can be reached.
 
         Raises:
             ConfigurationError: When it cannot, or is not what the settings say.
         """
         if self.verifier:
-            await self.verifier.begin()
+            await self.verifier.verify_startup()
 
-    def challenging(self, app: ASGIApp) -> ASGIApp:
+    def wrap_with_challenges(self, app: ASGIApp) -> ASGIApp:
         """The SDK's application, with answers of ours to requests that it does not let in."""
         resource = self.auth and self.auth.resource_server_url
         metadata_url = str(build_resource_metadata_url(resource)) if resource else None
-        return Challenges(app, self._audit.refusal, metadata_url)
+        return AuthChallengeMiddleware(app, self._audit.log_rejection, metadata_url)
 
     def principal(self) -> Principal:
         """The one whose token the request of the present call came with."""
         if self.verifier is None:
-            return DEMO
+            return ANONYMOUS
         token = get_access_token()
         if not isinstance(token, PrincipalToken):
             raise LookupError("a call without a principal")  # noqa: TRY004 - nobody passed a wrong type
         return token.principal
 
     @asynccontextmanager
-    async def admit(self, what: str, arguments: Mapping[str, Any]) -> AsyncGenerator[None]:
+    async def guard_call(self, what: str, arguments: Mapping[str, Any]) -> AsyncGenerator[None]:
         """Count the call, and write it down when it is over, however it ends."""
         name = self.principal().name
         began = self._clock.monotonic()
-        found, outcome = _Found(), "ok"
+        found, outcome = _CallRecord(), "ok"
         before = _found.set(found)
         try:
-            await self._take(name)
+            await self._acquire(name)
             yield
         except BaseException as failure:
             outcome = _outcome(failure)
             raise
         finally:
             _found.reset(before)
-            self._audit.call(
+            self._audit.log_call(
                 name,
                 what,
                 arguments,
@@ -168,15 +168,15 @@ class HttpGate:
                 milliseconds=round(1000 * (self._clock.monotonic() - began)),
             )
 
-    async def _take(self, name: str) -> None:
-        wait = await self._allowance.take(f"calls:{name}", self._calls_a_minute)
+    async def _acquire(self, name: str) -> None:
+        wait = await self._rate_limiter.acquire(f"calls:{name}", self._calls_a_minute)
         if wait:
-            raise TooManyCallsError(
+            raise CallRateLimitError(
                 f"{self._calls_a_minute} calls a minute are allowed, and they are used up. "
                 f"Ask again in {(seconds := math.ceil(wait))} second{'s' if seconds > 1 else ''}."
             )
 
-    def found(self, rows: int, cache: str) -> None:
+    def record_result(self, rows: int, cache: str) -> None:
         """Hear what stands behind the answer."""
         found = _found.get()
         found.rows, found.cache = rows, cache
@@ -186,15 +186,15 @@ def _outcome(failure: BaseException) -> Outcome:
     match failure.__cause__ if isinstance(failure, ToolError) else failure:
         case asyncio.CancelledError():
             return "cancelled"
-        case TooManyCallsError():
+        case CallRateLimitError():
             return "limited"
-        case QuestionError() | ValidationError():
+        case InvalidQueryError() | ValidationError():
             return "refused"
         case _:
             return "error"
 
 
-def open_gate(settings: HttpSettings, allowance: Allowance, clock: Clock, *, demo: bool) -> HttpGate:
+def build_access(settings: HttpSettings, rate_limiter: RateLimiter, clock: Clock, *, demo: bool) -> HttpAccess:
     """The gate that the settings ask for.
 
     Without a list of people and without an issuer it is for whoever has the token that is made for this run; the demo's
@@ -202,21 +202,21 @@ def open_gate(settings: HttpSettings, allowance: Allowance, clock: Clock, *, dem
 
     Args:
         settings: Who may ask, and how often.
-        allowance: Counts the calls.
+        rate_limiter: Counts the calls.
         clock: The source of time.
         demo: Whether the organization is the demo.
 
     Raises:
         ConfigurationError: When the tokens file cannot be used.
     """
-    if demo and not settings.knows_who_asks:
-        return HttpGate(allowance, settings.calls_a_minute, clock)
-    one_token = None if settings.knows_who_asks else new_token()
+    if demo and not settings.has_authentication:
+        return HttpAccess(rate_limiter, settings.calls_per_minute, clock)
+    one_token = None if settings.has_authentication else new_token()
     tokens = TokensFile(settings.tokens_file, clock) if settings.tokens_file else None
     issuer, audience = settings.oauth_issuer, settings.oauth_audience
     oauth = OAuth(issuer, audience, clock) if issuer and audience else None
     verifier = Verifier(tokens, one_token, oauth, audience)
-    return HttpGate(allowance, settings.calls_a_minute, clock, verifier, _auth(issuer, audience), one_token)
+    return HttpAccess(rate_limiter, settings.calls_per_minute, clock, verifier, _auth(issuer, audience), one_token)
 
 
 def _auth(issuer: str | None, audience: str | None) -> AuthSettings:

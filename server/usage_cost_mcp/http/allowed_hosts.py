@@ -12,10 +12,10 @@ from typing import NamedTuple
 _AUTHORITY = re.compile(
     r"(?P<host>[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[(?P<address>[0-9a-f:.]{2,45})])(:(?P<port>[1-9][0-9]{0,4}))?"
 )
-_MOST_CHARACTERS = 261
+_MAX_CHARACTERS = 261
 """A name of 255 characters, a colon and a port."""
 
-HIGHEST_PORT = 65_535
+MAX_PORT = 65_535
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -28,8 +28,8 @@ class Authority(NamedTuple):
 
 def read_authority(text: str) -> Authority | None:
     """Read `host` or `host:port`, where the host is a name, an IPv4 address or an IPv6 address in brackets."""
-    match = _AUTHORITY.fullmatch(text.lower()) if text.isascii() and len(text) <= _MOST_CHARACTERS else None
-    if not match or (match["port"] and int(match["port"]) > HIGHEST_PORT):
+    match = _AUTHORITY.fullmatch(text.lower()) if text.isascii() and len(text) <= _MAX_CHARACTERS else None
+    if not match or (match["port"] and int(match["port"]) > MAX_PORT):
         return None
     host = _shortest(match["address"]) if match["address"] else match["host"]
     return Authority(host, int(match["port"]) if match["port"] else None) if host else None

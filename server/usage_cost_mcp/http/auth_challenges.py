@@ -7,17 +7,17 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from usage_cost_mcp.auth.rejections import NO_SCOPE, NO_TOKEN, SCOPE, Refusal
+from usage_cost_mcp.auth.rejections import NO_SCOPE, NO_TOKEN, SCOPE, Rejection
 
-_refusal: ContextVar[Refusal] = ContextVar("refusal", default=NO_TOKEN)
+_rejection: ContextVar[Rejection] = ContextVar("refusal", default=NO_TOKEN)
 
 
-def remember(refusal: Refusal) -> None:
+def set_rejection(refusal: Rejection) -> None:
     """Keep why the token of the present request was refused."""
-    _refusal.set(refusal)
+    _rejection.set(refusal)
 
 
-class Challenges:
+class AuthChallengeMiddleware:
     """Says in place of the SDK, which only knows that it did not get a principal, what was wrong and what is wanted.
 
     Args:
@@ -33,23 +33,23 @@ class Challenges:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        _refusal.set(NO_TOKEN)
-        refusal: Refusal | None = None
+        _rejection.set(NO_TOKEN)
+        refusal: Rejection | None = None
 
         async def send_instead(message: Message) -> None:
             nonlocal refusal
             if refusal:
                 return  # the rest of what the SDK would have said
-            refusal = _refusal_in(message)
+            refusal = _rejection_in(message)
             if refusal is None:
                 await send(message)
                 return
-            self._refused(getattr(scope.get("user"), "display_name", None) or None, refusal.why)
+            self._refused(getattr(scope.get("user"), "display_name", None) or None, refusal.reason)
             await self._response(refusal)(scope, receive, send)
 
         await self._app(scope, receive, send_instead)
 
-    def _response(self, refusal: Refusal) -> JSONResponse:
+    def _response(self, refusal: Rejection) -> JSONResponse:
         headers = {"cache-control": "no-store"}
         if refusal.retry_after is None:
             headers["www-authenticate"] = self._challenge(refusal)
@@ -61,7 +61,7 @@ class Challenges:
             headers,
         )
 
-    def _challenge(self, refusal: Refusal) -> str:
+    def _challenge(self, refusal: Rejection) -> str:
         """As RFC 6750 has it: an error only where a token was shown."""
         parts = {"realm": "usage-cost-mcp"}
         if refusal.error:
@@ -71,8 +71,8 @@ class Challenges:
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parts.items())
 
 
-def _refusal_in(message: Message) -> Refusal | None:
+def _rejection_in(message: Message) -> Rejection | None:
     """Why the SDK refuses; None where it does not, or for another reason than the token."""
     if message["type"] != "http.response.start" or b"www-authenticate" not in dict(message["headers"]):
         return None
-    return NO_SCOPE if message["status"] == HTTPStatus.FORBIDDEN else _refusal.get()
+    return NO_SCOPE if message["status"] == HTTPStatus.FORBIDDEN else _rejection.get()

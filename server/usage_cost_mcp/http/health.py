@@ -7,31 +7,31 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from usage_cost_mcp.errors import UsageCostError
-from usage_cost_mcp.reports.context import Desk
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.tools.service import AtHand, Service
+from usage_cost_mcp.reports.context import ReportContext
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.tools.service import Service, ServiceGetter
 
-SECONDS_KEPT = 30.0
+READY_TTL_SECONDS = 30.0
 """How long an answer from upstream is believed: probes come often, and each of ours takes from the rate limit."""
 
-MOST_SECONDS = 5.0
+MAX_SECONDS = 5.0
 
 
-def add_health(server: MCPServer[Service], at_hand: AtHand) -> None:
+def add_health(server: MCPServer[Service], get_service: ServiceGetter) -> None:
     """Serve `/healthz` and `/readyz`."""
     readiness = Readiness()
 
     @server.custom_route("/healthz", ["GET"])
     async def healthz(_request: Request) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
-        return _said(200, "ok")
+        return _plain_response(200, "ok")
 
     @server.custom_route("/readyz", ["GET"])
     async def readyz(_request: Request) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
-        ready = await readiness.of(at_hand().whole_desk)
-        return _said(200, "ready") if ready else _said(503, "not ready")
+        ready = await readiness.of(get_service().unscoped_context)
+        return _plain_response(200, "ready") if ready else _plain_response(503, "not ready")
 
 
-def _said(status: int, word: str) -> PlainTextResponse:
+def _plain_response(status: int, word: str) -> PlainTextResponse:
     return PlainTextResponse(f"{word}\n", status, {"cache-control": "no-store"})
 
 
@@ -43,24 +43,24 @@ class Readiness:
         self._reachable = False
         self._asked_again_at = 0.0
 
-    async def of(self, desk: Desk) -> bool:
+    async def of(self, context: ReportContext) -> bool:
         """Whether it is ready; upstream is asked at most once in 30 seconds, however many want to know."""
-        days, _ = desk.ledger.size()
-        return days > 0 or await self._upstream_answers(desk)
+        days, _ = context.cache.size()
+        return days > 0 or await self._upstream_answers(context)
 
-    async def _upstream_answers(self, desk: Desk) -> bool:
+    async def _upstream_answers(self, context: ReportContext) -> bool:
         async with self._asking:
-            now = desk.clock.monotonic()
+            now = context.clock.monotonic()
             if now >= self._asked_again_at:
-                self._reachable = await _answers(desk, now + MOST_SECONDS)
-                self._asked_again_at = now + SECONDS_KEPT
+                self._reachable = await _answers(context, now + MAX_SECONDS)
+                self._asked_again_at = now + READY_TTL_SECONDS
             return self._reachable
 
 
-async def _answers(desk: Desk, deadline: float) -> bool:
+async def _answers(context: ReportContext, deadline: float) -> bool:
     try:
-        async with asyncio.timeout(MOST_SECONDS):
-            await desk.directory.organization(Call(deadline))
+        async with asyncio.timeout(MAX_SECONDS):
+            await context.directory.organization(CallContext(deadline))
     except (UsageCostError, TimeoutError):
         return False
     return True

@@ -20,9 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from usage_cost_mcp.errors import ConfigurationError
 
-from .access import HttpGate
+from .access import HttpAccess
 from .allowed_hosts import AllowedHosts
-from .request_guard import MCP_PATH, MOST_BYTES, Guard
+from .request_guard import MAX_BODY_BYTES, MCP_PATH, RequestGuardMiddleware
 from .settings import HttpSettings
 
 logger = logging.getLogger(__name__)
@@ -35,13 +35,13 @@ HEAD_SECONDS = 10.0
 _IDLE_SECONDS = 75
 """How long a connection is kept between requests: longer than balancers do, or one would send into a closed one."""
 
-_AT_ONCE = 128
+_MAX_CONNECTIONS = 128
 """How many connections may wait to be accepted, all of which are then."""
 
 _OTHER_FILES = 64
 """How many files besides connections may be open: connections to others, logs, what a picture needs."""
 
-_FEWEST_CONNECTIONS = 16
+_MIN_CONNECTIONS = 16
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -64,21 +64,23 @@ def bind(settings: HttpSettings) -> socket.socket:
     return listener
 
 
-def serve(server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, listener: socket.socket) -> None:
+def serve(server: MCPServer[Any], access: HttpAccess, settings: HttpSettings, listener: socket.socket) -> None:
     """Answer until a signal comes, and then what is under way; a second signal ends it at once.
 
     Raises:
         ConfigurationError: When the issuer of tokens cannot be reached, or is not what the settings say.
     """
-    asyncio.run(gate.begin())
-    Server(server, gate, settings, _greeting(gate, settings.host, listener)).run([listener])
+    asyncio.run(access.verify_startup())
+    Server(server, access, settings, _startup_message(access, settings.host, listener)).run([listener])
 
 
-def _greeting(gate: HttpGate, host: str, listener: socket.socket) -> str:
+def _startup_message(access: HttpAccess, host: str, listener: socket.socket) -> str:
     host = f"[{host}]" if ":" in host else host
     greeting = f"Listening on http://{host}:{listener.getsockname()[1]}{MCP_PATH}\n"
-    if gate.one_token:
-        greeting += f"Requests need this header, until the server ends: Authorization: Bearer {gate.one_token}\n"
+    if access.ephemeral_token:
+        greeting += (
+            f"Requests need this header, until the server ends: Authorization: Bearer {access.ephemeral_token}\n"
+        )
     return greeting
 
 
@@ -87,14 +89,14 @@ def _mcp(server: MCPServer[Any]) -> ASGIApp:
         streamable_http_path=MCP_PATH,
         json_response=True,
         stateless_http=True,
-        max_request_body_size=MOST_BYTES,
+        max_request_body_size=MAX_BODY_BYTES,
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),  # the guard's part
     )
     app.router.redirect_slashes = False  # the address that it would name is that behind the balancer, without TLS
     return app
 
 
-def _most_connections() -> int:
+def _max_connections() -> int:
     """How many connections may stand: without a file that can be opened nothing works, not even saying so."""
     try:
         import resource
@@ -102,11 +104,11 @@ def _most_connections() -> int:
         files = 512
     else:
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        files = files if 0 <= files < _MANY_FILES else _MANY_FILES
-    return max(_FEWEST_CONNECTIONS, files - _AT_ONCE - _OTHER_FILES)
+        files = files if 0 <= files < _ASSUMED_FILES else _ASSUMED_FILES
+    return max(_MIN_CONNECTIONS, files - _MAX_CONNECTIONS - _OTHER_FILES)
 
 
-_MANY_FILES = 10_000
+_ASSUMED_FILES = 10_000
 
 
 class _Connection(H11Protocol):
@@ -116,7 +118,7 @@ class _Connection(H11Protocol):
         most: How many there may be.
     """
 
-    most: int = _FEWEST_CONNECTIONS
+    most: int = _MIN_CONNECTIONS
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as the original
@@ -142,7 +144,7 @@ class _Connection(H11Protocol):
             self._timer = None
 
 
-def _told_briefly(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _log_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A line in place of a traceback, which needs files of its own: when there are none left, it would end us."""
     with suppress(Exception):
         failure = context.get("exception")
@@ -159,10 +161,12 @@ class Server(uvicorn.Server):
         greeting: Said on stderr as soon as it listens.
     """
 
-    def __init__(self, server: MCPServer[Any], gate: HttpGate, settings: HttpSettings, greeting: str) -> None:
-        self._guard = Guard(gate.challenging(_mcp(server)), AllowedHosts(settings.names))
+    def __init__(self, server: MCPServer[Any], access: HttpAccess, settings: HttpSettings, greeting: str) -> None:
+        self._guard = RequestGuardMiddleware(
+            access.wrap_with_challenges(_mcp(server)), AllowedHosts(settings.hostnames)
+        )
         self._greeting = greeting
-        _Connection.most = _most_connections()
+        _Connection.most = _max_connections()
         super().__init__(
             uvicorn.Config(
                 self._guard,
@@ -175,20 +179,20 @@ class Server(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                backlog=_AT_ONCE,
+                backlog=_MAX_CONNECTIONS,
                 timeout_keep_alive=_IDLE_SECONDS,
                 timeout_graceful_shutdown=STOP_SECONDS,
             )
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        asyncio.get_running_loop().set_exception_handler(_told_briefly)
+        asyncio.get_running_loop().set_exception_handler(_log_loop_error)
         await super().startup(sockets)
         sys.stderr.write(self._greeting)
         sys.stderr.flush()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._guard.end_within(_CUT_SECONDS)
+        self._guard.drain(_CUT_SECONDS)
         await super().shutdown(sockets)
 
     @contextmanager

@@ -11,7 +11,7 @@ from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.runtime.addresses import is_loopback, is_secure
 from usage_cost_mcp.settings import ALLOWED_HOSTS, AUDIENCE, CALLS_PER_MINUTE, ISSUER, TOKENS_FILE
 
-from .allowed_hosts import HIGHEST_PORT, read_authority
+from .allowed_hosts import MAX_PORT, read_authority
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = "8000"
@@ -33,7 +33,7 @@ class HttpSettings:
         tokens_file: Holds who may ask, with the hashes of their tokens.
         oauth_issuer: The identity provider whose tokens are accepted.
         oauth_audience: Whom these must be made out to: the address of the MCP endpoint.
-        calls_a_minute: How many tool calls each principal may make.
+        calls_per_minute: How many tool calls each principal may make.
     """
 
     host: str = DEFAULT_HOST
@@ -42,7 +42,7 @@ class HttpSettings:
     tokens_file: Path | None = None
     oauth_issuer: str | None = None
     oauth_audience: str | None = None
-    calls_a_minute: int = int(DEFAULT_CALLS)
+    calls_per_minute: int = int(DEFAULT_CALLS)
 
     @property
     def is_local(self) -> bool:
@@ -50,13 +50,13 @@ class HttpSettings:
         return is_loopback(self.host)
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def hostnames(self) -> tuple[str, ...]:
         """By which it may be called."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         return (*self.allowed_hosts, *_THIS_MACHINE, own) if self.is_local else self.allowed_hosts
 
     @property
-    def knows_who_asks(self) -> bool:
+    def has_authentication(self) -> bool:
         """Whether there is a list of people or an identity provider."""
         return bool(self.tokens_file or self.oauth_issuer)
 
@@ -80,11 +80,11 @@ class HttpSettings:
             tokens_file=_tokens_file(environ),
             oauth_issuer=issuer,
             oauth_audience=audience,
-            calls_a_minute=_calls(environ),
+            calls_per_minute=_calls(environ),
         )
         if settings.is_local:
             return settings
-        if not settings.knows_who_asks:
+        if not settings.has_authentication:
             raise ConfigurationError(
                 "An address that others can reach needs a list of who may ask: set "
                 f"{TOKENS_FILE}, or {ISSUER} and {AUDIENCE}; or leave --host out to serve this machine alone."
@@ -107,8 +107,8 @@ def _host(text: str) -> str:
 
 
 def _port(text: str) -> int:
-    if not (re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= HIGHEST_PORT):
-        raise ConfigurationError(f"--port must be a whole number from 1 to {HIGHEST_PORT}, or 0 for any that is free.")
+    if not (re.fullmatch(r"[0-9]{1,5}", text) and int(text) <= MAX_PORT):
+        raise ConfigurationError(f"--port must be a whole number from 1 to {MAX_PORT}, or 0 for any that is free.")
     return int(text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 
 Width = Literal["1d", "1h", "1m"]
 Filters = Mapping[str, frozenset[str | None]]
@@ -31,14 +31,14 @@ class Report:
 
     name: Literal["spend", "usage"]
     dimensions: tuple[str, ...]
-    base: tuple[str, ...]
+    base_view: tuple[str, ...]
     measures: tuple[str, ...]
-    attributed: tuple[str, ...] = ()
+    attributable: tuple[str, ...] = ()
 
     @property
-    def accepted(self) -> tuple[str, ...]:
+    def accepted_dimensions(self) -> tuple[str, ...]:
         """All that a question may name."""
-        return self.dimensions + self.attributed
+        return self.dimensions + self.attributable
 
     def views_for(self, needed: Iterable[str]) -> list[tuple[str, ...]]:
         """The dimensions to fetch for a question: the base where it suffices, else or failing that the needed ones.
@@ -47,15 +47,15 @@ class Report:
             QuestionError: When more dimensions are needed than can be fetched together.
         """
         wanted = set(needed)
-        if self.base == self.dimensions:
-            return [self.base]
+        if self.base_view == self.dimensions:
+            return [self.base_view]
         view = tuple(dimension for dimension in self.dimensions if dimension in wanted)
         if len(view) > MAX_GROUPINGS:
-            raise QuestionError(
+            raise InvalidQueryError(
                 f"group_by and filter_by name {len(view)} dimensions together ({', '.join(view)}); "
                 f"Anthropic's usage report takes at most {MAX_GROUPINGS}. Drop one, or ask two questions."
             )
-        return [self.base, view] if wanted < set(self.base) else [view]
+        return [self.base_view, view] if wanted < set(self.base_view) else [view]
 
 
 _COST_DIMENSIONS = (
@@ -69,10 +69,10 @@ _COST_DIMENSIONS = (
     "description",
 )
 
-BILLED = Report(name="spend", dimensions=_COST_DIMENSIONS, base=_COST_DIMENSIONS, measures=("cost",))
+BILLED = Report(name="spend", dimensions=_COST_DIMENSIONS, base_view=_COST_DIMENSIONS, measures=("cost",))
 """Spend as the cost report has it."""
 
-SPEND = replace(BILLED, attributed=("api_key_id", "account_id", "service_account_id"))
+SPEND = replace(BILLED, attributable=("api_key_id", "account_id", "service_account_id"))
 
 USAGE = Report(
     name="usage",
@@ -87,7 +87,7 @@ USAGE = Report(
         "inference_geo",
         "speed",
     ),
-    base=("workspace_id", "model", "service_tier", "context_window", "inference_geo"),
+    base_view=("workspace_id", "model", "service_tier", "context_window", "inference_geo"),
     measures=(
         "uncached_input_tokens",
         "cache_read_input_tokens",
@@ -106,7 +106,7 @@ MAX_FILTER_VALUES = 1000
 NULL_WORDS = {"workspace_id": "default", "api_key_id": "console"}
 """What a person writes for the null of a dimension: the default workspace, use without a key."""
 
-NAMED = ("workspace_id", "api_key_id", "account_id")
+NAMED_DIMENSIONS = ("workspace_id", "api_key_id", "account_id")
 """The dimensions whose values have names that can be looked up."""
 
 KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
@@ -147,22 +147,22 @@ def check_filter_by(report: Report, wanted: Mapping[str, Sequence[str | None]]) 
     for dimension, values in wanted.items():
         require_dimension(report, dimension, "filter_by")
         if not values:
-            raise QuestionError(f"filter_by {dimension} has no value: name at least one, or leave {dimension} out.")
+            raise InvalidQueryError(f"filter_by {dimension} has no value: name at least one, or leave {dimension} out.")
         # A text may be a comma list.
         if sum(1 + (value or "").count(",") for value in values) > MAX_FILTER_VALUES:
-            raise QuestionError(f"filter_by {dimension} names more than {MAX_FILTER_VALUES} values at once.")
+            raise InvalidQueryError(f"filter_by {dimension} names more than {MAX_FILTER_VALUES} values at once.")
 
 
 def require_dimension(report: Report, dimension: str, argument: str) -> None:
     """Refuse a dimension that the report does not have, naming the other report where that has it."""
-    if dimension in report.accepted:
+    if dimension in report.accepted_dimensions:
         return
     if dimension in ALL_DIMENSIONS:
-        raise QuestionError(
+        raise InvalidQueryError(
             f"{argument} {dimension} does not exist in Anthropic's {_SOURCES[report.name]} ({_where_else(dimension)}). "
-            f"Accepted: {', '.join(report.accepted)}."
+            f"Accepted: {', '.join(report.accepted_dimensions)}."
         )
-    raise unknown(argument, dimension, report.accepted)
+    raise unknown_value_error(argument, dimension, report.accepted_dimensions)
 
 
 _SOURCES = {"spend": "cost report", "usage": "usage report"}
@@ -173,6 +173,6 @@ def _where_else(dimension: str) -> str:
         return "get_spend has it"
     return (
         "get_token_usage has it"
-        if dimension not in SPEND.attributed
+        if dimension not in SPEND.attributable
         else "get_token_usage has it, get_spend estimates it"
     )

@@ -41,19 +41,19 @@ def exact() -> AbstractContextManager[Context]:
     return localcontext(_EXACT)
 
 
-def nearest(amount: Fraction, places: int) -> Decimal:
+def round_half_even(amount: Fraction, places: int) -> Decimal:
     """The amount rounded to so many decimals, half to even."""
     return _EXACT.scaleb(Decimal(round(amount * 10**places)), -places)
 
 
-def plain(dollars: Decimal | int) -> str:
+def format_exact(dollars: Decimal | int) -> str:
     """The exact amount as a decimal string: no exponent, no trailing zeros, no minus zero."""
     if not dollars:
         return "0"
     return f"{Decimal(dollars).normalize(_EXACT):f}"
 
 
-def readable(dollars: Decimal | int) -> str:
+def format_dollars(dollars: Decimal | int) -> str:
     """The amount as a person reads it: rounded to cents, "<$0.01" for less than half a cent."""
     rounded = _EXACT_ENOUGH.quantize(Decimal(dollars), _CENT)
     sign = "-" if dollars < 0 else ""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-NOT_TOLD = ""
+UNKNOWN_WORKSPACE = ""
 """The workspace of what has none, or of a key whose workspace the list leaves out."""
 
 
@@ -15,10 +15,10 @@ class Name:
         workspace_id: None for the default workspace.
     """
 
-    text: str
+    display: str
     archived: bool = False
-    workspace_id: str | None = NOT_TOLD
+    workspace_id: str | None = UNKNOWN_WORKSPACE
 
 
-Names = Mapping[str, Name]
+NamesById = Mapping[str, Name]
 """Names by id."""

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-from usage_cost_mcp.errors import QuestionError, clipped, unknown
+from usage_cost_mcp.errors import InvalidQueryError, short_repr, unknown_value_error
 
 Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
@@ -101,7 +101,7 @@ def parse_zone(name: str) -> tzinfo:
     wanted = name.strip().replace(" ", "_")
     zone = zones.get(wanted.casefold())
     if zone is None:
-        raise unknown("timezone", wanted, sorted(zones.values()))
+        raise unknown_value_error("timezone", wanted, sorted(zones.values()))
     return UTC if zone == "UTC" else ZoneInfo(zone)
 
 
@@ -124,15 +124,17 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
     """
     start, end = _days_of(text, today)
     if start > end:
-        raise QuestionError(f"period {clipped(text)} ends ({end}) before it starts ({start}).")
+        raise InvalidQueryError(f"period {short_repr(text)} ends ({end}) before it starts ({start}).")
     if start > today:
-        raise QuestionError(
-            f"period {clipped(text)} lies in the future: today is {today} ({zone}). forecast_spend looks ahead."
+        raise InvalidQueryError(
+            f"period {short_repr(text)} lies in the future: today is {today} ({zone}). forecast_spend looks ahead."
         )
     period = Period(start, min(end, today), end, zone)
     if len(period) > MAX_DAYS["day"]:
         most = MAX_DAYS["day"]
-        raise QuestionError(f"period {clipped(text)} has {len(period)} days; at most {most} are answered at once.")
+        raise InvalidQueryError(
+            f"period {short_repr(text)} has {len(period)} days; at most {most} are answered at once."
+        )
     return period
 
 
@@ -149,18 +151,20 @@ def _days_of(text: str, today: date) -> tuple[date, date]:
             return _last(int(match[1]), _SPANS[match[2]], today)
         return _span(first)[0], _span(last if dots else first)[1]
     except OverflowError:
-        raise QuestionError(f"period {clipped(text)} begins before there were calendars.") from None
+        raise InvalidQueryError(f"period {short_repr(text)} begins before there were calendars.") from None
     except ValueError:
-        near = _meant(words, today) or next(iter(difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)), None)
+        near = _suggested_period(words, today) or next(
+            iter(difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)), None
+        )
         hint = f" Did you mean {near}?" if near else ""
-        raise QuestionError(f"period {clipped(text)} is not known.{hint} Accepted: {PERIOD_WORDS}.") from None
+        raise InvalidQueryError(f"period {short_repr(text)} is not known.{hint} Accepted: {PERIOD_WORDS}.") from None
 
 
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBERS = {word: str(number) for number, word in enumerate(_WORDS, 1)}
 
 
-def _meant(words: str, today: date) -> str | None:
+def _suggested_period(words: str, today: date) -> str | None:
     """The latest month or quarter that a bare name stands for: october, Q3."""
     months = [name.lower() for name in calendar.month_name[1:]]
     if words in months:
@@ -290,11 +294,11 @@ def parse_horizon(text: str, today: date) -> Period:
         start, end = today.replace(day=1), _span(text.strip().upper())[1]
     except ValueError:
         accepted = ", ".join(HORIZONS)
-        raise QuestionError(
-            f"until {clipped(text)} is not known. Accepted: {accepted}, or what is to come: 2026-12-15, 2026-12."
+        raise InvalidQueryError(
+            f"until {short_repr(text)} is not known. Accepted: {accepted}, or what is to come: 2026-12-15, 2026-12."
         ) from None
     if not today <= end <= today + 366 * _DAY:
-        raise QuestionError(f"until {end} must be a day from today ({today}, UTC) to a year ahead.")
+        raise InvalidQueryError(f"until {end} must be a day from today ({today}, UTC) to a year ahead.")
     return Period(start, end, end)
 
 
@@ -305,7 +309,7 @@ def until_yesterday(period: Period, today: date) -> Period:
     return Period(period.start, today - _DAY, period.asked_end)
 
 
-def coarser(granularity: Granularity) -> tuple[Granularity, ...]:
+def granularities_from(granularity: Granularity) -> tuple[Granularity, ...]:
     """The granularity itself and those that its buckets add up to."""
     return _MADE_OF_WEEKS if granularity == "week" else GRANULARITIES[GRANULARITIES.index(granularity) :]
 

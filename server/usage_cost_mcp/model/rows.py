@@ -22,7 +22,7 @@ Workspaces = frozenset[str | None]
 
 WORKSPACE = "workspace_id"
 
-_MOST_CUTS = 8
+_MAX_FILTERED = 8
 """How many cuts of a day are remembered: as many as there are limits that many people share."""
 
 
@@ -47,7 +47,7 @@ class DayRows:
     reported: bool
     revised: datetime | None = None
     revised_in: Values = frozenset()
-    _cuts: dict[tuple[str, Values], "DayRows"] = field(
+    _filtered_views: dict[tuple[str, Values], "DayRows"] = field(
         default_factory=dict[tuple[str, Values], "DayRows"], init=False, repr=False, compare=False
     )
 
@@ -55,7 +55,7 @@ class DayRows:
         """The number of rows."""
         return sum(map(len, self.rows.values()))
 
-    def between(self, start: datetime, end: datetime) -> "DayRows":
+    def clipped(self, start: datetime, end: datetime) -> "DayRows":
         """The day without what happened before the start, or from the end on."""
         first = midnight(self.day)
         if start <= first and first + timedelta(days=1) <= end:
@@ -63,16 +63,16 @@ class DayRows:
         kept = {minute: rows for minute, rows in self.rows.items() if start <= first + timedelta(minutes=minute) < end}
         return replace(self, rows=kept)
 
-    def only(self, dimension: str, values: Values) -> "DayRows":
+    def filtered(self, dimension: str, values: Values) -> "DayRows":
         """The day without the rows of other values, as if there were none; the same object when asked again."""
-        found = self._cuts.get((dimension, values))
+        found = self._filtered_views.get((dimension, values))
         if found is None:
-            if len(self._cuts) >= _MOST_CUTS:
-                self._cuts.clear()
-            found = self._cuts[dimension, values] = self._cut(dimension, values)
+            if len(self._filtered_views) >= _MAX_FILTERED:
+                self._filtered_views.clear()
+            found = self._filtered_views[dimension, values] = self._filter(dimension, values)
         return found
 
-    def _cut(self, dimension: str, values: Values) -> "DayRows":
+    def _filter(self, dimension: str, values: Values) -> "DayRows":
         place = self.dimensions.index(dimension)
         revised_in = self.revised_in & values if dimension == WORKSPACE else frozenset[str | None]()
         return replace(
@@ -82,7 +82,7 @@ class DayRows:
             revised_in=revised_in,
         )
 
-    def revising(self, earlier: "DayRows") -> "DayRows":
+    def marked_if_revised(self, earlier: "DayRows") -> "DayRows":
         """The day with a remark when it says something else than an earlier reading, whatever the order of its rows."""
         changed = {key for minute in self.rows.keys() | earlier.rows.keys() for key in self._changed(earlier, minute)}
         if not changed:

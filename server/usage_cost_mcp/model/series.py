@@ -100,7 +100,7 @@ def aggregate(
             for minute, rows in day.rows.items():
                 moment = midnight(day.day) + timedelta(minutes=minute)
                 bucket = _place(starts, moment)
-                for group, many in _gathered(rows, group_of).items():
+                for group, many in _gather_rows(rows, group_of).items():
                     columns = groups.setdefault(group, [])
                     if not columns:
                         columns += [zero] * len(starts)
@@ -140,7 +140,7 @@ class _Grouping(dict[tuple[str, ...], _GroupOf]):
         return group_of
 
 
-def _gathered(rows: Iterable[Row], group_of: _GroupOf) -> dict[Key, list[Sums]]:
+def _gather_rows(rows: Iterable[Row], group_of: _GroupOf) -> dict[Key, list[Sums]]:
     """The sums of the rows of each group."""
     gathered: defaultdict[Key | None, list[Sums]] = defaultdict(list)
     for key, sums in rows:

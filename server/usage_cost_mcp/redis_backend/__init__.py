@@ -3,8 +3,8 @@
 All of it can be lost at any time. Then each process goes on with its own memory, and nothing else is different.
 """
 
-from .connection import Away, Line, written_to
-from .rate_limit import SharedAllowance
-from .tenant import Membership
+from .connection import RedisConnection, RedisUnavailable, check_writable
+from .rate_limit import RedisRateLimiter
+from .tenant import TenantGuard
 
-__all__ = ["Away", "Line", "Membership", "SharedAllowance", "written_to"]
+__all__ = ["RedisConnection", "RedisRateLimiter", "RedisUnavailable", "TenantGuard", "check_writable"]

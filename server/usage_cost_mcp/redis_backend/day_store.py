@@ -8,30 +8,30 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from usage_cost_mcp.cache import View
-from usage_cost_mcp.cache.codec import FORMAT, Place, moment, read, written
-from usage_cost_mcp.cache.memory_store import forgotten_at, is_fresh
+from usage_cost_mcp.cache.codec import SCHEMA_VERSION, DayId, decode, encode, timestamp_prefix
+from usage_cost_mcp.cache.memory_store import expires_at, is_fresh
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.runtime.clock import Clock
-from usage_cost_mcp.runtime.concurrency import aside
+from usage_cost_mcp.runtime.concurrency import run_in_thread_if
 from usage_cost_mcp.runtime.limits import MEBIBYTE
 
-from .connection import Away, Line
+from .connection import RedisConnection, RedisUnavailable
 
-PREFIX = f"usage-cost:{FORMAT}:"
+PREFIX = f"usage-cost:{SCHEMA_VERSION}:"
 
-MOST_BYTES = 4 * MEBIBYTE
+MAX_BYTES = 4 * MEBIBYTE
 """The largest day that is shared, compressed."""
 
-_BYTES_AT_ONCE = MEBIBYTE
+_BATCH_BYTES = MEBIBYTE
 """How much one operation carries, if it carries more than one day."""
 
-_LONG = 2**16
-_MANY = 2**11
+_OFFLOAD_BYTES = 2**16
+_OFFLOAD_ROWS = 2**11
 """Bytes and rows from which on days are read and written in a thread, while others are answered."""
 
-_KEYS_AT_ONCE = 1000
+_BATCH_KEYS = 1000
 
-_KEEP = """
+_PUT_SCRIPT = """
 for n, key in ipairs(KEYS) do
   local value, life = ARGV[2 * n], ARGV[2 * n + 1]
   local length = #ARGV[1]
@@ -43,17 +43,17 @@ end
 """Keeps each day unless a later reading of it is there; one from the future is not believed."""
 
 
-class RedisDays:
+class RedisDayStore:
     """Days by view, found and kept as far as Redis can be used; what is unreadable there is not found.
 
     Args:
-        line: To Redis.
+        connection: To Redis.
         organization: Whose days they are, by its id.
         clock: What is fresh depends on it.
     """
 
-    def __init__(self, line: Line, organization: str, clock: Clock) -> None:
-        self._line = line
+    def __init__(self, connection: RedisConnection, organization: str, clock: Clock) -> None:
+        self._connection = connection
         self._organization = organization
         self._clock = clock
         self.prefix = f"{PREFIX}{quote(organization, safe='')}:"
@@ -62,30 +62,30 @@ class RedisDays:
         """The name that a day has in Redis."""
         return f"{self.prefix}{view.report.name}:{','.join(view.dimensions)}:{view.width}:{day}"
 
-    async def find(self, view: View, days: Sequence[date], *, stale_too: bool = False) -> dict[date, DayRows]:
+    async def get_many(self, view: View, days: Sequence[date], *, include_stale: bool = False) -> dict[date, DayRows]:
         """Those of the days that are held and fresh."""
         try:
             values = await self._values([self.name(view, day) for day in days])
-        except Away:
+        except RedisUnavailable:
             return {}
         now = self._clock.now()
 
         def parsed() -> list[DayRows | None]:
             known: dict[Key, Key] = {}
             return [
-                None if value is None else read(Place(self._organization, view, day), value, now, known)
+                None if value is None else decode(DayId(self._organization, view, day), value, now, known)
                 for day, value in zip(days, values, strict=True)
             ]
 
-        found = await aside(parsed, when=sum(len(value or b"") for value in values) > _LONG)
-        usable = (rows for rows in found if rows is not None and now < forgotten_at(rows))
-        return {rows.day: rows for rows in usable if stale_too or is_fresh(rows, now)}
+        found = await run_in_thread_if(parsed, when=sum(len(value or b"") for value in values) > _OFFLOAD_BYTES)
+        usable = (rows for rows in found if rows is not None and now < expires_at(rows))
+        return {rows.day: rows for rows in usable if include_stale or is_fresh(rows, now)}
 
     async def _values(self, names: Sequence[str]) -> list[bytes | None]:
         sizes = dict(zip(names, await self._sizes(names), strict=True))
         values: dict[str, bytes] = {}
-        for part in _portions((name, size) for name, size in sizes.items() if 0 < size <= MOST_BYTES):
-            found = await self._line.ask(lambda redis, part=part: redis.mget(part))
+        for part in _batches((name, size) for name, size in sizes.items() if 0 < size <= MAX_BYTES):
+            found = await self._connection.execute(lambda redis, part=part: redis.mget(part))
             values |= {name: value for name, value in zip(part, found, strict=True) if isinstance(value, bytes)}
         return [values.get(name) for name in names]
 
@@ -96,40 +96,40 @@ class RedisDays:
                     pipe.strlen(name)
                 return [_size(answer) for answer in await pipe.execute(raise_on_error=False)]
 
-        return await self._line.ask(ask) if names else []
+        return await self._connection.execute(ask) if names else []
 
-    async def keep(self, view: View, days: Sequence[DayRows]) -> None:
+    async def put_many(self, view: View, days: Sequence[DayRows]) -> None:
         """Hold days until they are too old even for an outage; what is too large is left out."""
 
         def values() -> list[bytes]:
-            return [written(Place(self._organization, view, rows.day), rows) for rows in days]
+            return [encode(DayId(self._organization, view, rows.day), rows) for rows in days]
 
-        made = await aside(values, when=sum(map(len, days)) > _MANY)
+        made = await run_in_thread_if(values, when=sum(map(len, days)) > _OFFLOAD_ROWS)
         by_name = {self.name(view, rows.day): (value, rows) for value, rows in zip(made, days, strict=True)}
         now = self._clock.now()
-        for part in _portions((name, len(value)) for name, (value, _) in by_name.items() if len(value) <= MOST_BYTES):
-            arguments: list[bytes | int] = [moment(now)]
+        for part in _batches((name, len(value)) for name, (value, _) in by_name.items() if len(value) <= MAX_BYTES):
+            arguments: list[bytes | int] = [timestamp_prefix(now)]
             for value, rows in (by_name[name] for name in part):
-                arguments += [value, max(1, int((forgotten_at(rows) - now).total_seconds() * 1000))]
+                arguments += [value, max(1, int((expires_at(rows) - now).total_seconds() * 1000))]
             try:
-                await self._line.ask(
-                    lambda redis, part=part, args=arguments: redis.eval(_KEEP, len(part), *part, *args)
+                await self._connection.execute(
+                    lambda redis, part=part, args=arguments: redis.eval(_PUT_SCRIPT, len(part), *part, *args)
                 )
-            except Away:
+            except RedisUnavailable:
                 return
 
-    async def forget(self) -> None:
+    async def clear(self) -> None:
         """Hold nothing of the organization any more."""
         cursor = None
         try:
             while cursor != 0:
-                cursor = await self._line.ask(lambda redis, at=cursor or 0: self._forget_some(redis, at))
-        except Away:
+                cursor = await self._connection.execute(lambda redis, at=cursor or 0: self._clear_batch(redis, at))
+        except RedisUnavailable:
             return
 
-    async def _forget_some(self, redis: Redis, cursor: int) -> int:
+    async def _clear_batch(self, redis: Redis, cursor: int) -> int:
         following, names = await redis.scan(  # pyright: ignore[reportUnknownMemberType] - its options are untyped
-            cursor, match=f"{self.prefix}*", count=_KEYS_AT_ONCE
+            cursor, match=f"{self.prefix}*", count=_BATCH_KEYS
         )
         if names:
             await redis.unlink(*names)
@@ -145,14 +145,14 @@ def _size(answer: int | Exception) -> int:
     return answer
 
 
-def _portions(sizes: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+def _batches(sizes: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
     """The names in portions of a bounded size."""
     portion: list[str] = []
-    left = _BYTES_AT_ONCE
+    left = _BATCH_BYTES
     for name, size in sizes:
         if portion and size > left:
             yield portion
-            portion, left = [], _BYTES_AT_ONCE
+            portion, left = [], _BATCH_BYTES
         portion.append(name)
         left -= size
     if portion:

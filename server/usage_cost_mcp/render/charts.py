@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import Any
 
-from usage_cost_mcp.model.money import readable
+from usage_cost_mcp.model.money import format_dollars
 from usage_cost_mcp.reports.answers import Series, SeriesAnswer, Value
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
@@ -52,10 +52,10 @@ PALETTE = (
 OTHER = "#8c8c8c"
 
 _BLUE, _RED = PALETTE[0], PALETTE[5]
-_MOST_BARS = 100
+_MAX_BARS = 100
 """More buckets are drawn as one outline per group: bars would be thinner than the gaps between them."""
-_MOST_POINTS = 60
-_BESIDE = 80
+_MAX_POINTS = 60
+_SIDE_BY_SIDE = 80
 """Pixels for the amounts that a forecast comes to."""
 _LINE_HEIGHT = 14
 
@@ -63,7 +63,7 @@ Drawable = SeriesAnswer | ComparisonAnswer | ForecastAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _ColoredSeries:
     """What is drawn of a group: a value per bucket, and a name and a colour that no other group has."""
 
     name: str
@@ -79,7 +79,7 @@ def specification(answer: Drawable) -> Spec:
         case ComparisonAnswer():
             panels = [_waterfall(answer)]
         case ForecastAnswer():
-            panels = [_fan(answer)]
+            panels = [_forecast_panel(answer)]
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "white",
@@ -159,7 +159,7 @@ def _panels(answer: SeriesAnswer) -> Iterator[Spec]:
         if len(answer.buckets) == 1:
             yield _bar_each(answer, lines, measure, unit)
         elif is_ratio(unit):
-            yield _courses(answer, lines, measure, height)
+            yield _line_panels(answer, lines, measure, height)
         else:
             yield _stacks(answer, lines, measure, unit, height)
 
@@ -168,7 +168,7 @@ def _has_ratio(answer: SeriesAnswer) -> bool:
     return any(map(is_ratio, answer.measures.values()))
 
 
-def _lines(series: Sequence[Series], measure: str, unit: str) -> Iterator[_Line]:
+def _lines(series: Sequence[Series], measure: str, unit: str) -> Iterator[_ColoredSeries]:
     """The largest groups, and the rest as one, which has no ratio: ratios cannot be added up."""
     largest, rest = series[: len(PALETTE)], series[len(PALETTE) :]
     names, columns = [each.label for each in largest], [_numbers(each, measure) for each in largest]
@@ -181,7 +181,7 @@ def _lines(series: Sequence[Series], measure: str, unit: str) -> Iterator[_Line]
         columns.append([None if is_ratio(unit) else sum(value or 0 for value in column) for column in together])
     colors = [OTHER if each.group is None else color for each, color in zip(largest, PALETTE, strict=False)]
     for name, color, values in zip(_distinct(names), [*colors, OTHER], columns, strict=False):
-        yield _Line(name, color, values)
+        yield _ColoredSeries(name, color, values)
 
 
 def _numbers(series: Series, measure: str) -> list[float | None]:
@@ -212,14 +212,14 @@ def _first_unsettled(answer: SeriesAnswer) -> int:
     return len(answer.buckets)
 
 
-def _stacks(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, unit: str, height: int) -> Spec:
+def _stacks(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, unit: str, height: int) -> Spec:
     """A column per bucket, with a piece per group; credits go below zero."""
     count, first = len(answer.buckets), _first_unsettled(answer)
     above, tops = _stacked(lines, count, 1)
     below, bottoms = _stacked(lines, count, -1)
     low, span = min(bottoms), max(tops) - min(bottoms) or 1.0
     color = colors_of({line.name: line.color for line in lines}, shown=bool(answer.group_by))
-    if count > _MOST_BARS:
+    if count > _MAX_BARS:
         outline = {"type": "area", "interpolate": "step-after"}
         pieces = [layer(outline, _to_the_edge(rows), y2=field("y2"), color=color) for rows in (above, below)]
         boxes = [(first, count, min(bottoms[first:], default=0.0), max(tops[first:], default=0.0))]
@@ -237,7 +237,7 @@ def _stacks(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, unit: st
     )
 
 
-def _stacked(lines: Sequence[_Line], count: int, sign: int) -> tuple[Rows, list[float]]:
+def _stacked(lines: Sequence[_ColoredSeries], count: int, sign: int) -> tuple[Rows, list[float]]:
     """The pieces on one side of zero, each where the one before ends, and where the last ones end."""
     rows: Rows = []
     tops = [0.0] * count
@@ -259,7 +259,7 @@ def _to_the_edge(rows: Rows) -> Rows:
     return [*rows, *({**row, "x": last + 1} for row in rows if row["x"] == last)]
 
 
-def _courses(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, height: int) -> Spec:
+def _line_panels(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, height: int) -> Spec:
     """A line per group, broken where there is nothing to divide by, dashed where it may still change."""
     count, first = len(answer.buckets), _first_unsettled(answer)
     points: Rows = [
@@ -272,14 +272,14 @@ def _courses(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, height:
         layer({"type": "line", "strokeWidth": 2}, solid, color=color),
         layer({"type": "line", "strokeWidth": 2, "strokeDash": [4, 3]}, dashed, color=color),
     ]
-    if count <= _MOST_POINTS:
+    if count <= _MAX_POINTS:
         known = [point for point in points if point["y"] is not None]
         layers.append(layer({"type": "point", "filled": True, "size": 30, "opacity": 1}, known, color=color))
     high = max((value for line in lines for value in line.values if value is not None), default=0.0)
     return over_time(layers, answer.buckets, scale_of("y", (0, min(1.0, high * 1.1) or 1.0), "ratio", measure), height)
 
 
-def _bar_each(answer: SeriesAnswer, lines: Sequence[_Line], measure: str, unit: str) -> Spec:
+def _bar_each(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, unit: str) -> Spec:
     """A single bucket is read best as a bar for each group."""
     bars = [
         Bar(line.name, 0, line.values[0] or 0, line.color, readable_value(_as_counted(line.values[0], unit), unit))
@@ -309,13 +309,13 @@ def _waterfall(answer: ComparisonAnswer) -> Spec:
 
 
 def _signed(dollars: str) -> str:
-    return f"{'+' if Decimal(dollars) > 0 else ''}{readable(Decimal(dollars))}"
+    return f"{'+' if Decimal(dollars) > 0 else ''}{format_dollars(Decimal(dollars))}"
 
 
 # --- a forecast: what is known, what is expected, and between what
 
 
-def _fan(answer: ForecastAnswer) -> Spec:
+def _forecast_panel(answer: ForecastAnswer) -> Spec:
     """The total at the end of each day."""
     start, lines = answer.period.start, (answer.cumulative[name] for name in ("expected", "low", "high"))
     course: Rows = [{"x": 0, "y": 0.0, "low": 0.0, "high": 0.0}]
@@ -346,7 +346,7 @@ def _fan(answer: ForecastAnswer) -> Spec:
         days,
         scale_of("y", (bottom, bottom + span * 1.06), "USD", "cumulative cost"),
         HEIGHT,
-        width=WIDTH - _BESIDE,
+        width=WIDTH - _SIDE_BY_SIDE,
     )
 
 
@@ -356,7 +356,7 @@ def _with_interval(course: Rows) -> Rows:
 
 def _budget_line(budget: Sequence[float], days: int) -> Iterator[Spec]:
     for amount in budget:
-        said = {"x": 0, "x2": days, "y": amount, "said": f"Budget {readable(Decimal(str(amount)))}"}
+        said = {"x": 0, "x2": days, "y": amount, "said": f"Budget {format_dollars(Decimal(str(amount)))}"}
         yield layer({"type": "rule", "color": _RED, "strokeWidth": 2}, [said], x2=field("x2"))
         text = {"type": "text", "align": "left", "dx": 4, "dy": -8, "color": "#c4452f", "fontWeight": "bold"}
         yield layer(text, [said], text=field("said", "nominal"))
@@ -364,12 +364,12 @@ def _budget_line(budget: Sequence[float], days: int) -> Iterator[Spec]:
 
 def _ends(last: dict[str, Any], answer: ForecastAnswer, pixel: float) -> Iterator[Spec]:
     """What the expected line and the band come to, said where they end; the band's where there is room."""
-    yield _said_at(last["x"], last["y"], answer.expected, bold=True)
+    yield _text_mark(last["x"], last["y"], answer.expected, bold=True)
     for y, amount in ((last["low"], answer.low), (last["high"], answer.high)):
         if amount is not None and abs(y - last["y"]) > _LINE_HEIGHT * pixel:
-            yield _said_at(last["x"], y, amount, bold=False)
+            yield _text_mark(last["x"], y, amount, bold=False)
 
 
-def _said_at(x: int, y: float, amount: str, *, bold: bool) -> Spec:
+def _text_mark(x: int, y: float, amount: str, *, bold: bool) -> Spec:
     mark = {"type": "text", "align": "left", "dx": 6, "fontWeight": "bold" if bold else "normal"}
-    return layer(mark, [{"x": x, "y": y, "said": readable(Decimal(amount))}], text=field("said", "nominal"))
+    return layer(mark, [{"x": x, "y": y, "said": format_dollars(Decimal(amount))}], text=field("said", "nominal"))

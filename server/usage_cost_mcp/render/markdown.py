@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from usage_cost_mcp.reports.answers import SeriesAnswer
-from usage_cost_mcp.reports.housekeeping import Mix
+from usage_cost_mcp.reports.housekeeping import UsageMix
 from usage_cost_mcp.reports.status import StatusAnswer
 
 from .tables import Table, TableAnswer, buckets_with_totals, cross_table, groups_with_totals, tables_of
@@ -48,7 +48,7 @@ def _status_lines(answer: StatusAnswer) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _mix(mix: Mix) -> str:
+def _mix(mix: UsageMix) -> str:
     shares = [
         ("of the tokens, batch", mix.batch_share),
         ("long context", mix.long_context_share),

@@ -20,14 +20,14 @@ UNAVAILABLE = Note(
 )
 
 _RENDER = Path(__file__).with_name("vega_to_png.py")
-_MOST_SECONDS = 15.0
+_MAX_SECONDS = 15.0
 _OURS = ("ANTHROPIC_", "USAGE_COST_")
 """Settings that are not for other programs: the key is among them."""
 
 
-async def picture(answer: Drawable, seconds: float) -> ImageContent | None:
+async def render_png(answer: Drawable, seconds: float) -> ImageContent | None:
     """The answer as a PNG; None when the extra is not installed, or takes longer than that."""
-    png = await asyncio.to_thread(_drawn, answer, min(seconds, _MOST_SECONDS))
+    png = await asyncio.to_thread(_drawn, answer, min(seconds, _MAX_SECONDS))
     return ImageContent(data=base64.b64encode(png).decode(), mime_type="image/png") if png else None
 
 

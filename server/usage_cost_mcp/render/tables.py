@@ -4,15 +4,15 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from usage_cost_mcp.model.money import readable
+from usage_cost_mcp.model.money import format_dollars
 from usage_cost_mcp.reports.answers import SeriesAnswer, Value
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer
-from usage_cost_mcp.reports.effective_prices import PriceRow, PricesAnswer, kind_label, usual_order
+from usage_cost_mcp.reports.effective_prices import PriceRow, PricesAnswer, price_key_label, token_type_order
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer, GroupChange
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 
-MOST_COLUMNS = 12
+MAX_COLUMNS = 12
 """How many buckets stand side by side; more become rows."""
 
 Table = Sequence[Sequence[str]]
@@ -47,7 +47,7 @@ def cross_table(answer: SeriesAnswer, measure: str) -> Table:
         [" / ".join(answer.group_by), *map(_short, answer.buckets), "Total"],
         *([label, *(readable_value(v, unit) for v in (*values, total))] for label, values, total in lines),
     ]
-    if len(answer.buckets) <= MOST_COLUMNS:
+    if len(answer.buckets) <= MAX_COLUMNS:
         return wide
     head, *tall = [list(column) for column in zip(*wide, strict=True)]
     return [[answer.granularity, *head[1:]], *tall]
@@ -117,8 +117,11 @@ def comparison_tables(answer: ComparisonAnswer) -> Tables:
     before, now = (f"{each.start}..{each.end}" for each in (answer.against, answer.period))
     groups = [
         [" / ".join(answer.group_by) or "total", before, now, f"change{per_day}"],
-        *([_with_status(each), *_two(each.cost_against, each.cost, each.change)] for each in answer.groups),
-        ["Total", *_two(answer.cost_against, answer.cost, answer.change)],
+        *(
+            [_with_status(each), *_before_after_change(each.cost_against, each.cost, each.change)]
+            for each in answer.groups
+        ),
+        ["Total", *_before_after_change(answer.cost_against, answer.cost, answer.change)],
     ]
     return [*([causes] if answer.drivers else []), groups]
 
@@ -127,12 +130,12 @@ def _with_status(group: GroupChange) -> str:
     return f"{group.label} ({group.status})" if group.status else group.label
 
 
-def _two(before: str, now: str, change: str) -> list[str]:
-    return [readable(Decimal(before)), readable(Decimal(now)), _signed(change)]
+def _before_after_change(before: str, now: str, change: str) -> list[str]:
+    return [format_dollars(Decimal(before)), format_dollars(Decimal(now)), _signed(change)]
 
 
 def _signed(dollars: str) -> str:
-    return f"{'+' if Decimal(dollars) > 0 else ''}{readable(Decimal(dollars))}"
+    return f"{'+' if Decimal(dollars) > 0 else ''}{format_dollars(Decimal(dollars))}"
 
 
 def forecast_tables(answer: ForecastAnswer) -> Tables:
@@ -145,7 +148,7 @@ def forecast_tables(answer: ForecastAnswer) -> Tables:
     ]
     if answer.budget:
         lines += [("budget", answer.budget.amount), ("expected over budget", answer.budget.expected_over)]
-    return [[["", "USD"], *([name, readable(Decimal(amount))] for name, amount in lines if amount is not None)]]
+    return [[["", "USD"], *([name, format_dollars(Decimal(amount))] for name, amount in lines if amount is not None)]]
 
 
 def anomalies_tables(answer: AnomaliesAnswer) -> Tables:
@@ -159,7 +162,7 @@ def anomalies_tables(answer: AnomaliesAnswer) -> Tables:
                 [
                     str(each.start) if each.start == each.end else f"{each.start}..{each.end}",
                     each.label,
-                    *_two(each.cost, each.expected, each.excess),
+                    *_before_after_change(each.cost, each.expected, each.excess),
                     each.outcome.replace("_", " "),
                     each.driver or "-",
                 ]
@@ -171,18 +174,18 @@ def anomalies_tables(answer: AnomaliesAnswer) -> Tables:
 
 def price_tables(answer: PricesAnswer) -> list[Table]:
     """Each kind of use with its prices by token type; then what has no price, and why."""
-    types = sorted({name for row in answer.prices for name in row.usd_per_million_tokens}, key=usual_order)
+    types = sorted({name for row in answer.prices for name in row.usd_per_million_tokens}, key=token_type_order)
     prices = [
         ["dollars per million tokens", *(_TYPES.get(name, name) for name in types), "cost"],
         *(
-            [kind_label(row), *(_price(row, name) for name in types), readable_value(row.cost, "USD")]
+            [price_key_label(row), *(_price(row, name) for name in types), readable_value(row.cost, "USD")]
             for row in answer.prices
         ),
     ]
     unpriced = [
         ["without a price", "cost", "tokens", "why"],
         *(
-            [kind_label(row), _known(row.cost, "USD"), _known(row.tokens, "tokens"), row.reason]
+            [price_key_label(row), _known(row.cost, "USD"), _known(row.tokens, "tokens"), row.reason]
             for row in answer.unpriced
         ),
     ]
@@ -213,5 +216,5 @@ def readable_value(value: Value, unit: str) -> str:
     if value is None:
         return "-"
     if unit == "USD":
-        return readable(Decimal(value))
+        return format_dollars(Decimal(value))
     return f"{value:.1%}" if unit.startswith("ratio") else f"{value:,}"

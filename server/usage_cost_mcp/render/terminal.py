@@ -13,7 +13,7 @@ from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 
 from .markdown import closing
 from .tables import (
-    MOST_COLUMNS,
+    MAX_COLUMNS,
     TableAnswer,
     buckets_with_totals,
     comparison_tables,
@@ -24,9 +24,9 @@ from .tables import (
 )
 
 BAR_WIDTH = 32
-_A_COURSE = 4
+_MIN_SPARKLINE_BUCKETS = 4
 """The fewest buckets that a sparkline says something about."""
-_MOST_STEPS = 10
+_MAX_STEPS = 10
 """How many days of a forecast are drawn, at most."""
 _SPARKS = "▁▂▃▄▅▆▇█"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -42,7 +42,7 @@ def render(structured: Mapping[str, Any]) -> str | None:
         return None
     answer = _KINDS[named].model_validate(structured)
     tables = _comparison(answer) if isinstance(answer, ComparisonAnswer) else list(map(aligned, tables_of(answer)))
-    course = [_course(answer)] if isinstance(answer, ForecastAnswer) else []
+    course = [_forecast_path(answer)] if isinstance(answer, ForecastAnswer) else []
     return "\n\n".join([answer.summary, *tables, *course, closing(answer, str)])
 
 
@@ -58,12 +58,15 @@ _KINDS: Mapping[str, type[TableAnswer]] = {
 def _series(answer: SeriesAnswer) -> list[str]:
     """Few buckets side by side; else the groups with a line of their course, and the buckets with bars."""
     first, unit = next(iter(answer.measures.items()))
-    courses = ["", *(sparkline(each.values[first]) for each in answer.series if len(answer.buckets) >= _A_COURSE)]
+    courses = [
+        "",
+        *(sparkline(each.values[first]) for each in answer.series if len(answer.buckets) >= _MIN_SPARKLINE_BUCKETS),
+    ]
     if not answer.group_by:
         return [_with_bars(answer, first, unit)]
     if len(answer.buckets) == 1:
         return [aligned(groups_with_totals(answer))]
-    if len(answer.measures) == 1 and len(answer.buckets) <= MOST_COLUMNS:
+    if len(answer.measures) == 1 and len(answer.buckets) <= MAX_COLUMNS:
         return [aligned(cross_table(answer, first), courses)]
     return [aligned(groups_with_totals(answer), courses), _with_bars(answer, first, unit)]
 
@@ -75,10 +78,10 @@ def _comparison(answer: ComparisonAnswer) -> list[str]:
     return [aligned(first, ["", *waterfall(changes)]), *map(aligned, others)]
 
 
-def _course(answer: ForecastAnswer) -> str:
+def _forecast_path(answer: ForecastAnswer) -> str:
     """How the total grows, in a few days of the period: solid where it is known, light where it is expected."""
     last = len(answer.buckets) - 1
-    shown = sorted(range(last, -1, -(last // _MOST_STEPS + 1)))
+    shown = sorted(range(last, -1, -(last // _MAX_STEPS + 1)))
     days, totals = answer.buckets, answer.cumulative["expected"]
     longest = max(float(amount or 0) for amount in (*totals, answer.budget and answer.budget.amount))
     drawn = [

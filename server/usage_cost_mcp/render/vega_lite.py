@@ -18,10 +18,10 @@ GAP = 0.12
 
 _WIDTH_OF_NAMES = 290
 _WIDTH_OF_LETTER = 7
-_MOST_DATES = 8
+_MAX_DATES = 8
 _HOURS = 24
 _ROW = 30
-_ROOM_TO_SAY = 1.22
+_LABEL_WIDTH = 1.22
 """How much longer than its bars a panel is, so that their amounts can be said behind them."""
 _STRIPES = 7
 """Pixels from one stripe of the hatching to the next."""
@@ -42,12 +42,12 @@ class Bar:
     start: float
     end: float
     color: str
-    said: str
+    label: str
 
 
 def over_time(layers: Sequence[Spec], buckets: Sequence[str], amounts: Spec, height: int, width: int = WIDTH) -> Spec:
     """Layers over a row of buckets, each one wide, with the names of some of them below."""
-    step = _even(-(-len(buckets) // _MOST_DATES), buckets)
+    step = _even(-(-len(buckets) // _MAX_DATES), buckets)
     dates = [{"x": place + 0.5, "said": _short(name)} for place, name in enumerate(buckets) if place % step == 0]
     below = layer({"type": "text", "baseline": "top"}, dates, y={"value": height + 9}, text=field("said", "nominal"))
     across = {**field("x"), "scale": {"domain": [0, len(buckets)], "nice": False}, "axis": None}
@@ -103,7 +103,7 @@ def horizontal_bars(
 ) -> Spec:
     """Horizontal bars, each with its name before it and its amount behind it."""
     ends = [0.0, *(bar.start for bar in bars), *(bar.end for bar in bars)]
-    low, span = min(ends), (max(ends) - min(ends) or 1.0) * _ROOM_TO_SAY
+    low, span = min(ends), (max(ends) - min(ends) or 1.0) * _LABEL_WIDTH
     names = _WIDTH_OF_LETTER * max((len(bar.name) for bar in bars), default=0)
     width = WIDTH - min(names, _WIDTH_OF_NAMES)
     rows: Rows = [
@@ -115,7 +115,7 @@ def horizontal_bars(
             "y2": place + 1 - GAP,
             "middle": place + 0.5,
             "side": max(bar.start, bar.end),
-            "said": bar.said,
+            "said": bar.label,
         }
         for place, bar in enumerate(bars)
     ]

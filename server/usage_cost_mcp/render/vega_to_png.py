@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 _SCALES = (2, 1)
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -21,7 +21,7 @@ def main() -> None:
     specification = sys.stdin.buffer.read().decode()
     for scale in _SCALES:
         png = compact(vegalite_to_png(specification, scale=scale, allowed_base_urls=[]))
-        if len(png) < MOST_BYTES:
+        if len(png) < MAX_BYTES:
             sys.stdout.buffer.write(png)
             return
     sys.exit("The picture is too large.")

@@ -15,23 +15,23 @@ Value = str | int | float | None
 Values = Annotated[dict[str, list[Value]], SkipValidation]
 """A value per bucket for each measure; made by us, by the hundred."""
 
-Moment = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
+UtcDatetime = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
 
 
-class Part(BaseModel):
+class AnswerModel(BaseModel):
     """A piece of an answer: never changed once made, with no field that is not declared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Note(Part):
+class Note(AnswerModel):
     """Something that the numbers leave out, or that should be known before they are used."""
 
     code: str
     message: str
 
 
-class PeriodEcho(Part):
+class PeriodModel(AnswerModel):
     """The days that the answer covers, both included."""
 
     start: date
@@ -39,14 +39,14 @@ class PeriodEcho(Part):
     timezone: str = "UTC"
 
 
-class CacheUse(Part):
+class CacheUse(AnswerModel):
     """Where the data came from: "hit" made no request."""
 
     status: CacheStatus
     upstream_requests: int
 
 
-class Series(Part):
+class Series(AnswerModel):
     """One group: a value per bucket and measure. Other has a null group and says how many groups it holds."""
 
     label: str
@@ -56,22 +56,22 @@ class Series(Part):
     other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
-class Provenance(Part):
+class Provenance(AnswerModel):
     """What every answer ends with: how final it is, when it was read, what it leaves out."""
 
     provisional_since: date | None
-    fetched_at: Moment
+    fetched_at: UtcDatetime
     cache: CacheUse
     demo: bool
     notes: Sequence[Note]
 
 
-class _SeriesBody(Part):
+class _SeriesBody(AnswerModel):
     report: str
     estimated: bool = Field(default=False, exclude_if=lambda estimated: not estimated)
     summary: str
     measures: dict[str, str]
-    period: PeriodEcho
+    period: PeriodModel
     granularity: Granularity
     group_by: Sequence[str]
     filter_by: dict[str, list[str | None]]

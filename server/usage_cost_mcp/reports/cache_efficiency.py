@@ -6,28 +6,28 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from usage_cost_mcp.analysis.cache_savings import ADDED, cache_tokens, can_be_priced, with_savings
+from usage_cost_mcp.analysis.cache_savings import SAVINGS_MEASURES, cache_tokens, can_be_priced, with_savings
 from usage_cost_mcp.analysis.cost_usage_join import PRIORITY_TIERS, join
-from usage_cost_mcp.analysis.prices import Kind, Prices, changed_prices, prices_of
-from usage_cost_mcp.cache import Held, together
+from usage_cost_mcp.analysis.prices import PriceKey, Prices, changed_prices, prices_of
+from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Filters
-from usage_cost_mcp.model.money import exact, plain, readable
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Number, Sums
 from usage_cost_mcp.model.series import matching
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import aside, both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from .answers import Note
-from .context import Desk
-from .joined_reports import Cubes, read_cubes
-from .query import Question
-from .series_report import MANY_ROWS, Line, Measure, NotesOn, SeriesReport
+from .context import ReportContext
+from .joined_reports import SpendAndUsage, fetch_spend_and_usage
+from .query import Query
+from .series_report import OFFLOAD_ROWS, FilteredNotes, GroupLine, Measure, SeriesDefinition
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
 
 _DIGITS = 9
-_SAVED, _PRICED, _BORROWED = range(len(USAGE.measures), len(USAGE.measures) + len(ADDED))
+_SAVED, _PRICED, _ESTIMATED = range(len(USAGE.measures), len(USAGE.measures) + len(SAVINGS_MEASURES))
 """Where a row holds what it saved, and how much is known about that."""
 
 
@@ -42,84 +42,88 @@ def cache_savings(sums: Sums) -> Decimal | None:
     return Decimal(sums[_SAVED]) if sums[_PRICED] or not cache_tokens(sums) else None
 
 
-def _told(sums: Sums) -> str | None:
+def _format_savings(sums: Sums) -> str | None:
     saved = cache_savings(sums)
-    return None if saved is None else plain(saved)
+    return None if saved is None else format_exact(saved)
 
 
 CACHE_HIT_RATIO = Measure("cache_hit_ratio", "ratio from 0 to 1", cache_hit_ratio)
-CACHE_SAVINGS = Measure("cache_savings", "USD", _told)
+CACHE_SAVINGS = Measure("cache_savings", "USD", _format_savings)
 
 
-def _headline(totals: Sums, lines: Sequence[Line]) -> str:
+def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
     ratio, saved = cache_hit_ratio(totals), cache_savings(totals)
     if ratio is None:
         return "no input tokens, so there is no ratio"
     said = f"{ratio:.1%} of {input_tokens(totals):,} input tokens were read from the cache"
     if saved:
-        said += f", which {'saved' if saved > 0 else 'cost'} about {readable(abs(saved))}"
+        said += f", which {'saved' if saved > 0 else 'cost'} about {format_dollars(abs(saved))}"
     if not lines or not lines[0].key:
         return said
     return f"{said}; the largest group, {lines[0].label}, has {cache_hit_ratio(lines[0].sums) or 0:.1%}"
 
 
-async def _read(question: Question, days: Period, desk: Desk, call: Call) -> tuple[Held, NotesOn]:
+async def _fetch(
+    query: Query, days: Period, context: ReportContext, call: CallContext
+) -> tuple[CacheResult, FilteredNotes]:
     """The rows of the usage report with what each of them saved."""
-    views = _views(question)
-    held, found = await both(
-        desk.ledger.days(USAGE, views, question.width, days, call),
-        _prices(days, views, desk, call),
+    views = _views(query)
+    held, found = await gather_pair(
+        context.cache.days(USAGE, views, query.width, days, call),
+        _prices(days, views, context, call),
     )
     if not isinstance(found, str) and not can_be_priced(held.days[0].dimensions):
         found = _TOO_LARGE
     if isinstance(found, str):
         because = Note(code="cache_savings_unavailable", message=f"There are no cache_savings: {found}")
         return replace(held, days=with_savings(held.days, Prices())), lambda _: [because]
-    now = desk.now()
+    now = context.now()
     spend, usage = found.spend.days, found.usage.days
 
     def priced() -> list[DayRows]:
         changed = changed_prices(spend, usage, days, now)
         return with_savings(held.days, prices_of(join(spend, usage, days, now), changed))
 
-    with_prices = await aside(priced, when=held.rows + found.rows > MANY_ROWS)
+    with_prices = await run_in_thread_if(priced, when=held.row_count + found.rows > OFFLOAD_ROWS)
     with_age = _as_old_as(with_prices, [held, found.spend, found.usage])
     return with_age, lambda filters: _about_savings(with_age, filters)
 
 
-def _as_old_as(days: Sequence[DayRows], sources: Sequence[Held]) -> Held:
+def _as_old_as(days: Sequence[DayRows], sources: Sequence[CacheResult]) -> CacheResult:
     """The days, as old and as stale as what they are made of."""
     oldest = min(each.fetched_at for each in sources)
-    return Held(
+    return CacheResult(
         [replace(day, fetched_at=oldest) for day in days],
-        together(each.status for each in sources),
-        next((each.because for each in sources if each.because), ""),
+        combine_statuses(each.status for each in sources),
+        next((each.stale_reason for each in sources if each.stale_reason), ""),
     )
 
 
 _TOO_LARGE = "with all that sets a price the usage report was too large or too slow; it is tried again in an hour."
 
 
-def _views(question: Question) -> Sequence[tuple[str, ...]]:
+def _views(query: Query) -> Sequence[tuple[str, ...]]:
     """The views of the question, preferably with all that sets a price."""
-    wanted = {*question.views[-1], *Kind._fields}
-    if wanted <= set(USAGE.base) or len(wanted) > MAX_GROUPINGS:
-        return question.views
-    return [*USAGE.views_for(wanted), *question.views]
+    wanted = {*query.views[-1], *PriceKey._fields}
+    if wanted <= set(USAGE.base_view) or len(wanted) > MAX_GROUPINGS:
+        return query.views
+    return [*USAGE.views_for(wanted), *query.views]
 
 
-async def _prices(days: Period, views: Sequence[tuple[str, ...]], desk: Desk, call: Call) -> Cubes | str:
+async def _prices(
+    days: Period, views: Sequence[tuple[str, ...]], context: ReportContext, call: CallContext
+) -> SpendAndUsage | str:
     """What the prices are made of, or why they cannot be had: the ratio does not fail for want of them."""
     if not can_be_priced(views[0]):
         return (
             f"beside {', '.join(views[0])} Anthropic's report has no room for all that sets a price. "
             "Ask with fewer dimensions."
         )
-    if desk.ledger.too_much(USAGE, USAGE.base, "1d"):
+    if context.cache.is_known_oversized(USAGE, USAGE.base_view, "1d"):
         return _TOO_LARGE
     try:
-        async with asyncio.timeout((call.deadline - desk.clock.monotonic()) / 2):
-            return await read_cubes(desk, days, call)
+        async with asyncio.timeout((call.deadline - context.clock.monotonic()) / 2):
+            return await fetch_spend_and_usage(context, days, call)
     except KeyRefusedError:
         raise
     except UpstreamError as failure:
@@ -128,18 +132,18 @@ async def _prices(days: Period, views: Sequence[tuple[str, ...]], desk: Desk, ca
         return "prices did not arrive in time. Ask again."
 
 
-def _about_savings(held: Held, filters: Filters) -> Iterator[Note]:
+def _about_savings(held: CacheResult, filters: Filters) -> Iterator[Note]:
     """How much of the savings is an estimate, and how much is missing."""
     sums = _sums(held, filters)
     tokens = cache_tokens(sums)
     unpriced = tokens - sums[_PRICED]
     tiers = filters.get("service_tier", PRIORITY_TIERS)
     priority = cache_tokens(_sums(held, {**filters, "service_tier": tiers & PRIORITY_TIERS}))
-    if sums[_BORROWED]:
+    if sums[_ESTIMATED]:
         yield Note(
             code="cache_savings_estimated",
-            message=f"The price of {_share(sums[_BORROWED], tokens)} of the cache tokens was borrowed from the nearest "
-            "cells or days of the same model and tier that have one.",
+            message=f"The price of {_share(sums[_ESTIMATED], tokens)} of the cache tokens was borrowed from the "
+            "nearest cells or days of the same model and tier that have one.",
         )
     if priority:
         yield Note(
@@ -155,10 +159,10 @@ def _about_savings(held: Held, filters: Filters) -> Iterator[Note]:
         )
 
 
-def _sums(held: Held, filters: Filters) -> Sums:
+def _sums(held: CacheResult, filters: Filters) -> Sums:
     """The sums of all rows that pass the filters."""
     with exact():
-        none: Sums = (0,) * (len(USAGE.measures) + len(ADDED))
+        none: Sums = (0,) * (len(USAGE.measures) + len(SAVINGS_MEASURES))
         return tuple(map(sum, zip(none, *matching(held.days, filters), strict=True)))
 
 
@@ -171,7 +175,7 @@ def _share(part: Number, whole: int) -> str:
 _ONE_PERCENT = Fraction(1, 100)
 
 
-CACHE_REPORT = SeriesReport(
+CACHE_REPORT = SeriesDefinition(
     name="cache_hit_ratio",
     title="Cache hit ratio",
     report=USAGE,
@@ -182,8 +186,8 @@ CACHE_REPORT = SeriesReport(
         *(measure for name, measure in MEASURES.items() if name.endswith("input_tokens")),
     ],
     group_totals=[CACHE_HIT_RATIO, CACHE_SAVINGS, MEASURES["input_tokens"], MEASURES["cache_read_input_tokens"]],
-    rank=input_tokens,
+    sort_key=input_tokens,
     headline=_headline,
-    read=_read,
-    added=ADDED,
+    fetch=_fetch,
+    extra_measures=SAVINGS_MEASURES,
 )

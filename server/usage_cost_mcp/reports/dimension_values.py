@@ -7,28 +7,28 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from usage_cost_mcp.cache import Held, together
-from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.cache import CacheResult, combine_statuses
+from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
-from usage_cost_mcp.model.money import plain
-from usage_cost_mcp.model.names import Names
+from usage_cost_mcp.model.money import format_exact
+from usage_cost_mcp.model.names import NamesById
 from usage_cost_mcp.model.periods import Period, parse_period, provisional_since
 from usage_cost_mcp.model.rows import Number, Sums
 from usage_cost_mcp.model.series import add_up, aggregate
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import housekeeping, notes
-from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
-from .context import Desk
-from .labels import Labels, look_up
+from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .context import ReportContext
+from .labels import Labels, fetch_labels
 from .token_usage import all_tokens
 
 MAX_VALUES = 1000
 LISTED_WITHOUT_USE = ("workspace_id", "api_key_id")
 
 
-class DimensionValue(Part):
+class DimensionValue(AnswerModel):
     """One value. Cost is an exact decimal string in dollars; shares are numbers, 1 for all values together."""
 
     value: str | None
@@ -40,10 +40,10 @@ class DimensionValue(Part):
     token_share: float | None = Field(default=None, exclude_if=lambda share: share is None)
 
 
-class _ValuesBody(Part):
+class _ValuesBody(AnswerModel):
     summary: str
     dimension: str
-    period: PeriodEcho
+    period: PeriodModel
     values: Sequence[DimensionValue]
     omitted: int
 
@@ -56,7 +56,7 @@ class ValuesAnswer(Provenance, _ValuesBody):
 class _Sizes:
     """What each value has of one report: dollars or tokens."""
 
-    held: Held
+    held: CacheResult
     by_value: Mapping[str | None, Number]
     total: Number
 
@@ -68,7 +68,7 @@ class _Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class ValuesFinding:
+class ValuesResult:
     """All values, to be told as far as there is room."""
 
     dimension: str
@@ -77,13 +77,13 @@ class ValuesFinding:
     cost: _Sizes | None
     tokens: _Sizes | None
     top: int | None
-    hygiene: Sequence[Note]
+    housekeeping: Sequence[Note]
     requests: int
     now: datetime
     demo: bool
 
     @property
-    def by_default(self) -> bool:
+    def default_size(self) -> bool:
         """Whether the length was left to us."""
         return self.top is None
 
@@ -91,7 +91,7 @@ class ValuesFinding:
     def _sizes(self) -> list[_Sizes]:
         return [sizes for sizes in (self.cost, self.tokens) if sizes]
 
-    def answers(self) -> Iterator[ValuesAnswer]:
+    def candidates(self) -> Iterator[ValuesAnswer]:
         """The answer with all values that were asked for, then with ever fewer."""
         values = self._values()
         count = min(len(values), self.top or MAX_VALUES)
@@ -115,7 +115,7 @@ class ValuesFinding:
             value=value,
             label=self.labels.of(self.dimension, value),
             used=used,
-            cost=plain(self.cost.of(value)) if self.cost else None,
+            cost=format_exact(self.cost.of(value)) if self.cost else None,
             cost_share=self.cost.share(value) if self.cost else None,
             tokens=int(self.tokens.of(value)) if self.tokens else None,
             token_share=self.tokens.share(value) if self.tokens else None,
@@ -131,19 +131,19 @@ class ValuesFinding:
         return ValuesAnswer(
             summary=f"{self.dimension} {self.period}: {named} in use{nameless}{without_use}{first}.",
             dimension=self.dimension,
-            period=PeriodEcho(start=self.period.start, end=self.period.end),
+            period=PeriodModel(start=self.period.start, end=self.period.end),
             values=values[:count],
             omitted=len(values) - count,
             provisional_since=provisional_since(self.period, self.now.date()),
             fetched_at=min(each.fetched_at for each in held),
-            cache=CacheUse(status=together(each.status for each in held), upstream_requests=self.requests),
+            cache=CacheUse(status=combine_statuses(each.status for each in held), upstream_requests=self.requests),
             demo=self.demo,
             notes=[
-                *notes.about_period(self.period, "total", self.now),
-                *(note for each in held for note in notes.about_age(each, self.now)),
-                *notes.about_rows(held[-1], self.period),
-                *notes.about_labels(self.labels),
-                *self.hygiene,
+                *notes.period_notes(self.period, "total", self.now),
+                *(note for each in held for note in notes.freshness_notes(each, self.now)),
+                *notes.row_notes(held[-1], self.period),
+                *notes.label_notes(self.labels),
+                *self.housekeeping,
                 *_omitted(len(values), count),
             ],
         )
@@ -158,7 +158,9 @@ def _omitted(all_values: int, count: int) -> Iterator[Note]:
         )
 
 
-async def find_values(dimension: str, period: str, top: int | None, desk: Desk, call: Call) -> ValuesFinding:
+async def run_values(
+    dimension: str, period: str, top: int | None, context: ReportContext, call: CallContext
+) -> ValuesResult:
     """The values of a dimension, from whichever reports have it.
 
     Raises:
@@ -166,35 +168,35 @@ async def find_values(dimension: str, period: str, top: int | None, desk: Desk, 
         UpstreamError: When the rows cannot be had, whole.
     """
     if dimension not in ALL_DIMENSIONS:
-        raise unknown("dimension", dimension, ALL_DIMENSIONS)
+        raise unknown_value_error("dimension", dimension, ALL_DIMENSIONS)
     if top is not None and not 1 <= top <= MAX_VALUES:
-        raise QuestionError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
-    days = parse_period(period, desk.today())
-    (cost, tokens), (labels, keys) = await both(
-        both(_sizes(SPEND, dimension, days, desk, call), _sizes(USAGE, dimension, days, desk, call)),
-        both(look_up(desk.directory, [dimension], call), _keys(dimension, desk, call)),
+        raise InvalidQueryError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
+    days = parse_period(period, context.today())
+    (cost, tokens), (labels, keys) = await gather_pair(
+        gather_pair(_sizes(SPEND, dimension, days, context, call), _sizes(USAGE, dimension, days, context, call)),
+        gather_pair(fetch_labels(context.directory, [dimension], call), _keys(dimension, context, call)),
     )
-    return ValuesFinding(
+    return ValuesResult(
         dimension=dimension,
         period=days,
         labels=labels,
         cost=cost,
         tokens=tokens,
         top=top,
-        hygiene=list(_hygiene(dimension, cost, tokens, labels, keys)),
+        housekeeping=list(_housekeeping(dimension, cost, tokens, labels, keys)),
         requests=call.requests,
-        now=desk.now(),
-        demo=desk.demo,
+        now=context.now(),
+        demo=context.demo,
     )
 
 
-async def _keys(dimension: str, desk: Desk, call: Call) -> Names | None:
+async def _keys(dimension: str, context: ReportContext, call: CallContext) -> NamesById | None:
     """The API keys, where they matter although they are not the values."""
-    return await desk.directory.names("api_key_id", call) if dimension == "workspace_id" else None
+    return await context.directory.names("api_key_id", call) if dimension == "workspace_id" else None
 
 
-def _hygiene(
-    dimension: str, cost: _Sizes | None, tokens: _Sizes | None, labels: Labels, keys: Names | None
+def _housekeeping(
+    dimension: str, cost: _Sizes | None, tokens: _Sizes | None, labels: Labels, keys: NamesById | None
 ) -> Iterator[Note]:
     if dimension == "api_key_id" and tokens:
         yield from housekeeping.keys_without_use(labels, tokens.by_value)
@@ -204,11 +206,13 @@ def _hygiene(
         yield from housekeeping.dominant_model(cost.by_value)
 
 
-async def _sizes(report: Report, dimension: str, period: Period, desk: Desk, call: Call) -> _Sizes | None:
+async def _sizes(
+    report: Report, dimension: str, period: Period, context: ReportContext, call: CallContext
+) -> _Sizes | None:
     if dimension not in report.dimensions:
         return None
-    held = await desk.ledger.days(report, report.views_for([dimension]), "1d", period, call)
-    table = aggregate(held.days, report, period, "total", desk.now(), [dimension])
+    held = await context.cache.days(report, report.views_for([dimension]), "1d", period, call)
+    table = aggregate(held.days, report, period, "total", context.now(), [dimension])
     size = _SIZE[report.name]
     by_value = {key[0]: size(add_up(columns)) for key, columns in table.groups.items()}
     return _Sizes(held, by_value, size(table.totals()))

@@ -8,31 +8,49 @@ from typing import TypeVar
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.cost_usage_join import OUTPUT, TOKEN_TYPES, UNCACHED, Cell, Cells, Stream, join, same_geo
-from usage_cost_mcp.analysis.prices import Billed, Changed, Kind, changed_prices, ends, per_million, pooled, unpriced
-from usage_cost_mcp.errors import unknown
+from usage_cost_mcp.analysis.cost_usage_join import (
+    OUTPUT,
+    TOKEN_TYPES,
+    UNCACHED,
+    PriceCell,
+    PricedCells,
+    WorkspacePriceKey,
+    join,
+    normalize_geo_filter,
+)
+from usage_cost_mcp.analysis.prices import (
+    CostAndTokens,
+    PriceChanges,
+    PriceKey,
+    aggregate_by,
+    changed_prices,
+    is_terminating,
+    per_million,
+    unpriced,
+)
+from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
-from usage_cost_mcp.model.money import exact, plain, readable
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period, provisional_since
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import aside, both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
-from .context import Desk
-from .joined_reports import Cubes, read_cubes
-from .labels import Labels, as_spelled, look_up, resolve
-from .query import GivenFilters, parse_question
-from .series_report import MANY_ROWS
+from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .context import ReportContext
+from .joined_reports import SpendAndUsage, fetch_spend_and_usage
+from .labels import Labels, fetch_labels, normalize_values, resolve_filters
+from .query import RawFilters, parse_query
+from .series_report import OFFLOAD_ROWS
 
 T = TypeVar("T")
 
 DEFAULT_PRICES = 20
-PRICE_DIMENSIONS = (*Stream._fields, "token_type")
+PRICE_DIMENSIONS = (*WorkspacePriceKey._fields, "token_type")
 """What prices can be narrowed by."""
 
 
-class PriceRow(Part):
+class PriceRow(AnswerModel):
     """The prices of one kind of use by token type; `range` holds the lowest and highest of those that changed."""
 
     group: dict[str, str | None]
@@ -42,7 +60,7 @@ class PriceRow(Part):
     tokens: int
 
 
-class UnpricedRow(Part):
+class UnpricedRow(AnswerModel):
     """Tokens or a cost that cannot be divided by the other, and why."""
 
     group: dict[str, str | None]
@@ -52,10 +70,10 @@ class UnpricedRow(Part):
     reason: str
 
 
-class _PricesBody(Part):
+class _PricesBody(AnswerModel):
     report: str
     summary: str
-    period: PeriodEcho
+    period: PeriodModel
     filter_by: dict[str, list[str | None]]
     prices: Sequence[PriceRow]
     unpriced: Sequence[UnpricedRow]
@@ -67,22 +85,22 @@ class PricesAnswer(Provenance, _PricesBody):
 
 
 @dataclass(frozen=True, slots=True)
-class PricesFinding:
+class PricesResult:
     """All prices, to be told as far as there is room."""
 
     period: Period
     filters: Filters
     labels: Labels
-    held: Cubes
-    cells: Cells
-    changed: Changed
+    held: SpendAndUsage
+    cells: PricedCells
+    changed: PriceChanges
     top: int | None
-    by_default: bool
+    default_size: bool
     requests: int
     now: datetime
     demo: bool
 
-    def answers(self) -> Iterator[PricesAnswer]:
+    def candidates(self) -> Iterator[PricesAnswer]:
         """The answer with all rows that were asked for, then with ever fewer."""
         prices, rest = self._prices(), self._unpriced()
         most = max(len(prices), len(rest))
@@ -93,29 +111,31 @@ class PricesFinding:
             yield self._answer(prices, rest, count)
 
     def _prices(self) -> list[PriceRow]:
-        by_kind: dict[Kind, dict[str, Billed]] = {}
-        for (kind, token_type), billed in pooled(self.cells, Kind.of).items():
-            by_kind.setdefault(Kind(*kind), {})[token_type] = billed
+        by_kind: dict[PriceKey, dict[str, CostAndTokens]] = {}
+        for (kind, token_type), billed in aggregate_by(self.cells, PriceKey.of).items():
+            by_kind.setdefault(PriceKey(*kind), {})[token_type] = billed
         return sorted((self._price_row(kind, billed) for kind, billed in by_kind.items()), key=_largest_first)
 
-    def _price_row(self, kind: Kind, billed: Mapping[str, Billed]) -> PriceRow:
+    def _price_row(self, kind: PriceKey, billed: Mapping[str, CostAndTokens]) -> PriceRow:
         changed = {name: self.changed[kind, name].values() for name in billed if (kind, name) in self.changed}
         return PriceRow(
             group=kind._asdict(),
-            usd_per_million_tokens={name: per_million(billed[name].price) for name in sorted(billed, key=usual_order)},
+            usd_per_million_tokens={
+                name: per_million(billed[name].price) for name in sorted(billed, key=token_type_order)
+            },
             range={name: (per_million(min(daily)), per_million(max(daily))) for name, daily in changed.items()},
             cost=_sum(each.cost for each in billed.values()),
             tokens=sum(each.tokens for each in billed.values()),
         )
 
     def _unpriced(self) -> list[UnpricedRow]:
-        cells: dict[tuple[Kind, str], list[Cell]] = {}
+        cells: dict[tuple[PriceKey, str], list[PriceCell]] = {}
         for cell, reason in unpriced(self.cells).items():
-            cells.setdefault((Kind.of(cell.stream), reason), []).append(cell)
+            cells.setdefault((PriceKey.of(cell.stream), reason), []).append(cell)
         rows = [
             UnpricedRow(
                 group=kind._asdict(),
-                token_types=sorted({cell.token_type for cell in many}, key=usual_order),
+                token_types=sorted({cell.token_type for cell in many}, key=token_type_order),
                 cost=_sum(self.cells.cost.get(cell, Decimal(0)) for cell in many),
                 tokens=sum(self.cells.tokens.get(cell, 0) + self.cells.priority.get(cell, 0) for cell in many),
                 reason=reason,
@@ -129,7 +149,7 @@ class PricesFinding:
         return PricesAnswer(
             report="effective_prices",
             summary=f"Effective prices {self.period}: {_headline(prices)}.",
-            period=PeriodEcho(start=self.period.start, end=self.period.end),
+            period=PeriodModel(start=self.period.start, end=self.period.end),
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
             prices=prices[:count],
             unpriced=rest[:count],
@@ -139,10 +159,10 @@ class PricesFinding:
             cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
             demo=self.demo,
             notes=[
-                *notes.about_period(self.period, "total", self.now),
+                *notes.period_notes(self.period, "total", self.now),
                 *self.held.notes(self.now),
                 *self._about_filters(),
-                *notes.about_labels(self.labels),
+                *notes.label_notes(self.labels),
                 *self._about_prices(prices),
                 *_omitted(omitted, count),
             ],
@@ -153,7 +173,7 @@ class PricesFinding:
         either = replace(self.held.spend, days=[*self.held.spend.days, *self.held.usage.days])
         for dimension, values in self.filters.items():
             held = either if dimension in USAGE.dimensions else self.held.spend
-            yield from notes.about_filters({dimension: values}, held, self.labels)
+            yield from notes.filter_notes({dimension: values}, held, self.labels)
 
     def _about_prices(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
         models = sorted({row.group["model"] or "no model" for row in prices if row.range})
@@ -163,18 +183,18 @@ class PricesFinding:
                 message=f"Prices of {', '.join(models)} changed within the period: their average is shown, with the "
                 "lowest and highest of a day as range. Ask for a shorter period to see either.",
             )
-        if not all(ends(billed.price) for billed in pooled(self.cells, Kind.of).values()):
+        if not all(is_terminating(billed.price) for billed in aggregate_by(self.cells, PriceKey.of).values()):
             yield Note(code="prices_rounded", message="Prices of more than 12 decimals are rounded to 6.")
         if self.cells.other:
             kinds = sorted({kind.cost_type or "credits and the like" for kind in self.cells.other})
-            total = readable(Decimal(_sum(self.cells.other.values())))
+            total = format_dollars(Decimal(_sum(self.cells.other.values())))
             yield Note(
                 code="other_costs_left_out",
                 message=f"{total} of costs that are not made of tokens ({', '.join(kinds)}) are left out.",
             )
 
 
-def usual_order(token_type: str) -> tuple[int, str]:
+def token_type_order(token_type: str) -> tuple[int, str]:
     """The token types as they are usually told, then those that are new."""
     return TOKEN_TYPES.index(token_type) if token_type in TOKEN_TYPES else len(TOKEN_TYPES), token_type
 
@@ -185,7 +205,7 @@ def _largest_first(row: PriceRow | UnpricedRow) -> tuple[Decimal, int, str]:
 
 def _sum(amounts: Iterable[Decimal]) -> str:
     with exact():
-        return plain(sum(amounts, Decimal(0)))
+        return format_exact(sum(amounts, Decimal(0)))
 
 
 def _headline(prices: Sequence[PriceRow]) -> str:
@@ -201,10 +221,10 @@ def _headline(prices: Sequence[PriceRow]) -> str:
         for name in named
     )
     more = f"; {len(others)} more below" if others else ""
-    return f"{kind_label(first)}: {said}{more}"
+    return f"{price_key_label(first)}: {said}{more}"
 
 
-def kind_label(row: PriceRow | UnpricedRow) -> str:
+def price_key_label(row: PriceRow | UnpricedRow) -> str:
     """What sets the price, as a person reads it."""
     return ", ".join(value for value in row.group.values() if value and value != "not_available") or "no model"
 
@@ -218,9 +238,14 @@ def _omitted(omitted: int, count: int) -> Iterator[Note]:
         )
 
 
-async def find_prices(
-    period: str, filter_by: GivenFilters | None, top: int | None, default_top: int | None, desk: Desk, call: Call
-) -> PricesFinding:
+async def run_prices(
+    period: str,
+    filter_by: RawFilters | None,
+    top: int | None,
+    default_top: int | None,
+    context: ReportContext,
+    call: CallContext,
+) -> PricesResult:
     """The effective prices of a period.
 
     Raises:
@@ -229,49 +254,51 @@ async def find_prices(
     """
     for dimension in filter_by or {}:
         if dimension not in PRICE_DIMENSIONS:
-            raise unknown("filter_by", dimension, PRICE_DIMENSIONS)
-    question = parse_question(SPEND, desk.today(), period=period, filter_by=filter_by, top=top, default_top=default_top)
-    filters = await resolve(question, desk, call)
-    held, labels = await both(read_cubes(desk, question.period, call), look_up(desk.directory, filters, call))
-    filters = same_geo(as_spelled(filters, held.spend))
-    now = desk.now()
+            raise unknown_value_error("filter_by", dimension, PRICE_DIMENSIONS)
+    query = parse_query(SPEND, context.today(), period=period, filter_by=filter_by, top=top, default_top=default_top)
+    filters = await resolve_filters(query, context, call)
+    held, labels = await gather_pair(
+        fetch_spend_and_usage(context, query.period, call), fetch_labels(context.directory, filters, call)
+    )
+    filters = normalize_geo_filter(normalize_values(filters, held.spend))
+    now = context.now()
     whose = {name: values for name, values in filters.items() if name == "workspace_id"}
 
-    def joined() -> tuple[Cells, Changed]:
+    def joined() -> tuple[PricedCells, PriceChanges]:
         return (
-            _narrowed(join(held.spend.days, held.usage.days, question.period, now), filters),
-            changed_prices(held.spend.days, held.usage.days, question.period, now, whose),
+            _narrowed(join(held.spend.days, held.usage.days, query.period, now), filters),
+            changed_prices(held.spend.days, held.usage.days, query.period, now, whose),
         )
 
-    cells, changed = await aside(joined, when=held.rows > MANY_ROWS)
-    return PricesFinding(
-        period=question.period,
+    cells, changed = await run_in_thread_if(joined, when=held.rows > OFFLOAD_ROWS)
+    return PricesResult(
+        period=query.period,
         filters=filters,
         labels=labels,
         held=held,
         cells=cells,
         changed=changed,
-        top=question.top,
-        by_default=question.by_default,
+        top=query.top,
+        default_size=query.default_size,
         requests=call.requests,
         now=now,
-        demo=desk.demo,
+        demo=context.demo,
     )
 
 
-def _narrowed(cells: Cells, filters: Filters) -> Cells:
+def _narrowed(cells: PricedCells, filters: Filters) -> PricedCells:
     """The cells that pass the filters. A cost without tokens is of a workspace, and of nothing else."""
 
-    def passes(cell: Cell) -> bool:
+    def passes(cell: PriceCell) -> bool:
         of = {**cell.stream._asdict(), "token_type": cell.token_type}
         return all(of[dimension] in values for dimension, values in filters.items())
 
-    def kept(by_cell: Mapping[Cell, T]) -> dict[Cell, T]:
+    def kept(by_cell: Mapping[PriceCell, T]) -> dict[PriceCell, T]:
         return {cell: value for cell, value in by_cell.items() if passes(cell)}
 
     narrow = filters.keys() - {"workspace_id"}
     whose = filters.get("workspace_id")
-    return Cells(
+    return PricedCells(
         kept(cells.cost),
         kept(cells.tokens),
         {

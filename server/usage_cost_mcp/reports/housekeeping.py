@@ -4,19 +4,19 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
 
-from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
-from usage_cost_mcp.model.names import NOT_TOLD, Names
+from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, NamesById
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Number
 from usage_cost_mcp.model.series import matching
 
-from .answers import Note, Part
+from .answers import AnswerModel, Note
 from .labels import Labels
 from .token_usage import PRIORITY, all_tokens
 
 
-class Mix(Part):
+class UsageMix(AnswerModel):
     """What the tokens and the spend of some days are made of: shares from 0 to 1, null where there is nothing."""
 
     start: date
@@ -29,7 +29,7 @@ class Mix(Part):
     largest_model_cost_share: float | None
 
 
-def mix_of(costs: Mapping[str | None, Number], usage: Held, period: Period) -> Mix:
+def usage_mix(costs: Mapping[str | None, Number], usage: CacheResult, period: Period) -> UsageMix:
     """The mix of a period, of its costs by model and the rows of its usage."""
     tokens = _tokens(usage, {})
 
@@ -37,7 +37,7 @@ def mix_of(costs: Mapping[str | None, Number], usage: Held, period: Period) -> M
         return round(_tokens(usage, filters) / tokens, _DIGITS) if tokens else None
 
     model, of_cost = largest_share(costs)
-    return Mix(
+    return UsageMix(
         start=period.start,
         end=period.end,
         tokens=tokens,
@@ -52,7 +52,7 @@ def mix_of(costs: Mapping[str | None, Number], usage: Held, period: Period) -> M
 _DIGITS = 4
 
 
-def _tokens(usage: Held, filters: Filters) -> int:
+def _tokens(usage: CacheResult, filters: Filters) -> int:
     return sum(map(all_tokens, matching(usage.days, filters)))
 
 
@@ -68,9 +68,9 @@ def keys_without_use(labels: Labels, used: Collection[str | None]) -> Iterator[N
         )
 
 
-def workspaces_without_keys(labels: Labels, keys: Names | None) -> Iterator[Note]:
+def workspaces_without_keys(labels: Labels, keys: NamesById | None) -> Iterator[Note]:
     """Workspaces that no API key belongs to, archived ones aside."""
-    if keys is None or not all(key.workspace_id != NOT_TOLD for key in keys.values()):
+    if keys is None or not all(key.workspace_id != UNKNOWN_WORKSPACE for key in keys.values()):
         yield Note(
             code="keys_unavailable",
             message="Which workspaces have no API key is not known: the list of keys does not say, or cannot be read.",
@@ -87,11 +87,11 @@ def workspaces_without_keys(labels: Labels, keys: Names | None) -> Iterator[Note
 def dominant_model(costs: Mapping[str | None, Number]) -> Iterator[Note]:
     """A model that is alone responsible for most of the spend."""
     model, share = largest_share(costs)
-    if share > _MOST:
+    if share > _MAX_NAMED:
         yield Note(code="dominant_model", message=f"{model} alone is {float(share):.0%} of the spend.")
 
 
-_MOST = Fraction(1, 2)
+_MAX_NAMED = Fraction(1, 2)
 
 
 def largest_share(costs: Mapping[str | None, Number]) -> tuple[str | None, Fraction]:
@@ -101,7 +101,7 @@ def largest_share(costs: Mapping[str | None, Number]) -> tuple[str | None, Fract
     return (model, Fraction(costs[model]) / total) if model and total > 0 else (None, Fraction(0))
 
 
-def _active(names: Names) -> list[str]:
+def _active(names: NamesById) -> list[str]:
     return [each for each, name in names.items() if not name.archived]
 
 

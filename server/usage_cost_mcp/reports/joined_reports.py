@@ -4,25 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from usage_cost_mcp.analysis.cost_usage_join import Cells, Stream, join
-from usage_cost_mcp.cache import CacheStatus, Held, together
+from usage_cost_mcp.analysis.cost_usage_join import PricedCells, WorkspacePriceKey, join
+from usage_cost_mcp.cache import CacheResult, CacheStatus, combine_statuses
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
 from usage_cost_mcp.model.periods import Period
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
 from .answers import Note
-from .context import Desk
+from .context import ReportContext
 
 
 @dataclass(frozen=True, slots=True)
-class Cubes:
+class SpendAndUsage:
     """Spend and usage of a period."""
 
     period: Period
-    spend: Held
-    usage: Held
+    spend: CacheResult
+    usage: CacheResult
 
     @property
     def fetched_at(self) -> datetime:
@@ -32,41 +32,41 @@ class Cubes:
     @property
     def status(self) -> CacheStatus:
         """How it was come by."""
-        return together([self.spend.status, self.usage.status])
+        return combine_statuses([self.spend.status, self.usage.status])
 
     @property
     def rows(self) -> int:
         """How many rows both have."""
-        return self.spend.rows + self.usage.rows
+        return self.spend.row_count + self.usage.row_count
 
-    def within(self, period: Period) -> "Cubes":
+    def within(self, period: Period) -> "SpendAndUsage":
         """A part of the days."""
-        spend, usage = (replace(held, days=held.of(period.days)) for held in (self.spend, self.usage))
-        return Cubes(period, spend, usage)
+        spend, usage = (replace(held, days=held.for_days(period.days)) for held in (self.spend, self.usage))
+        return SpendAndUsage(period, spend, usage)
 
-    def cells(self, now: datetime, filters: Filters) -> Cells:
+    def priced_cells(self, now: datetime, filters: Filters) -> PricedCells:
         """Both reports cell by cell."""
         return join(self.spend.days, self.usage.days, self.period, now, filters)
 
     def notes(self, now: datetime) -> Iterator[Note]:
         """What should be known of the days."""
         for held in (self.spend, self.usage):
-            yield from notes.about_age(held, now)
-        yield from notes.about_rows(self.spend, self.period)
+            yield from notes.freshness_notes(held, now)
+        yield from notes.row_notes(self.spend, self.period)
 
 
-async def read_cubes(desk: Desk, period: Period, call: Call) -> Cubes:
+async def fetch_spend_and_usage(context: ReportContext, period: Period, call: CallContext) -> SpendAndUsage:
     """Both reports of a period, each in the view that answers most.
 
     Raises:
         UpstreamError: When either cannot be had, whole.
     """
-    spend, usage = await both(
-        desk.ledger.days(SPEND, [SPEND.base], "1d", period, call),
-        desk.ledger.days(USAGE, [USAGE.base], "1d", period, call),
+    spend, usage = await gather_pair(
+        context.cache.days(SPEND, [SPEND.base_view], "1d", period, call),
+        context.cache.days(USAGE, [USAGE.base_view], "1d", period, call),
     )
-    return Cubes(period, spend, usage)
+    return SpendAndUsage(period, spend, usage)
 
 
-IN_BOTH = frozenset(Stream._fields)
+COMMON_DIMENSIONS = frozenset(WorkspacePriceKey._fields)
 """The dimensions that both reports have."""

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from usage_cost_mcp.analysis.allocation import NOT_ATTRIBUTABLE
-from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.cache.ports import Directory
-from usage_cost_mcp.errors import QuestionError, UnavailableError, clipped, unknown
-from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED, NULL_WORDS, Filters, Report
-from usage_cost_mcp.model.names import Name, Names
+from usage_cost_mcp.errors import InvalidQueryError, UnavailableError, short_repr, unknown_value_error
+from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED_DIMENSIONS, NULL_WORDS, Filters, Report
+from usage_cost_mcp.model.names import Name, NamesById
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 
-from .context import Desk
-from .query import Question
+from .context import ReportContext
+from .query import Query
 
 NULL_LABELS = {
     "workspace_id": "Default workspace",
@@ -56,7 +56,7 @@ class Labels:
         refused: The dimensions whose names were needed but not to be had.
     """
 
-    names: Mapping[str, Names] = field(default_factory=dict[str, Names])
+    names: Mapping[str, NamesById] = field(default_factory=dict[str, NamesById])
     refused: Sequence[str] = ()
 
     def of(self, dimension: str, value: str | None) -> str:
@@ -69,14 +69,14 @@ class Labels:
         if value not in names:
             return value
         name = names[value]
-        text = f"{name.text} (archived)" if name.archived else name.text
-        return f"{text} ({value})" if self._namesakes[dimension][name.text] > 1 else text
+        text = f"{name.display} (archived)" if name.archived else name.display
+        return f"{text} ({value})" if self._namesakes[dimension][name.display] > 1 else text
 
     @cached_property
     def _namesakes(self) -> dict[str, Counter[str]]:
         """How many things have a name."""
         return {
-            dimension: Counter([NULL_LABELS[dimension], *(name.text for name in names.values())])
+            dimension: Counter([NULL_LABELS[dimension], *(name.display for name in names.values())])
             for dimension, names in self.names.items()
         }
 
@@ -87,9 +87,9 @@ class Labels:
         return " / ".join(self.of(dimension, value) for dimension, value in zip(dimensions, key, strict=True))
 
 
-async def look_up(directory: Directory, dimensions: Iterable[str], call: Call) -> Labels:
+async def fetch_labels(directory: Directory, dimensions: Iterable[str], call: CallContext) -> Labels:
     """The labels of all values of the given dimensions."""
-    wanted = [dimension for dimension in NAMED if dimension in set(dimensions)]
+    wanted = [dimension for dimension in NAMED_DIMENSIONS if dimension in set(dimensions)]
     found = {dimension: await directory.names(dimension, call) for dimension in wanted}
     return Labels(
         {dimension: names for dimension, names in found.items() if names is not None},
@@ -97,7 +97,7 @@ async def look_up(directory: Directory, dimensions: Iterable[str], call: Call) -
     )
 
 
-async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
+async def resolve_filters(query: Query, context: ReportContext, call: CallContext) -> Filters:
     """Turn the values that a person gave into the values that rows hold.
 
     Raises:
@@ -109,61 +109,69 @@ async def resolve(question: Question, desk: Desk, call: Call) -> Filters:
             [
                 found
                 for value in dict.fromkeys(values)
-                for found in await _meant(dimension, value, question.report, desk, call)
+                for found in await _meant(dimension, value, query.report, context, call)
             ]
         )
-        for dimension, values in question.filter_by.items()
+        for dimension, values in query.filter_by.items()
     }
 
 
-async def _meant(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> list[str | None]:
+async def _meant(
+    dimension: str, given: str | None, report: Report, context: ReportContext, call: CallContext
+) -> list[str | None]:
     """What one given value stands for; several values when it is a comma list. Names may hold commas themselves."""
     parts = list(dict.fromkeys(part.strip() for part in (given or "").split(",") if part.strip()))
-    if len(parts) > 1 and await _is_no_name(dimension, given or "", desk, call):
-        return [await _resolve_one(dimension, part, report, desk, call) for part in parts]
+    if len(parts) > 1 and await _is_no_name(dimension, given or "", context, call):
+        return [await _resolve_one(dimension, part, report, context, call) for part in parts]
     try:
-        return [await _resolve_one(dimension, given, report, desk, call)]
-    except QuestionError:
+        return [await _resolve_one(dimension, given, report, context, call)]
+    except InvalidQueryError:
         if "," not in (given or ""):
             raise
-        return [await _resolve_one(dimension, part, report, desk, call) for part in parts]
+        return [await _resolve_one(dimension, part, report, context, call) for part in parts]
 
 
-async def _is_no_name(dimension: str, given: str, desk: Desk, call: Call) -> bool:
+async def _is_no_name(dimension: str, given: str, context: ReportContext, call: CallContext) -> bool:
     """Whether nothing is called so; a refusal would say the same, at the price of looking for the nearest names."""
-    if dimension not in NAMED or given.startswith(_ID_PREFIXES[dimension]):
+    if dimension not in NAMED_DIMENSIONS or given.startswith(_ID_PREFIXES[dimension]):
         return False
-    names = await desk.directory.names(dimension, call)
-    return names is not None and not _called(dimension, given, names, desk)
+    names = await context.directory.names(dimension, call)
+    return names is not None and not _called(dimension, given, names, context)
 
 
-async def _resolve_one(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
-    found = await _found(dimension, given, report, desk, call)
-    if desk.shows(dimension, found):
+async def _resolve_one(
+    dimension: str, given: str | None, report: Report, context: ReportContext, call: CallContext
+) -> str | None:
+    found = await _found(dimension, given, report, context, call)
+    if context.can_see(dimension, found):
         return found
-    names = await desk.directory.names(dimension, call) or {each: Name(each) for each in desk.workspaces or () if each}
-    raise _not_known(dimension, given or NULL_WORDS[dimension], names, desk)
+    names = await context.directory.names(dimension, call) or {
+        each: Name(each) for each in context.workspaces or () if each
+    }
+    raise _not_known(dimension, given or NULL_WORDS[dimension], names, context)
 
 
-async def _found(dimension: str, given: str | None, report: Report, desk: Desk, call: Call) -> str | None:
-    if dimension in report.attributed and given:
+async def _found(
+    dimension: str, given: str | None, report: Report, context: ReportContext, call: CallContext
+) -> str | None:
+    if dimension in report.attributable and given:
         nobody = {NOT_ATTRIBUTABLE, NOT_ATTRIBUTABLE_LABELS[dimension].casefold()}
         if given.casefold() in nobody:
             return NOT_ATTRIBUTABLE
-    if dimension in NAMED and given is not None and not given.startswith(_ID_PREFIXES[dimension]):
-        return await _by_name(dimension, given, desk, call)
+    if dimension in NAMED_DIMENSIONS and given is not None and not given.startswith(_ID_PREFIXES[dimension]):
+        return await _by_name(dimension, given, context, call)
     if given is None or given.casefold() == NULL_LABELS[dimension].casefold():
         return None
     if dimension in KNOWN_VALUES:
-        return _one_of(dimension, given, [*KNOWN_VALUES[dimension], *sorted(desk.ledger.values(report, dimension))])
+        return _one_of(dimension, given, [*KNOWN_VALUES[dimension], *sorted(context.cache.values(report, dimension))])
     if dimension == "service_account_id" and not given.startswith(_ID_PREFIXES[dimension]):
-        raise QuestionError(f"filter_by {dimension} takes ids that start with svac_, not {clipped(given)}.")
+        raise InvalidQueryError(f"filter_by {dimension} takes ids that start with svac_, not {short_repr(given)}.")
     if dimension == "model" and "," in given:
-        raise QuestionError(f"filter_by model: {clipped(given)} is not one model.")
+        raise InvalidQueryError(f"filter_by model: {short_repr(given)} is not one model.")
     return given
 
 
-def as_spelled(filters: Filters, held: Held) -> Filters:
+def normalize_values(filters: Filters, held: CacheResult) -> Filters:
     """The filters with models and descriptions in the letters that the rows use: case, dots and dashes are forgiven."""
     spelled: dict[str, frozenset[str | None]] = {}
     for dimension, values in filters.items():
@@ -180,47 +188,51 @@ def _letters(value: str) -> str:
 def _one_of(dimension: str, given: str, accepted: Sequence[str]) -> str:
     """A value of a closed dimension: a documented one, or one that upstream has used since."""
     if given not in accepted:
-        raise unknown(f"filter_by {dimension}", given, dict.fromkeys(accepted))
+        raise unknown_value_error(f"filter_by {dimension}", given, dict.fromkeys(accepted))
     return given
 
 
-async def _by_name(dimension: str, given: str, desk: Desk, call: Call) -> str | None:
+async def _by_name(dimension: str, given: str, context: ReportContext, call: CallContext) -> str | None:
     """The id behind a name, a label of ours or an id; None for the words that stand for the null."""
-    names = await desk.directory.names(dimension, call)
+    names = await context.directory.names(dimension, call)
     if names is None:
-        if _is_null(dimension, given, desk):
+        if _is_null(dimension, given, context):
             return None
         raise UnavailableError(
-            f"The names of {dimension} values cannot be looked up at the moment, so {clipped(given)} cannot be found. "
-            f"Give the id ({_ID_PREFIXES[dimension]}...)."
+            f"The names of {dimension} values cannot be looked up at the moment, so {short_repr(given)} cannot be "
+            f"found. Give the id ({_ID_PREFIXES[dimension]}...)."
         )
-    matches = _called(dimension, given, names, desk)
+    matches = _called(dimension, given, names, context)
     if len(matches) == 1:
         return matches[0]
     if matches:
         ids = ", ".join(found or "null" for found in matches)
-        raise QuestionError(f"filter_by {dimension}: {len(matches)} are called {clipped(given)}. Give an id: {ids}.")
-    raise _not_known(dimension, given, names, desk)
+        raise InvalidQueryError(
+            f"filter_by {dimension}: {len(matches)} are called {short_repr(given)}. Give an id: {ids}."
+        )
+    raise _not_known(dimension, given, names, context)
 
 
-def _called(dimension: str, given: str, names: Names, desk: Desk) -> list[str | None]:
+def _called(dimension: str, given: str, names: NamesById, context: ReportContext) -> list[str | None]:
     """All that are called so: by id, name or label, or the null by a word that stands for it."""
     wanted, labels = given.casefold(), Labels({dimension: names})
-    null: list[str | None] = [None] if _is_null(dimension, given, desk) else []
+    null: list[str | None] = [None] if _is_null(dimension, given, context) else []
     return null + [
         found
         for found, name in names.items()
-        if wanted in {found.casefold(), name.text.casefold(), labels.of(dimension, found).casefold()}
+        if wanted in {found.casefold(), name.display.casefold(), labels.of(dimension, found).casefold()}
     ]
 
 
-def _is_null(dimension: str, given: str, desk: Desk) -> bool:
-    return given.casefold() in {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()} and desk.shows(
+def _is_null(dimension: str, given: str, context: ReportContext) -> bool:
+    return given.casefold() in {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()} and context.can_see(
         dimension, None
     )
 
 
-def _not_known(dimension: str, given: str, names: Names, desk: Desk) -> QuestionError:
+def _not_known(dimension: str, given: str, names: NamesById, context: ReportContext) -> InvalidQueryError:
     """The refusal of a name that nothing has, as far as whoever asks may see."""
-    words = [NULL_WORDS[dimension]] if dimension in NULL_WORDS and desk.shows(dimension, None) else []
-    return unknown(f"filter_by {dimension}", given, [*words, *sorted({name.text for name in names.values()})])
+    words = [NULL_WORDS[dimension]] if dimension in NULL_WORDS and context.can_see(dimension, None) else []
+    return unknown_value_error(
+        f"filter_by {dimension}", given, [*words, *sorted({name.display for name in names.values()})]
+    )

@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
-from usage_cost_mcp.analysis.allocation import API_KEY, Attribution
-from usage_cost_mcp.cache import Held
-from usage_cost_mcp.errors import unknown
+from usage_cost_mcp.analysis.allocation import API_KEY, AllocationRule
+from usage_cost_mcp.cache import CacheResult
+from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
-from usage_cost_mcp.model.dimensions import NAMED, Filters
+from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.series import values_of
 
@@ -18,7 +18,7 @@ from .labels import Labels
 _NAMED_AS = {"workspace_id": "workspaces", "api_key_id": "API keys", "account_id": "accounts"}
 
 
-def about_period(period: Period, granularity: Granularity, now: datetime) -> Iterator[Note]:
+def period_notes(period: Period, granularity: Granularity, now: datetime) -> Iterator[Note]:
     """A future that was cut off, and buckets that reach beyond the period."""
     if period.asked_end > period.end:
         yield Note(
@@ -38,13 +38,13 @@ def about_period(period: Period, granularity: Granularity, now: datetime) -> Ite
         )
 
 
-def about_today(asked: Period, taken: Period) -> Iterator[Note]:
+def today_notes(asked: Period, taken: Period) -> Iterator[Note]:
     """Today, where only days that are over were taken."""
     if taken.end < asked.end:
         yield Note(code="today_left_out", message=f"{asked.end} is not over, so it is left out.")
 
 
-def about_rows(held: Held, period: Period) -> Iterator[Note]:
+def row_notes(held: CacheResult, period: Period) -> Iterator[Note]:
     """Days for which the report has nothing at all."""
     first = min(_days_used(held, period.zone), default=None)
     if first is None:
@@ -58,29 +58,29 @@ def about_rows(held: Held, period: Period) -> Iterator[Note]:
             code="first_row",
             message=f"The first row of the period is on {first}; earlier days have none.",
         )
-    if held.unreported:
+    if held.missing_days:
         yield Note(
             code="days_not_reported",
-            message=f"Anthropic's answer left out {_listed(held.unreported)}, wholly or in part; counted as zero.",
+            message=f"Anthropic's answer left out {_listed(held.missing_days)}, wholly or in part; counted as zero.",
         )
 
 
-def _days_used(held: Held, zone: tzinfo) -> Iterator[date]:
+def _days_used(held: CacheResult, zone: tzinfo) -> Iterator[date]:
     """The days of the zone that have rows."""
     for day in held.days:
         for minute in (minute for minute, rows in day.rows.items() if rows):
             yield (midnight(day.day) + timedelta(minutes=minute)).astimezone(zone).date()
 
 
-def about_age(held: Held, now: datetime) -> Iterator[Note]:
+def freshness_notes(held: CacheResult, now: datetime) -> Iterator[Note]:
     """Days that are older than they should be, and days that Anthropic has changed since they were read before."""
-    if held.because:
+    if held.stale_reason:
         minutes = (now - held.fetched_at).total_seconds() / 60
         age = f"{minutes / 60:.0f} hours" if minutes > _TWO_HOURS else f"{minutes:.0f} minutes"
         yield Note(
             code=STALE,
             message="Anthropic cannot be asked at the moment; these numbers are as of "
-            f"{held.fetched_at:%Y-%m-%d %H:%M} UTC, {age} ago. {held.because}",
+            f"{held.fetched_at:%Y-%m-%d %H:%M} UTC, {age} ago. {held.stale_reason}",
         )
     revised = [day.day for day in held.days if day.revised]
     if revised:
@@ -94,7 +94,7 @@ _TWO_HOURS = 120
 SHARED_BY = {"api_key_id": "API key", "account_id": "account", "service_account_id": "service account"}
 
 
-def about_attribution(attribution: Attribution | None) -> Iterator[Note]:
+def allocation_notes(attribution: AllocationRule | None) -> Iterator[Note]:
     """How the numbers were shared out."""
     if attribution:
         name = SHARED_BY[attribution.dimension]
@@ -111,7 +111,7 @@ def about_attribution(attribution: Attribution | None) -> Iterator[Note]:
         )
 
 
-def about_labels(labels: Labels) -> Iterator[Note]:
+def label_notes(labels: Labels) -> Iterator[Note]:
     """Names that could not be had."""
     for dimension in labels.refused:
         yield Note(
@@ -121,7 +121,7 @@ def about_labels(labels: Labels) -> Iterator[Note]:
         )
 
 
-def about_filters(filters: Filters, held: Held, labels: Labels) -> Iterator[Note]:
+def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterator[Note]:
     """Values that nothing matches: a true zero, but maybe a slip of the pen.
 
     Raises:
@@ -132,29 +132,29 @@ def about_filters(filters: Filters, held: Held, labels: Labels) -> Iterator[Note
         absent = sorted(value for value in values - occurring if value is not None)
         for value in absent:
             if dimension in {"model", "description"} and not value.startswith("claude-"):
-                raise unknown(f"filter_by {dimension}", value, sorted(occurring))
+                raise unknown_value_error(f"filter_by {dimension}", value, sorted(occurring))
         if absent:
-            near = [] if dimension in NAMED else difflib.get_close_matches(absent[0], occurring, n=1)
+            near = [] if dimension in NAMED_DIMENSIONS else difflib.get_close_matches(absent[0], occurring, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            named = either([labels.of(dimension, value) for value in absent], dimension)
+            named = any_of([labels.of(dimension, value) for value in absent], dimension)
             yield Note(code=NO_MATCH, message=f"Nothing is recorded under {named} in this period{hint}.")
 
 
 NO_MATCH = "filter_matches_nothing"
 NOT_IN_ANY_REPORT = "not_in_any_report"
-GRAVE = frozenset({NO_MATCH, NOT_IN_ANY_REPORT, STALE})
+SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_IN_ANY_REPORT, STALE})
 """What must not be missed even by who reads the summary alone."""
 
 
-def restricted(filters: Filters, labels: Labels) -> str:
+def filter_clause(filters: Filters, labels: Labels) -> str:
     """What the numbers are restricted to, as it follows a period in a sentence; empty when they are not."""
     return "".join(
-        f", {either(sorted(labels.of(dimension, value) for value in values), dimension)}"
+        f", {any_of(sorted(labels.of(dimension, value) for value in values), dimension)}"
         for dimension, values in filters.items()
     )
 
 
-def either(labels: Sequence[str], dimension: str, most: int = 3) -> str:
+def any_of(labels: Sequence[str], dimension: str, most: int = 3) -> str:
     """Such as "model a or b", or how many they are when that would be long."""
     named = " or ".join(labels) if len(labels) <= most else f"one of {len(labels)} values"
     return f"{dimension} {named}"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 
-from usage_cost_mcp.analysis.allocation import Attribution, attribution_for
-from usage_cost_mcp.errors import QuestionError, unknown
+from usage_cost_mcp.analysis.allocation import AllocationRule, allocation_rule_for
+from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.buckets import resolution
 from usage_cost_mcp.model.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
 from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
@@ -16,12 +16,12 @@ DEFAULT_GRANULARITY: Granularity = "day"
 DEFAULT_TOP = 10
 MAX_TOP = 100
 
-GivenFilters = Mapping[str, Sequence[str | None]]
+RawFilters = Mapping[str, Sequence[str | None]]
 """Values as a person gives them: ids, names, words; null for the null of a dimension."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Query:
     """What is asked of a report.
 
     Attributes:
@@ -35,12 +35,12 @@ class Question:
     report: Report
     period: Period
     group_by: tuple[str, ...]
-    filter_by: GivenFilters
+    filter_by: RawFilters
     views: Sequence[tuple[str, ...]]
-    attribution: Attribution | None
+    allocation_rule: AllocationRule | None
     granularity: Granularity
     top: int | None
-    by_default: bool
+    default_size: bool
 
     @property
     def width(self) -> Width:
@@ -48,38 +48,38 @@ class Question:
         return _WIDTHS.get(resolution(self.period, self.granularity), "1d")
 
 
-def telling_workspaces(question: Question) -> Question:
+def with_workspace_dimension(query: Query) -> Query:
     """The same question, to be answered from rows that tell their workspace.
 
     Raises:
         QuestionError: When that is more dimensions than can be had together.
     """
-    named = [*question.group_by, *question.filter_by, WORKSPACE]
+    named = [*query.group_by, *query.filter_by, WORKSPACE]
     try:
         return replace(
-            question,
-            views=question.report.views_for(named),
-            attribution=attribution_for(question.report, named),
+            query,
+            views=query.report.views_for(named),
+            allocation_rule=allocation_rule_for(query.report, named),
         )
-    except QuestionError as refusal:
+    except InvalidQueryError as refusal:
         raise refusal.with_note("workspace_id is always among them, because you see only some workspaces.") from None
 
 
 _WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}
 
 
-def parse_question(
+def parse_query(
     report: Report,
     today: date,
     *,
     period: str = DEFAULT_PERIOD,
     zone: tzinfo = UTC,
     group_by: Sequence[str] = (),
-    filter_by: GivenFilters | None = None,
+    filter_by: RawFilters | None = None,
     granularity: str | None = None,
     top: int | None = None,
     default_top: int | None = DEFAULT_TOP,
-) -> Question:
+) -> Query:
     """Check a question; `today` is the current day of the zone.
 
     Raises:
@@ -89,37 +89,37 @@ def parse_question(
     groups = parse_group_by(report, group_by)
     filters = filter_by or {}
     check_filter_by(report, filters)
-    return Question(
+    return Query(
         report=report,
         period=days,
         group_by=groups,
         filter_by=filters,
         views=report.views_for([*groups, *filters]),
-        attribution=attribution_for(report, [*groups, *filters]),
+        allocation_rule=allocation_rule_for(report, [*groups, *filters]),
         granularity=_granularity(report, days, granularity or DEFAULT_GRANULARITY),
         top=default_top if top is None else _checked_top(top),
-        by_default=granularity is None and top is None,
+        default_size=granularity is None and top is None,
     )
 
 
-def billed_question(
+def billed_query(
     today: date,
     *,
     period: str,
     group_by: Sequence[str] = (),
-    filter_by: GivenFilters | None = None,
+    filter_by: RawFilters | None = None,
     top: int | None = None,
     default_top: int | None = None,
-) -> Question:
+) -> Query:
     """Check a question about spend as it is billed, by nothing that is only estimated.
 
     Raises:
         QuestionError: For anything that the cost report cannot answer; names what is accepted.
     """
-    question = parse_question(
+    query = parse_query(
         BILLED, today, period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=default_top
     )
-    return replace(question, report=SPEND)
+    return replace(query, report=SPEND)
 
 
 def granularities(report: Report) -> tuple[Granularity, ...]:
@@ -131,19 +131,19 @@ def _granularity(report: Report, period: Period, given: str) -> Granularity:
     accepted = granularities(report)
     given = given.strip().lower()
     if given in GRANULARITIES and given not in accepted:
-        raise QuestionError(f"granularity {given}: spend exists per UTC day only. Accepted: {', '.join(accepted)}.")
+        raise InvalidQueryError(f"granularity {given}: spend exists per UTC day only. Accepted: {', '.join(accepted)}.")
     if given not in accepted:
-        raise unknown("granularity", given, accepted)
+        raise unknown_value_error("granularity", given, accepted)
     granularity = given
     if len(period) > MAX_DAYS[granularity]:
-        raise QuestionError(
+        raise InvalidQueryError(
             f"granularity {granularity} is answered for at most {MAX_DAYS[granularity]} days; "
             f"the period has {len(period)}. Ask for a shorter period or a coarser granularity."
         )
     cut = resolution(period, granularity)
     if len(period) > MAX_DAYS[cut]:
         because = " and is not a whole number of hours from UTC" if cut == "minute" else ""
-        raise QuestionError(
+        raise InvalidQueryError(
             f"timezone {period.zone} is cut from the report per {cut}{because}: answered for at most {MAX_DAYS[cut]} "
             f"days; the period has {len(period)}. Ask for a shorter period, or for UTC days."
         )
@@ -152,5 +152,5 @@ def _granularity(report: Report, period: Period, given: str) -> Granularity:
 
 def _checked_top(top: int) -> int:
     if not 1 <= top <= MAX_TOP:
-        raise QuestionError(f"top must be from 1 to {MAX_TOP}, not {top}.")
+        raise InvalidQueryError(f"top must be from 1 to {MAX_TOP}, not {top}.")
     return top

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from usage_cost_mcp.model.rows import WORKSPACE
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 
 from .answers import Note
-from .context import Desk
-from .labels import Labels, look_up
+from .context import ReportContext
+from .labels import Labels, fetch_labels
 
 _SECONDS = 5.0
 """How long the answer waits for the names of workspaces; then their ids will do."""
 
-_MOST_IN_SUMMARY = 3
-_MOST_IN_NOTE = 10
+_MAX_IN_SUMMARY = 3
+_MAX_IN_NOTE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class ScopeNote:
     """The workspaces that a principal sees, as they are called."""
 
     names: Sequence[str]
@@ -27,16 +27,16 @@ class Whose:
     @property
     def note(self) -> Note:
         """The whole truth."""
-        named = _listed(self.names, _MOST_IN_NOTE)
+        named = _listed(self.names, _MAX_IN_NOTE)
         return Note(
             code="limited_to_workspaces",
             message=f"You see only {named}: every total, share, price, name and estimate is of that alone.",
         )
 
     @property
-    def in_short(self) -> str:
+    def summary_suffix(self) -> str:
         """What a summary ends with: some hosts show nothing else."""
-        return f" Only {_listed(self.names, _MOST_IN_SUMMARY)}."
+        return f" Only {_listed(self.names, _MAX_IN_SUMMARY)}."
 
 
 def _listed(names: Sequence[str], most: int) -> str:
@@ -47,17 +47,17 @@ def _listed(names: Sequence[str], most: int) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-async def whose_numbers(desk: Desk, call: Call) -> Whose | None:
+async def scope_note(context: ReportContext, call: CallContext) -> ScopeNote | None:
     """The limit of whoever asks; None where there is none.
 
     Raises:
         KeyRefusedError: 401.
     """
-    if desk.workspaces is None:
+    if context.workspaces is None:
         return None
     try:
         async with asyncio.timeout(_SECONDS):
-            labels = await look_up(desk.directory, [WORKSPACE], call)
+            labels = await fetch_labels(context.directory, [WORKSPACE], call)
     except TimeoutError:
         labels = Labels()
-    return Whose(sorted((labels.of(WORKSPACE, each) for each in desk.workspaces), key=str.casefold))
+    return ScopeNote(sorted((labels.of(WORKSPACE, each) for each in context.workspaces), key=str.casefold))

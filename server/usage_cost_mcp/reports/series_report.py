@@ -5,22 +5,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.buckets import bucket_name
 from usage_cost_mcp.model.dimensions import Filters, Report
-from usage_cost_mcp.model.periods import Granularity, Period, coarser, provisional_since
+from usage_cost_mcp.model.periods import Granularity, Period, granularities_from, provisional_since
 from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import aside, both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import CacheUse, Note, PeriodEcho, Series, SeriesAnswer, Value
-from .context import Desk
-from .labels import Labels, as_spelled, look_up, resolve
-from .query import Question, telling_workspaces
+from .answers import CacheUse, Note, PeriodModel, Series, SeriesAnswer, Value
+from .context import ReportContext
+from .labels import Labels, fetch_labels, normalize_values, resolve_filters
+from .query import Query, with_workspace_dimension
 
-MANY_ROWS = 20_000
+OFFLOAD_ROWS = 20_000
 """Rows from which on they are added up in a thread, while others are answered."""
 
 
@@ -34,7 +34,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class GroupLine:
     """A group with its sums per bucket. `key` is None for Other, which holds `others` groups."""
 
     label: str
@@ -48,17 +48,19 @@ class Line:
         return add_up(self.columns)
 
 
-NotesOn = Callable[[Filters], Iterable[Note]]
+FilteredNotes = Callable[[Filters], Iterable[Note]]
 """What is to be said of the rows that pass the filters."""
 
 
-async def read_rows(question: Question, days: Period, desk: Desk, call: Call) -> tuple[Held, NotesOn]:
+async def fetch_rows(
+    query: Query, days: Period, context: ReportContext, call: CallContext
+) -> tuple[CacheResult, FilteredNotes]:
     """The rows of the report as they are, with nothing to say of them."""
-    return await desk.ledger.days(question.report, question.views, question.width, days, call), lambda _: ()
+    return await context.cache.days(query.report, query.views, query.width, days, call), lambda _: ()
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesReport:
+class SeriesDefinition:
     """What sets one series tool apart from the others.
 
     Attributes:
@@ -80,22 +82,24 @@ class SeriesReport:
     report: Report
     shown: Sequence[Measure]
     totals: Sequence[Measure]
-    rank: Callable[[Sums], Number]
-    headline: Callable[[Sums, Sequence[Line]], str]
-    leaves_out: Callable[[Held, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
-    read: Callable[[Question, Period, Desk, Call], Coroutine[Any, Any, tuple[Held, NotesOn]]] = read_rows
-    added: tuple[str, ...] = ()
+    sort_key: Callable[[Sums], Number]
+    headline: Callable[[Sums, Sequence[GroupLine]], str]
+    caveats: Callable[[CacheResult, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
+    fetch: Callable[
+        [Query, Period, ReportContext, CallContext], Coroutine[Any, Any, tuple[CacheResult, FilteredNotes]]
+    ] = fetch_rows
+    extra_measures: tuple[str, ...] = ()
     group_totals: Sequence[Measure] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class SeriesResult:
     """All that was found out, to be told at the length that fits."""
 
-    kind: SeriesReport
-    question: Question
+    kind: SeriesDefinition
+    query: Query
     filters: Filters
-    held: Held
+    held: CacheResult
     table: Table
     labels: Labels
     notes: Sequence[Note]
@@ -106,65 +110,65 @@ class Finding:
     @property
     def estimated(self) -> str:
         """Whether the numbers are an estimate, as a person says it; empty when they are not."""
-        by = self.question.attribution
+        by = self.query.allocation_rule
         return f", estimated by {notes.SHARED_BY[by.dimension]}" if by else ""
 
     @property
     def filtered_to(self) -> str:
         """What the numbers are restricted to, as a person says it; empty when they are not."""
-        return notes.restricted(self.filters, self.labels)
+        return notes.filter_clause(self.filters, self.labels)
 
     @property
     def warnings(self) -> str:
         """What must not be missed even by who reads the summary alone."""
-        grave = [note.message for note in self.notes if note.code in notes.GRAVE]
+        grave = [note.message for note in self.notes if note.code in notes.SUMMARY_WARNINGS]
         return "".join(f" {message}" for message in grave)
 
     @property
-    def by_default(self) -> bool:
+    def default_size(self) -> bool:
         """Whether the length was left to us."""
-        return self.question.by_default
+        return self.query.default_size
 
-    def answers(self) -> Iterator[SeriesAnswer]:
+    def candidates(self) -> Iterator[SeriesAnswer]:
         """The answer as asked for, then ever briefer ones: in coarser buckets, if need be with fewer groups."""
         tables: dict[Granularity, Table] = {}
         for top in self._tops():
-            for granularity in coarser(self.question.granularity):
+            for granularity in granularities_from(self.query.granularity):
                 if granularity not in tables:
                     tables[granularity] = self.table.coarsened(granularity)
                 yield self._answer(tables[granularity], top)
 
     def _tops(self) -> Iterator[int]:
-        top = len(self.table.groups) if self.question.top is None else self.question.top
+        top = len(self.table.groups) if self.query.top is None else self.query.top
         yield top
         top = min(top, len(self.table.groups))
         while top > 1:
             top //= 2
             yield top
 
-    def _lines(self, table: Table, top: int) -> list[Line]:
+    def _lines(self, table: Table, top: int) -> list[GroupLine]:
         """The largest groups, and the rest as one."""
-        order = table.ranked(self.kind.rank)
-        group_by = self.question.group_by
-        lines = [Line(self.labels.of_group(group_by, key), key, table.groups[key]) for key in order[:top]]
+        order = table.ranked(self.kind.sort_key)
+        group_by = self.query.group_by
+        lines = [GroupLine(self.labels.of_group(group_by, key), key, table.groups[key]) for key in order[:top]]
         rest = order[top:]
         if rest:
             columns = add_columns((table.groups[key] for key in rest), table.zeros)
-            lines.append(Line(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", None, columns, len(rest)))
+            lines.append(GroupLine(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", None, columns, len(rest)))
         return lines
 
     def _answer(self, table: Table, top: int) -> SeriesAnswer:
-        asked, granularity = self.question, table.granularity
+        asked, granularity = self.query, table.granularity
         lines = self._lines(table, top)
         bucket_totals = table.bucket_totals()
         totals = add_up(bucket_totals)
         said = self.kind.headline(totals, lines)
         return SeriesAnswer(
             report=self.kind.name,
-            estimated=bool(asked.attribution),
+            estimated=bool(asked.allocation_rule),
             summary=f"{self.kind.title} {asked.period}{self.estimated}{self.filtered_to}: {said}.{self.warnings}",
             measures={measure.name: measure.unit for measure in self.kind.shown},
-            period=PeriodEcho(start=asked.period.start, end=asked.period.end, timezone=str(asked.period.zone)),
+            period=PeriodModel(start=asked.period.start, end=asked.period.end, timezone=str(asked.period.zone)),
             granularity=granularity,
             group_by=asked.group_by,
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
@@ -178,7 +182,7 @@ class Finding:
             cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
             demo=self.demo,
             notes=[
-                *notes.about_period(asked.period, granularity, self.now),
+                *notes.period_notes(asked.period, granularity, self.now),
                 *self.notes,
                 *self._shortened(granularity, top),
             ],
@@ -187,8 +191,8 @@ class Finding:
     def _names(self, table: Table, starts: Sequence[datetime]) -> list[str]:
         return [bucket_name(start, table.granularity, table.period.zone) for start in starts]
 
-    def _series(self, line: Line) -> Series:
-        group = None if line.key is None else dict(zip(self.question.group_by, line.key, strict=True))
+    def _series(self, line: GroupLine) -> Series:
+        group = None if line.key is None else dict(zip(self.query.group_by, line.key, strict=True))
         return Series(
             label=line.label,
             group=group,
@@ -198,10 +202,10 @@ class Finding:
         )
 
     def _shortened(self, granularity: Granularity, top: int) -> Iterator[Note]:
-        asked = self.question
+        asked = self.query
         if granularity != asked.granularity:
             shown = "as one total" if granularity == "total" else f"per {granularity}"
-            how = f"granularity={asked.granularity}, or for " if asked.by_default else ""
+            how = f"granularity={asked.granularity}, or for " if asked.default_size else ""
             yield Note(
                 code="coarsened",
                 message=f"Shown {shown} instead of per {asked.granularity} to stay short; totals are exact. For each "
@@ -223,46 +227,46 @@ def _totals(measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
     return {measure.name: measure.of(sums) for measure in measures}
 
 
-async def find(kind: SeriesReport, question: Question, desk: Desk, call: Call) -> Finding:
+async def run_series(kind: SeriesDefinition, query: Query, context: ReportContext, call: CallContext) -> SeriesResult:
     """Answer a question, at full length.
 
     Raises:
         QuestionError: For a filter value that cannot be meant.
         UpstreamError: When the rows cannot be had, whole.
     """
-    if desk.workspaces is not None:
-        question = telling_workspaces(question)
-    days = question.period.in_utc(desk.today())
-    filters = await resolve(question, desk, call)
-    (held, notes_on), labels = await both(
-        kind.read(question, days, desk, call),
-        look_up(desk.directory, [*question.group_by, *question.filter_by], call),
+    if context.workspaces is not None:
+        query = with_workspace_dimension(query)
+    days = query.period.in_utc(context.today())
+    filters = await resolve_filters(query, context, call)
+    (held, notes_on), labels = await gather_pair(
+        kind.fetch(query, days, context, call),
+        fetch_labels(context.directory, [*query.group_by, *query.filter_by], call),
     )
-    held = held.within(question.period)
-    filters = as_spelled(filters, held)
+    held = held.within(query.period)
+    filters = normalize_values(filters, held)
     # Only now: an hour that began while the rows were read has its place too.
-    now = desk.now()
-    measured = replace(question.report, measures=question.report.measures + kind.added)
-    table = await aside(
-        lambda: aggregate(held.days, measured, question.period, question.granularity, now, question.group_by, filters),
-        when=held.rows > MANY_ROWS,
+    now = context.now()
+    measured = replace(query.report, measures=query.report.measures + kind.extra_measures)
+    table = await run_in_thread_if(
+        lambda: aggregate(held.days, measured, query.period, query.granularity, now, query.group_by, filters),
+        when=held.row_count > OFFLOAD_ROWS,
     )
-    return Finding(
+    return SeriesResult(
         kind=kind,
-        question=question,
+        query=query,
         filters=filters,
         held=held,
         table=table,
         labels=labels,
         notes=[
-            *notes.about_age(held, now),
-            *notes.about_rows(held, question.period),
-            *notes.about_filters(filters, held, labels),
-            *notes.about_labels(labels),
+            *notes.freshness_notes(held, now),
+            *notes.row_notes(held, query.period),
+            *notes.filter_notes(filters, held, labels),
+            *notes.label_notes(labels),
             *notes_on(filters),
-            *kind.leaves_out(held, filters),
+            *kind.caveats(held, filters),
         ],
         requests=call.requests,
         now=now,
-        demo=desk.demo,
+        demo=context.demo,
     )

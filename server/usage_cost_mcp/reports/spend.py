@@ -3,36 +3,36 @@
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from usage_cost_mcp.cache import Held
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import SPEND, Filters
-from usage_cost_mcp.model.money import exact, plain, readable
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 
 from . import notes
-from .allocated_spend import attributed_days
+from .allocated_spend import allocated_days
 from .answers import Note
-from .context import Desk
-from .query import Question
-from .series_report import Line, Measure, NotesOn, SeriesReport, read_rows
+from .context import ReportContext
+from .query import Query
+from .series_report import FilteredNotes, GroupLine, Measure, SeriesDefinition, fetch_rows
 from .token_usage import PRIORITY
 
-COST = Measure("cost", "USD", lambda sums: plain(sums[0]))
+COST = Measure("cost", "USD", lambda sums: format_exact(sums[0]))
 
 
-def _headline(totals: Sums, lines: Sequence[Line]) -> str:
+def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
     total = totals[0]
-    said = readable(total)
+    said = format_dollars(total)
     if not lines or not lines[0].key:
         return said
     largest = lines[0].sums[0]
     share = f" ({round(100 * largest / total)}%)" if 0 < largest <= total else ""
-    return f"{said}; largest: {lines[0].label} {readable(largest)}{share}"
+    return f"{said}; largest: {lines[0].label} {format_dollars(largest)}{share}"
 
 
-def leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
+def caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
     if filters.get("service_tier", {None}) <= PRIORITY:
         yield Note(code=notes.NOT_IN_ANY_REPORT, message="Priority Tier cost is in no report: this is not its cost.")
     elif None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
@@ -43,25 +43,27 @@ def leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
     with exact():
         credited = sum((sums[0] for sums in matching(held.days, filters) if sums[0] < 0), Decimal(0))
     if credited:
-        yield Note(code="credits_included", message=f"Includes credits of {readable(credited)}.")
+        yield Note(code="credits_included", message=f"Includes credits of {format_dollars(credited)}.")
 
 
-async def _read(question: Question, days: Period, desk: Desk, call: Call) -> tuple[Held, NotesOn]:
+async def _fetch(
+    query: Query, days: Period, context: ReportContext, call: CallContext
+) -> tuple[CacheResult, FilteredNotes]:
     """The bill as it is, or shared out."""
-    by = question.attribution
+    by = query.allocation_rule
     if by is None:
-        return await read_rows(question, days, desk, call)
-    return await attributed_days(by, days, desk, call), lambda _: notes.about_attribution(by)
+        return await fetch_rows(query, days, context, call)
+    return await allocated_days(by, days, context, call), lambda _: notes.allocation_notes(by)
 
 
-SPEND_REPORT = SeriesReport(
+SPEND_REPORT = SeriesDefinition(
     name="spend",
     title="Spend",
     report=SPEND,
     shown=[COST],
     totals=[COST],
-    rank=lambda sums: sums[0],
+    sort_key=lambda sums: sums[0],
     headline=_headline,
-    leaves_out=leaves_out,
-    read=_read,
+    caveats=caveats,
+    fetch=_fetch,
 )

@@ -8,33 +8,33 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.cost_usage_join import same_geo
+from usage_cost_mcp.analysis.cost_usage_join import normalize_geo_filter
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, apportioned, decompose
-from usage_cost_mcp.cache import together
-from usage_cost_mcp.errors import QuestionError
+from usage_cost_mcp.cache import combine_statuses
+from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import SPEND, Filters
-from usage_cost_mcp.model.money import exact, plain, readable
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period, parse_period, period_before, provisional_since, until_yesterday
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import add_up, aggregate
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import aside, both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
-from .context import Desk
-from .joined_reports import IN_BOTH, Cubes, read_cubes
-from .labels import NULL_LABELS, Labels, as_spelled, look_up, resolve
-from .query import GivenFilters, Question, billed_question
-from .series_report import MANY_ROWS
-from .spend import leaves_out
+from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .context import ReportContext
+from .joined_reports import COMMON_DIMENSIONS, SpendAndUsage, fetch_spend_and_usage
+from .labels import NULL_LABELS, Labels, fetch_labels, normalize_values, resolve_filters
+from .query import Query, RawFilters, billed_query
+from .series_report import OFFLOAD_ROWS
+from .spend import caveats
 
 DEFAULT_AGAINST = "previous"
 DEFAULT_GROUP_BY = ("model",)
-MOST_DRIVERS = 8
+MAX_DRIVERS = 8
 
 
-class DriverEcho(Part):
+class DriverItem(AnswerModel):
     """One cause of the change; the last one, "rest", holds the smaller ones together."""
 
     effect: str
@@ -43,7 +43,7 @@ class DriverEcho(Part):
     change: str
 
 
-class GroupChange(Part):
+class GroupChange(AnswerModel):
     """One group in both periods. Other has a null group and says how many groups it holds."""
 
     label: str
@@ -55,11 +55,11 @@ class GroupChange(Part):
     other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
 
-class _ComparisonBody(Part):
+class _ComparisonBody(AnswerModel):
     report: str = "spend_comparison"
     summary: str
-    period: PeriodEcho
-    against: PeriodEcho
+    period: PeriodModel
+    against: PeriodModel
     per: str
     group_by: Sequence[str]
     filter_by: Mapping[str, Sequence[str | None]]
@@ -68,7 +68,7 @@ class _ComparisonBody(Part):
     change: str
     change_ratio: float | None
     effects: Mapping[str, str]
-    drivers: Sequence[DriverEcho]
+    drivers: Sequence[DriverItem]
     groups: Sequence[GroupChange]
 
 
@@ -77,7 +77,7 @@ class ComparisonAnswer(Provenance, _ComparisonBody):
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _GroupCost:
     """What one group, or several together, cost in the two periods."""
 
     label: str
@@ -88,7 +88,7 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
-class ComparisonFinding:
+class ComparisonResult:
     """All that was found out, to be told at the length that fits.
 
     Attributes:
@@ -96,10 +96,10 @@ class ComparisonFinding:
         drivers: The causes; None when they cannot be known under the filters.
     """
 
-    question: Question
+    query: Query
     filters: Filters
-    cubes: Cubes
-    against: Cubes
+    current: SpendAndUsage
+    previous: SpendAndUsage
     groups: Mapping[Key, tuple[Decimal, Decimal]]
     drivers: Sequence[Driver] | None
     labels: Labels
@@ -109,88 +109,92 @@ class ComparisonFinding:
     demo: bool
 
     @property
-    def by_default(self) -> bool:
+    def default_size(self) -> bool:
         """Whether the length was left to us."""
-        return self.question.by_default
+        return self.query.default_size
 
-    def answers(self) -> Iterator[ComparisonAnswer]:
+    def candidates(self) -> Iterator[ComparisonAnswer]:
         """The answer with as many groups as asked for, then with ever fewer groups and causes."""
-        top, causes = min(self.question.top or len(self.groups), len(self.groups)), MOST_DRIVERS
+        top, causes = min(self.query.top or len(self.groups), len(self.groups)), MAX_DRIVERS
         yield self._answer(top, causes)
         while top > 1 or causes > 1:
             top, causes = max(1, top // 2), max(1, causes // 2)
             yield self._answer(top, causes)
 
     def _answer(self, top: int, causes: int) -> ComparisonAnswer:
-        asked, total = self.question, self._together("Total", list(self.groups))
+        asked, total = self.query, self._together("Total", list(self.groups))
         change = self.per.difference(total.cost, total.against)
         lines = self._lines(top)
         changes = apportioned(change, [self.per.fraction(line.cost, line.against) for line in lines])
         return ComparisonAnswer(
             summary=self._summary(total, change),
-            period=PeriodEcho(start=self.cubes.period.start, end=self.cubes.period.end),
-            against=PeriodEcho(start=self.against.period.start, end=self.against.period.end),
+            period=PeriodModel(start=self.current.period.start, end=self.current.period.end),
+            against=PeriodModel(start=self.previous.period.start, end=self.previous.period.end),
             per="day" if self.per.day else "period",
             group_by=asked.group_by,
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
-            cost=plain(total.cost),
-            cost_against=plain(total.against),
-            change=plain(change),
+            cost=format_exact(total.cost),
+            cost_against=format_exact(total.against),
+            change=format_exact(change),
             change_ratio=self.per.ratio(total.cost, total.against),
             effects=self._effects(),
             drivers=list(self._drivers(causes)),
             groups=[self._group(line, part) for line, part in zip(lines, changes, strict=True)],
-            provisional_since=provisional_since(self.cubes.period, self.now.date()),
-            fetched_at=min(self.cubes.fetched_at, self.against.fetched_at),
-            cache=CacheUse(status=together([self.cubes.status, self.against.status]), upstream_requests=self.requests),
+            provisional_since=provisional_since(self.current.period, self.now.date()),
+            fetched_at=min(self.current.fetched_at, self.previous.fetched_at),
+            cache=CacheUse(
+                status=combine_statuses([self.current.status, self.previous.status]), upstream_requests=self.requests
+            ),
             demo=self.demo,
             notes=self.notes,
         )
 
     @property
-    def per(self) -> "Per":
+    def per(self) -> "Normalization":
         """What the amounts of both periods are divided by before one is held against the other."""
-        return Per(len(self.cubes.period), len(self.against.period))
+        return Normalization(len(self.current.period), len(self.previous.period))
 
-    def _together(self, label: str, keys: Sequence[Key], others: int | None = None) -> _Line:
+    def _together(self, label: str, keys: Sequence[Key], others: int | None = None) -> _GroupCost:
         with exact():
             cost = sum((self.groups[key][0] for key in keys), Decimal(0))
             against = sum((self.groups[key][1] for key in keys), Decimal(0))
-        return _Line(label, None, cost, against, others)
+        return _GroupCost(label, None, cost, against, others)
 
-    def _lines(self, top: int) -> list[_Line]:
+    def _lines(self, top: int) -> list[_GroupCost]:
         """The groups that changed most, and the rest as one."""
         order = sorted(
             self.groups,
             key=lambda key: (-abs(self.per.fraction(*self.groups[key])), [(v is not None, v or "") for v in key]),
         )
-        group_by, rest = self.question.group_by, order[top:]
-        lines = [_Line(self.labels.of_group(group_by, key), key, *self.groups[key]) for key in order[:top]]
+        group_by, rest = self.query.group_by, order[top:]
+        lines = [_GroupCost(self.labels.of_group(group_by, key), key, *self.groups[key]) for key in order[:top]]
         if rest:
             lines.append(self._together(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", rest, len(rest)))
         return lines
 
-    def _group(self, line: _Line, change: Decimal) -> GroupChange:
+    def _group(self, line: _GroupCost, change: Decimal) -> GroupChange:
         status = "new" if line.cost and not line.against else "vanished" if line.against and not line.cost else None
         return GroupChange(
             label=line.label,
-            group=None if line.key is None else dict(zip(self.question.group_by, line.key, strict=True)),
-            cost=plain(line.cost),
-            cost_against=plain(line.against),
-            change=plain(change),
+            group=None if line.key is None else dict(zip(self.query.group_by, line.key, strict=True)),
+            cost=format_exact(line.cost),
+            cost_against=format_exact(line.against),
+            change=format_exact(change),
             status=status,
             other_groups=line.others,
         )
 
-    def _summary(self, total: _Line, change: Decimal) -> str:
+    def _summary(self, total: _GroupCost, change: Decimal) -> str:
         per_day = " a day" if self.per.day else ""
         ratio = self.per.ratio(total.cost, total.against)
         share = "" if ratio is None else f" ({abs(ratio):.1%})"
         moved = (
-            f"{readable(abs(change))}{per_day}{share} {'more' if change > 0 else 'less'} than" if change else "as in"
+            f"{format_dollars(abs(change))}{per_day}{share} {'more' if change > 0 else 'less'} than"
+            if change
+            else "as in"
         )
-        causes = "; ".join(f"{self._cause(each)} {signed(each.change)}" for each in (self.drivers or ())[:3])
-        said = f"Spend {self.cubes.period} was {readable(total.cost)}, {moved} {self.against.period}"
+        causes = "; ".join(f"{self._cause(each)} {format_signed(each.change)}" for each in (self.drivers or ())[:3])
+        said = f"Spend {self.current.period} was {format_dollars(total.cost)}, {moved} {self.previous.period}"
         return f"{said}. Largest causes{per_day and ', a day'}: {causes}." if causes else f"{said}."
 
     def _effects(self) -> dict[str, str]:
@@ -198,27 +202,27 @@ class ComparisonFinding:
             return {}
         with exact():
             return {
-                effect: plain(sum((each.change for each in self.drivers if each.effect == effect), Decimal(0)))
+                effect: format_exact(sum((each.change for each in self.drivers if each.effect == effect), Decimal(0)))
                 for effect in EFFECTS
             }
 
-    def _drivers(self, most: int) -> Iterator[DriverEcho]:
+    def _drivers(self, most: int) -> Iterator[DriverItem]:
         drivers = self.drivers or ()
         for driver in drivers[:most]:
-            yield DriverEcho(
-                effect=driver.effect, label=self._cause(driver), group=driver.group, change=plain(driver.change)
+            yield DriverItem(
+                effect=driver.effect, label=self._cause(driver), group=driver.group, change=format_exact(driver.change)
             )
         if rest := drivers[most:]:
             with exact():
                 total = sum((driver.change for driver in rest), Decimal(0))
-            yield DriverEcho(effect="rest", label=f"{len(rest)} smaller causes", group=None, change=plain(total))
+            yield DriverItem(effect="rest", label=f"{len(rest)} smaller causes", group=None, change=format_exact(total))
 
     def _cause(self, driver: Driver) -> str:
-        return cause(driver, self.labels)
+        return driver_label(driver, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
-class Per:
+class Normalization:
     """Periods of unequal length are compared by the day."""
 
     days: int
@@ -255,12 +259,12 @@ class Per:
 _MILLIONTHS = 10**6
 
 
-def signed(dollars: Decimal) -> str:
+def format_signed(dollars: Decimal) -> str:
     """An amount whose sign matters."""
-    return f"{'+' if dollars > 0 else ''}{readable(dollars)}"
+    return f"{'+' if dollars > 0 else ''}{format_dollars(dollars)}"
 
 
-def cause(driver: Driver, labels: Labels) -> str:
+def driver_label(driver: Driver, labels: Labels) -> str:
     """A cause as a person says it."""
     who = " / ".join(
         labels.of(dimension, value)
@@ -274,7 +278,7 @@ def cause(driver: Driver, labels: Labels) -> str:
         case "price":
             return f"{'higher' if more else 'lower'} price of {who}"
         case "model_mix" | "tier_mix":
-            lost, gained = driver.moved or ("", "")
+            lost, gained = driver.shift or ("", "")
             return f"{who}: from {lost} to {gained}"
         case "cache_mix":
             return f"{'less' if more else 'more'} of the input of {who} from the cache"
@@ -285,62 +289,62 @@ def cause(driver: Driver, labels: Labels) -> str:
             return f"{named} of {labels.of('workspace_id', driver.group['workspace_id'])}"
 
 
-async def find_comparison(
+async def run_comparison(
     period: str,
     against: str,
     group_by: Sequence[str],
-    filter_by: GivenFilters | None,
+    filter_by: RawFilters | None,
     top: int | None,
     default_top: int | None,
-    desk: Desk,
-    call: Call,
-) -> ComparisonFinding:
+    context: ReportContext,
+    call: CallContext,
+) -> ComparisonResult:
     """Hold a period against another one.
 
     Raises:
         QuestionError: For anything that cannot be compared.
         UpstreamError: When the rows cannot be had, whole.
     """
-    question = billed_question(
-        desk.today(),
+    query = billed_query(
+        context.today(),
         period=period,
         group_by=group_by,
         filter_by=filter_by,
         top=top,
         default_top=default_top,
     )
-    ours = until_yesterday(question.period, desk.today())
-    theirs = parse_against(against, ours, desk.today())
-    filters = await resolve(question, desk, call)
-    (now_cubes, then_cubes), labels = await both(
-        _read(desk, ours, theirs, call),
-        look_up(desk.directory, {"workspace_id", *question.group_by, *question.filter_by}, call),
+    ours = until_yesterday(query.period, context.today())
+    theirs = parse_against(against, ours, context.today())
+    filters = await resolve_filters(query, context, call)
+    (now_cubes, then_cubes), labels = await gather_pair(
+        _read(context, ours, theirs, call),
+        fetch_labels(context.directory, {"workspace_id", *query.group_by, *query.filter_by}, call),
     )
-    filters = same_geo(as_spelled(filters, now_cubes.spend))
-    now = desk.now()
-    groups, drivers = await aside(
-        lambda: _compared(now_cubes, then_cubes, question, filters, now),
-        when=now_cubes.rows + then_cubes.rows > MANY_ROWS,
+    filters = normalize_geo_filter(normalize_values(filters, now_cubes.spend))
+    now = context.now()
+    groups, drivers = await run_in_thread_if(
+        lambda: _compared(now_cubes, then_cubes, query, filters, now),
+        when=now_cubes.rows + then_cubes.rows > OFFLOAD_ROWS,
     )
-    return ComparisonFinding(
-        question=replace(question, by_default=top is None),
+    return ComparisonResult(
+        query=replace(query, default_size=top is None),
         filters=filters,
-        cubes=now_cubes,
-        against=then_cubes,
+        current=now_cubes,
+        previous=then_cubes,
         groups=groups,
         drivers=drivers,
         labels=labels,
         notes=[
-            *_about_days(question.period, ours, theirs),
+            *_about_days(query.period, ours, theirs),
             *_about_the_other(then_cubes, now),
             *now_cubes.notes(now),
-            *notes.about_labels(labels),
+            *notes.label_notes(labels),
             *_about_causes(drivers, filters),
-            *leaves_out(now_cubes.spend, filters),
+            *caveats(now_cubes.spend, filters),
         ],
         requests=call.requests,
         now=now,
-        demo=desk.demo,
+        demo=context.demo,
     )
 
 
@@ -353,40 +357,42 @@ def parse_against(words: str, period: Period, today: date) -> Period:
     earlier = period_before(words, period)
     found = earlier or parse_period(words, today)
     if found.end >= period.start and found.start <= period.end:
-        raise QuestionError(f"against {words}: {found} overlaps {period}; name days before or after it.")
+        raise InvalidQueryError(f"against {words}: {found} overlaps {period}; name days before or after it.")
     return found
 
 
-async def _read(desk: Desk, ours: Period, theirs: Period, call: Call) -> tuple[Cubes, Cubes]:
+async def _read(
+    context: ReportContext, ours: Period, theirs: Period, call: CallContext
+) -> tuple[SpendAndUsage, SpendAndUsage]:
     """Both periods; in one walk where they are neighbours."""
     if theirs.end + timedelta(days=1) == ours.start:
-        whole = await read_cubes(desk, Period(theirs.start, ours.end, ours.end), call)
+        whole = await fetch_spend_and_usage(context, Period(theirs.start, ours.end, ours.end), call)
         return whole.within(ours), whole.within(theirs)
-    return await both(read_cubes(desk, ours, call), read_cubes(desk, theirs, call))
+    return await gather_pair(fetch_spend_and_usage(context, ours, call), fetch_spend_and_usage(context, theirs, call))
 
 
 def _compared(
-    ours: Cubes, theirs: Cubes, question: Question, filters: Filters, now: datetime
+    ours: SpendAndUsage, theirs: SpendAndUsage, query: Query, filters: Filters, now: datetime
 ) -> tuple[Mapping[Key, tuple[Decimal, Decimal]], Sequence[Driver] | None]:
-    costs, costs_against = (_costs(cubes, question.group_by, filters, now) for cubes in (ours, theirs))
+    costs, costs_against = (_costs(cubes, query.group_by, filters, now) for cubes in (ours, theirs))
     nothing = Decimal(0)
     groups = {key: (costs.get(key, nothing), costs_against.get(key, nothing)) for key in costs | costs_against}
-    if not filters.keys() <= IN_BOTH:
+    if not filters.keys() <= COMMON_DIMENSIONS:
         return groups, None
-    per = Per(len(ours.period), len(theirs.period))
+    per = Normalization(len(ours.period), len(theirs.period))
     with exact():
         change = per.difference(sum(costs.values(), nothing), sum(costs_against.values(), nothing))
-    before, after = theirs.cells(now, filters), ours.cells(now, filters)
+    before, after = theirs.priced_cells(now, filters), ours.priced_cells(now, filters)
     return groups, decompose(before, after, change, per=(per.divisors[1], per.divisors[0]))
 
 
-def _costs(cubes: Cubes, group_by: Sequence[str], filters: Filters, now: datetime) -> dict[Key, Decimal]:
+def _costs(cubes: SpendAndUsage, group_by: Sequence[str], filters: Filters, now: datetime) -> dict[Key, Decimal]:
     table = aggregate(cubes.spend.days, SPEND, cubes.period, "total", now, group_by, filters)
     return {key: Decimal(add_up(columns)[0]) for key, columns in table.groups.items()}
 
 
 def _about_days(asked: Period, ours: Period, theirs: Period) -> Iterator[Note]:
-    yield from notes.about_today(asked, ours)
+    yield from notes.today_notes(asked, ours)
     if len(ours) != len(theirs):
         yield Note(
             code="per_day",
@@ -394,16 +400,16 @@ def _about_days(asked: Period, ours: Period, theirs: Period) -> Iterator[Note]:
         )
 
 
-def _about_the_other(cubes: Cubes, now: datetime) -> Iterator[Note]:
+def _about_the_other(cubes: SpendAndUsage, now: datetime) -> Iterator[Note]:
     for held in (cubes.spend, cubes.usage):
-        yield from notes.about_age(held, now)
-    if not cubes.spend.rows:
+        yield from notes.freshness_notes(held, now)
+    if not cubes.spend.row_count:
         yield Note(code="nothing_to_compare_with", message=f"The cost report has no row for {cubes.period}.")
 
 
 def _about_causes(drivers: Sequence[Driver] | None, filters: Filters) -> Iterator[Note]:
     if drivers is None:
-        names = ", ".join(sorted(filters.keys() - IN_BOTH))
+        names = ", ".join(sorted(filters.keys() - COMMON_DIMENSIONS))
         yield Note(
             code="no_causes",
             message=f"Under a filter_by of {names} the causes cannot be told: the usage report does not have it.",

@@ -9,21 +9,21 @@ from typing import Any
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, forecast, runs_out
-from usage_cost_mcp.cache import Held
-from usage_cost_mcp.errors import QuestionError, clipped
+from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, exhaustion_date, forecast
+from usage_cost_mcp.cache import CacheResult
+from usage_cost_mcp.errors import InvalidQueryError, short_repr
 from usage_cost_mcp.model.dimensions import SPEND, Filters
-from usage_cost_mcp.model.money import exact, plain, readable
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period, parse_horizon, provisional_since
 from usage_cost_mcp.model.series import aggregate
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
-from .answers import CacheUse, Note, Part, PeriodEcho, Provenance
-from .context import Desk
-from .labels import as_spelled, look_up, resolve
-from .query import GivenFilters, billed_question
+from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .context import ReportContext
+from .labels import fetch_labels, normalize_values, resolve_filters
+from .query import RawFilters, billed_query
 
 DEFAULT_UNTIL = "month_end"
 
@@ -34,7 +34,7 @@ _SHORT_HISTORY = 60
 """Days below which the interval is known to be too narrow."""
 
 
-class BudgetEcho(Part):
+class BudgetStatus(AnswerModel):
     """How spending stands to a budget: `pace` is the share of its days that are over, `share_used` of its dollars."""
 
     amount: str
@@ -45,10 +45,10 @@ class BudgetEcho(Part):
     over_budget: bool
 
 
-class _ForecastBody(Part):
+class _ForecastBody(AnswerModel):
     report: str = "spend_forecast"
     summary: str
-    period: PeriodEcho
+    period: PeriodModel
     complete_until: date | None
     filter_by: Mapping[str, Sequence[str | None]]
     spent: str
@@ -57,7 +57,7 @@ class _ForecastBody(Part):
     high: str | None
     median_error: float | None
     tested_periods: int
-    budget: BudgetEcho | None = Field(default=None, exclude_if=lambda budget: budget is None)
+    budget: BudgetStatus | None = Field(default=None, exclude_if=lambda budget: budget is None)
     buckets: Sequence[date]
     cumulative: Mapping[str, Sequence[str | None]]
 
@@ -67,7 +67,7 @@ class ForecastAnswer(Provenance, _ForecastBody):
 
 
 @dataclass(frozen=True, slots=True)
-class ForecastFinding:
+class ForecastResult:
     """All that was found out, to be told day by day, or in longer steps.
 
     Attributes:
@@ -83,14 +83,14 @@ class ForecastFinding:
     tested: Backtest
     budget: Decimal | None
     history: int
-    held: Held
+    held: CacheResult
     notes: Sequence[Note]
     requests: int
     now: datetime
     demo: bool
-    by_default: bool = True
+    default_size: bool = True
 
-    def answers(self) -> Iterator[ForecastAnswer]:
+    def candidates(self) -> Iterator[ForecastAnswer]:
         """With every day, then with every other one, and so on."""
         step = 1
         while step < 2 * len(self.period):
@@ -112,11 +112,11 @@ class ForecastFinding:
         days, *lines = zip(*self._course()[::-step][::-1], strict=True)
         return ForecastAnswer(
             summary=self._summary(expected, low, high),
-            period=PeriodEcho(start=self.period.start, end=self.period.end),
+            period=PeriodModel(start=self.period.start, end=self.period.end),
             complete_until=max(self.spent, default=None),
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
-            spent=plain(self._so_far),
-            expected=plain(expected),
+            spent=format_exact(self._so_far),
+            expected=format_exact(expected),
             low=_said(low),
             high=_said(high),
             median_error=None if self.tested.median_error is None else round(self.tested.median_error, 4),
@@ -145,27 +145,29 @@ class ForecastFinding:
         ]
         return course
 
-    def _stands(self, expected: Decimal) -> BudgetEcho | None:
+    def _stands(self, expected: Decimal) -> BudgetStatus | None:
         if self.budget is None:
             return None
         with exact():
             over = expected - self.budget
-        return BudgetEcho(
-            amount=plain(self.budget),
+        return BudgetStatus(
+            amount=format_exact(self.budget),
             share_used=round(float(self._so_far) / float(self.budget), 4),
             pace=round(len(self.spent) / len(self.period), 4),
-            expected_over=plain(over),
-            runs_out_on=runs_out(self.spent, self.to_come, self.budget),
+            expected_over=format_exact(over),
+            runs_out_on=exhaustion_date(self.spent, self.to_come, self.budget),
             over_budget=over > 0,
         )
 
     def _summary(self, expected: Decimal, low: Decimal | None, high: Decimal | None) -> str:
         interval = (
-            f" (80% interval {readable(low)} to {readable(high)})" if low is not None and high is not None else ""
+            f" (80% interval {format_dollars(low)} to {format_dollars(high)})"
+            if low is not None and high is not None
+            else ""
         )
         said = (
-            f"Spend {self.period}{self.filtered_to} is expected to be {readable(expected)}{interval}; "
-            f"{readable(self._so_far)} of it in {len(self.spent)} complete days."
+            f"Spend {self.period}{self.filtered_to} is expected to be {format_dollars(expected)}{interval}; "
+            f"{format_dollars(self._so_far)} of it in {len(self.spent)} complete days."
         )
         if self.tested.median_error is not None:
             said += f" Such forecasts were off by {self.tested.median_error:.1%} (median of {self.tested.months})."
@@ -175,18 +177,20 @@ class ForecastFinding:
         stands = self._stands(expected)
         if stands is None or self.budget is None:
             return ""
-        over = f"{readable(abs(Decimal(stands.expected_over)))} {'over' if stands.over_budget else 'under'}"
+        over = f"{format_dollars(abs(Decimal(stands.expected_over)))} {'over' if stands.over_budget else 'under'}"
         when = f", used up on {stands.runs_out_on}" if stands.runs_out_on else ""
-        return f" That is {over} the budget of {readable(self.budget)}{when}; {stands.share_used:.0%} of it is used."
+        return (
+            f" That is {over} the budget of {format_dollars(self.budget)}{when}; {stands.share_used:.0%} of it is used."
+        )
 
 
 def _said(amount: Any) -> str | None:
-    return None if amount is None else plain(amount)
+    return None if amount is None else format_exact(amount)
 
 
-async def find_forecast(
-    until: str, filter_by: GivenFilters | None, budget: str | None, desk: Desk, call: Call
-) -> ForecastFinding:
+async def run_forecast(
+    until: str, filter_by: RawFilters | None, budget: str | None, context: ReportContext, call: CallContext
+) -> ForecastResult:
     """Forecast the spend of the period under way.
 
     Raises:
@@ -194,24 +198,25 @@ async def find_forecast(
         UpstreamError: When the history cannot be had, whole.
     """
     amount = None if budget is None else parse_dollars("budget", budget)
-    today = desk.today()
+    today = context.today()
     period = parse_horizon(until, today)
-    question = billed_question(today, period="yesterday", filter_by=filter_by)
-    filters = await resolve(question, desk, call)
+    query = billed_query(today, period="yesterday", filter_by=filter_by)
+    filters = await resolve_filters(query, context, call)
     known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today - _DAY, today - _DAY)
-    held, labels = await both(
-        desk.ledger.days(SPEND, [SPEND.base], "1d", known, call), look_up(desk.directory, question.filter_by, call)
+    held, labels = await gather_pair(
+        context.cache.days(SPEND, [SPEND.base_view], "1d", known, call),
+        fetch_labels(context.directory, query.filter_by, call),
     )
-    filters, now = as_spelled(filters, held), desk.now()
+    filters, now = normalize_values(filters, held), context.now()
     (columns,) = aggregate(held.days, SPEND, known, "day", now, (), filters).groups.values()
     history = {day: Decimal(cost) for day, (cost,) in zip(known.days, columns, strict=True)}
     begun = [day.day for day in held.days if len(day)]
     to_come = forecast(history, today, period.end)
     tested = backtest(history, period.start, today, period.end)
-    return ForecastFinding(
+    return ForecastResult(
         period=period,
         filters=filters,
-        filtered_to=notes.restricted(filters, labels),
+        filtered_to=notes.filter_clause(filters, labels),
         spent={day: cost for day, cost in history.items() if day >= period.start},
         to_come=to_come,
         tested=tested,
@@ -219,14 +224,14 @@ async def find_forecast(
         history=len(history),
         held=held,
         notes=[
-            *notes.about_age(held, now),
-            *notes.about_filters(filters, held, labels),
-            *notes.about_labels(labels),
+            *notes.freshness_notes(held, now),
+            *notes.filter_notes(filters, held, labels),
+            *notes.label_notes(labels),
             *_about_trust(to_come, tested, (today - min(begun, default=today)).days),
         ],
         requests=call.requests,
         now=now,
-        demo=desk.demo,
+        demo=context.demo,
     )
 
 
@@ -255,10 +260,10 @@ def parse_dollars(argument: str, given: str) -> Decimal:
         amount = Decimal(written.removesuffix("k")) * (1000 if written.endswith("k") else 1)
     except InvalidOperation:
         amount = Decimal(0)
-    if not (amount.is_finite() and _LEAST_DOLLARS <= amount < _MOST_DOLLARS):
-        raise QuestionError(f"{argument} must be dollars above zero, such as 5000, not {clipped(given)}.")
+    if not (amount.is_finite() and _MIN_DOLLARS <= amount < _MAX_DOLLARS):
+        raise InvalidQueryError(f"{argument} must be dollars above zero, such as 5000, not {short_repr(given)}.")
     return amount
 
 
-_LEAST_DOLLARS = Decimal("0.000001")
-_MOST_DOLLARS = Decimal(10) ** 15
+_MIN_DOLLARS = Decimal("0.000001")
+_MAX_DOLLARS = Decimal(10) ** 15

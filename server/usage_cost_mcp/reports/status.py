@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from usage_cost_mcp.cache import Held, together
+from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period, parse_period
 from usage_cost_mcp.model.rows import Number
 from usage_cost_mcp.model.series import add_up, aggregate
-from usage_cost_mcp.runtime.call_context import Call
-from usage_cost_mcp.runtime.concurrency import both
+from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
-from .answers import CacheUse, Part, Provenance
-from .context import Desk
-from .housekeeping import Mix, dominant_model, mix_of
+from .answers import AnswerModel, CacheUse, Provenance
+from .context import ReportContext
+from .housekeeping import UsageMix, dominant_model, usage_mix
 from .query import DEFAULT_PERIOD
 
 LIMITS = (
@@ -36,42 +36,42 @@ LIMITS = (
 )
 
 
-class OrganizationEcho(Part):
+class OrganizationInfo(AnswerModel):
     """Whom the key belongs to."""
 
     id: str
     name: str
 
 
-class KeyEcho(Part):
+class KeyInfo(AnswerModel):
     """The kind of the key and the variable that it came from; never any part of it."""
 
     kind: str
     source: str
 
 
-class NewestData(Part):
+class NewestData(AnswerModel):
     """The newest UTC day that has a row; null when the last 30 days have none."""
 
     spend: date | None
     usage: date | None
 
 
-class CacheSize(Part):
+class CacheSize(AnswerModel):
     """What is held in memory."""
 
     days: int
     rows: int
 
 
-class _StatusBody(Part):
+class _StatusBody(AnswerModel):
     summary: str
     version: str
-    organization: OrganizationEcho
-    key: KeyEcho
+    organization: OrganizationInfo
+    key: KeyInfo
     today: date
     newest_data: NewestData
-    mix: Mix
+    mix: UsageMix
     held: CacheSize
     limits: Sequence[str]
 
@@ -81,64 +81,64 @@ class StatusAnswer(Provenance, _StatusBody):
 
 
 @dataclass(frozen=True, slots=True)
-class StatusFinding:
+class StatusResult:
     """One answer, always short."""
 
     status: StatusAnswer
-    by_default: bool = True
+    default_size: bool = True
 
-    def answers(self) -> Iterator[StatusAnswer]:
+    def candidates(self) -> Iterator[StatusAnswer]:
         """The one answer."""
         yield self.status
 
 
-async def find_status(version: str, key_source: str, desk: Desk, call: Call) -> StatusFinding:
+async def run_status(version: str, key_source: str, context: ReportContext, call: CallContext) -> StatusResult:
     """Ask for the organization, and both reports for the last 30 days and today.
 
     Raises:
         UpstreamError: When any of it cannot be had.
     """
-    today = desk.today()
+    today = context.today()
     complete = parse_period(DEFAULT_PERIOD, today)
     recent = Period(complete.start, today, today)
-    (organization_id, name), (spend, usage) = await both(
-        desk.directory.organization(call),
-        both(
-            desk.ledger.days(SPEND, [SPEND.base], "1d", recent, call),
-            desk.ledger.days(USAGE, USAGE.views_for(["service_tier", "context_window"]), "1d", recent, call),
+    (organization_id, name), (spend, usage) = await gather_pair(
+        context.directory.organization(call),
+        gather_pair(
+            context.cache.days(SPEND, [SPEND.base_view], "1d", recent, call),
+            context.cache.days(USAGE, USAGE.views_for(["service_tier", "context_window"]), "1d", recent, call),
         ),
     )
-    costs = _cost_by_model(spend.within(complete), complete, desk)
-    days, rows = desk.ledger.size()
+    costs = _cost_by_model(spend.within(complete), complete, context)
+    days, rows = context.cache.size()
     newest = NewestData(spend=_newest(spend), usage=_newest(usage))
-    return StatusFinding(
+    return StatusResult(
         StatusAnswer(
             summary=f"Connected to {name}; newest spend {newest.spend or 'none'}, newest usage "
             f"{newest.usage or 'none'} (UTC); {days} days held.",
             version=version,
-            organization=OrganizationEcho(id=organization_id, name=name),
-            key=KeyEcho(kind="admin", source=key_source),
+            organization=OrganizationInfo(id=organization_id, name=name),
+            key=KeyInfo(kind="admin", source=key_source),
             today=today,
             newest_data=newest,
-            mix=mix_of(costs, usage.within(complete), complete),
+            mix=usage_mix(costs, usage.within(complete), complete),
             held=CacheSize(days=days, rows=rows),
             limits=LIMITS,
             provisional_since=today - timedelta(days=PROVISIONAL_DAYS),
             fetched_at=min(spend.fetched_at, usage.fetched_at),
-            cache=CacheUse(status=together([spend.status, usage.status]), upstream_requests=call.requests),
-            demo=desk.demo,
+            cache=CacheUse(status=combine_statuses([spend.status, usage.status]), upstream_requests=call.requests),
+            demo=context.demo,
             notes=[
-                *(note for each in (spend, usage) for note in notes.about_age(each, desk.now())),
+                *(note for each in (spend, usage) for note in notes.freshness_notes(each, context.now())),
                 *dominant_model(costs),
             ],
         )
     )
 
 
-def _cost_by_model(spend: Held, period: Period, desk: Desk) -> dict[str | None, Number]:
-    table = aggregate(spend.days, SPEND, period, "total", desk.now(), ["model"])
+def _cost_by_model(spend: CacheResult, period: Period, context: ReportContext) -> dict[str | None, Number]:
+    table = aggregate(spend.days, SPEND, period, "total", context.now(), ["model"])
     return {key[0]: add_up(columns)[0] for key, columns in table.groups.items()}
 
 
-def _newest(held: Held) -> date | None:
+def _newest(held: CacheResult) -> date | None:
     return max((day.day for day in held.days if len(day)), default=None)

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from usage_cost_mcp.cache import Held
-from usage_cost_mcp.errors import unknown
+from usage_cost_mcp.cache import CacheResult
+from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.dimensions import USAGE, Filters
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
 
 from .answers import Note
-from .series_report import Line, Measure, SeriesReport
+from .series_report import GroupLine, Measure, SeriesDefinition
 
 ALL = "all"
 DEFAULT_MEASURES = ("input_tokens", "output_tokens")
@@ -66,11 +66,11 @@ def parse_measures(names: Sequence[str]) -> list[Measure]:
         return list(MEASURES.values())
     for name in names:
         if name not in MEASURES:
-            raise unknown("measures", name, [*MEASURES, ALL])
+            raise unknown_value_error("measures", name, [*MEASURES, ALL])
     return [MEASURES[name] for name in dict.fromkeys(names)]
 
 
-def token_report(names: Sequence[str]) -> SeriesReport:
+def token_report(names: Sequence[str]) -> SeriesDefinition:
     """The report that shows some measures per bucket; its groups are ranked by the first of them.
 
     Without names it shows input and output, and ranks by all tokens.
@@ -85,26 +85,26 @@ def token_report(names: Sequence[str]) -> SeriesReport:
     def size(sums: Sums) -> int:
         return int(leading.of(sums) or 0)
 
-    def headline(totals: Sums, lines: Sequence[Line]) -> str:
+    def headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
         said = ", ".join(f"{measure.of(totals):,} {measure.name.replace('_', ' ')}" for measure in shown)
         if not lines or not lines[0].key or not size(totals):
             return said
         share = round(100 * size(lines[0].sums) / size(totals))
         return f"{said}; largest: {lines[0].label} ({share}% of {leading.name.replace('_', ' ')})"
 
-    return SeriesReport(
+    return SeriesDefinition(
         name="token_usage",
         title="Tokens",
         report=USAGE,
         shown=shown,
         totals=list(MEASURES.values()),
-        rank=size,
+        sort_key=size,
         headline=headline,
-        leaves_out=_leaves_out,
+        caveats=_caveats,
     )
 
 
-def _leaves_out(held: Held, filters: Filters) -> Iterator[Note]:
+def _caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
     days = [day for day in held.days if "service_tier" in day.dimensions]
     wanted = PRIORITY & filters.get("service_tier", PRIORITY)
     if any(map(any, matching(days, {**filters, "service_tier": wanted}))):

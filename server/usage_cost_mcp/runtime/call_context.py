@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 Progress = Callable[[float, float], Awaitable[None]]
 
 
-async def silent(_done: float, _total: float) -> None:
+async def no_progress(_done: float, _total: float) -> None:
     """The progress of a call that nobody watches."""
 
 
 @dataclass(slots=True)
-class Call:
+class CallContext:
     """What a tool call hands down.
 
     Attributes:
@@ -22,6 +22,6 @@ class Call:
     """
 
     deadline: float
-    progress: Progress = field(default=silent)
+    progress: Progress = field(default=no_progress)
     requests: int = 0
     rows: int = 0

@@ -14,7 +14,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Flight(Generic[T]):
+class SharedTask(Generic[T]):
     """Work under way."""
 
     def __init__(self, work: Coroutine[Any, Any, T]) -> None:
@@ -23,11 +23,11 @@ class Flight(Generic[T]):
         self._dropped = False
 
     @property
-    def can_be_joined(self) -> bool:
+    def is_active(self) -> bool:
         """False once it has landed or was dropped."""
         return not (self._task.done() or self._dropped)
 
-    async def landing(self) -> T:
+    async def wait(self) -> T:
         """Wait for the result, or for the error, which every asker gets."""
         self._askers += 1
         try:
@@ -39,26 +39,26 @@ class Flight(Generic[T]):
                 self._task.cancel()
 
 
-class Flights(Generic[K, T]):
+class SingleFlight(Generic[K, T]):
     """The work under way, by what it will bring."""
 
     def __init__(self) -> None:
-        self._by_key: dict[K, Flight[T]] = {}
+        self._by_key: dict[K, SharedTask[T]] = {}
 
-    def find(self, key: K) -> Flight[T] | None:
+    def find(self, key: K) -> SharedTask[T] | None:
         """The flight that will bring the key, if there is one."""
         flight = self._by_key.get(key)
-        return flight if flight and flight.can_be_joined else None
+        return flight if flight and flight.is_active else None
 
-    def start(self, keys: Iterable[K], work: Coroutine[Any, Any, T]) -> Flight[T]:
+    def start(self, keys: Iterable[K], work: Coroutine[Any, Any, T]) -> SharedTask[T]:
         """Begin work that will bring all the keys."""
-        self._by_key = {key: flight for key, flight in self._by_key.items() if flight.can_be_joined}
-        flight = Flight(work)
+        self._by_key = {key: flight for key, flight in self._by_key.items() if flight.is_active}
+        flight = SharedTask(work)
         self._by_key.update(dict.fromkeys(keys, flight))
         return flight
 
 
-async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All results in order, or the first error, upon which the rest is dropped."""
     tasks = [asyncio.create_task(each) for each in work]
     try:
@@ -68,18 +68,18 @@ async def side_by_side(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             task.cancel()
 
 
-async def both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
+async def gather_pair(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]) -> tuple[T, U]:
     """Two results of different kinds, side by side."""
-    first, second = await side_by_side([one, other])
+    first, second = await gather_or_cancel([one, other])
     return cast("T", first), cast("U", second)
 
 
-async def aside(work: Callable[[], T], *, when: bool) -> T:
+async def run_in_thread_if(work: Callable[[], T], *, when: bool) -> T:
     """The result of a computation, made in a thread when it is long, so that others are answered meanwhile."""
-    return await asyncio.to_thread(_without_collecting, work) if when else work()
+    return await asyncio.to_thread(_without_gc, work) if when else work()
 
 
-def _without_collecting(work: Callable[[], T]) -> T:
+def _without_gc(work: Callable[[], T]) -> T:
     """Looking for garbage among many new objects, again and again, takes longer than to make them."""
     was_on = gc.isenabled()
     gc.disable()

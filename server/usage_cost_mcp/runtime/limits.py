@@ -6,7 +6,7 @@ MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Limits:
     """The limits that keep a call short and its load small.
 
     Attributes:
@@ -17,14 +17,14 @@ class Bounds:
         attempts: How often one request is sent at most.
         retries_in_reserve: How many requests may be sent again while nothing succeeds.
         requests_at_once: How many requests are under way at most.
-        requests_a_minute: How many requests are sent at most, by all processes that share a Redis.
+        requests_per_minute: How many requests are sent at most, by all processes that share a Redis.
     """
 
     call_seconds: float = 50
     request_seconds: float = 30
     connect_seconds: float = 5
-    body_bytes: int = 64 * MEBIBYTE
+    max_body_bytes: int = 64 * MEBIBYTE
     attempts: int = 4
-    retries_in_reserve: int = 10
-    requests_at_once: int = 4
-    requests_a_minute: int = 50
+    retry_budget: int = 10
+    max_concurrent_requests: int = 4
+    requests_per_minute: int = 50

@@ -7,7 +7,7 @@ import certifi
 
 
 @cache
-def strict_tls() -> ssl.SSLContext:
+def create_ssl_context() -> ssl.SSLContext:
     """Certificates and names are checked. The default context would write a key log where the environment says so.
 
     Made once: reading the certificates of all authorities takes longer than answering a call.

@@ -36,8 +36,8 @@ def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
 
 
 def _group_by(report: Report) -> Any:
-    items = {"type": "string", "enum": list(report.accepted)}
-    most = "at most five" if report is USAGE else f"at most one of {', '.join(report.attributed)}"
+    items = {"type": "string", "enum": list(report.accepted_dimensions)}
+    most = "at most five" if report is USAGE else f"at most one of {', '.join(report.attributable)}"
     return _schema("array", f"Dimensions; {most}, those of filter_by included.", items=items)
 
 

@@ -11,25 +11,25 @@ from mcp.types import CallToolResult
 from usage_cost_mcp.model.periods import parse_zone
 from usage_cost_mcp.reports.answers import SeriesAnswer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
-from usage_cost_mcp.reports.context import Desk
-from usage_cost_mcp.reports.dimension_values import ValuesAnswer, find_values
-from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PricesAnswer, find_prices
-from usage_cost_mcp.reports.query import DEFAULT_PERIOD, DEFAULT_TOP, GivenFilters, parse_question
-from usage_cost_mcp.reports.series_report import Finding, SeriesReport, find
+from usage_cost_mcp.reports.context import ReportContext
+from usage_cost_mcp.reports.dimension_values import ValuesAnswer, run_values
+from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PricesAnswer, run_prices
+from usage_cost_mcp.reports.query import DEFAULT_PERIOD, DEFAULT_TOP, RawFilters, parse_query
+from usage_cost_mcp.reports.series_report import SeriesDefinition, SeriesResult, run_series
 from usage_cost_mcp.reports.spend import SPEND_REPORT
 from usage_cost_mcp.reports.spend_anomalies import DEFAULT_GROUP_BY as BY_WORKSPACE
 from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
-from usage_cost_mcp.reports.spend_anomalies import find_spend_anomalies as look_for_anomalies
-from usage_cost_mcp.reports.spend_comparison import DEFAULT_AGAINST, ComparisonAnswer, find_comparison
+from usage_cost_mcp.reports.spend_anomalies import run_anomalies as look_for_anomalies
+from usage_cost_mcp.reports.spend_comparison import DEFAULT_AGAINST, ComparisonAnswer, run_comparison
 from usage_cost_mcp.reports.spend_comparison import DEFAULT_GROUP_BY as BY_MODEL
-from usage_cost_mcp.reports.spend_forecast import DEFAULT_UNTIL, ForecastAnswer, find_forecast
+from usage_cost_mcp.reports.spend_forecast import DEFAULT_UNTIL, ForecastAnswer, run_forecast
 from usage_cost_mcp.reports.status import StatusAnswer
 from usage_cost_mcp.reports.token_usage import token_report
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.view import CHART_URI
 
 from . import arguments as args
-from .execution import ToolContext, status_of, tell
+from .execution import ToolContext, run_tool, status_runner
 from .registration import READ_ONLY, StrictTool
 
 INSTRUCTIONS = """\
@@ -134,9 +134,9 @@ async def compare_spend(
     Causes: volume, price, shifts between models, tiers, cached and uncached input, and costs without tokens.
     """
     most = _default_top(ctx)
-    return await tell(
+    return await run_tool(
         ctx,
-        lambda desk, call: find_comparison(period, against, group_by, filter_by, top, most, desk, call),
+        lambda context, call: run_comparison(period, against, group_by, filter_by, top, most, context, call),
         chart=chart,
     )
 
@@ -152,7 +152,7 @@ async def forecast_spend(
 
     With a budget: over or under, the share used, the day on which it runs out.
     """
-    return await tell(ctx, lambda desk, call: find_forecast(until, filter_by, budget, desk, call), chart=chart)
+    return await run_tool(ctx, lambda context, call: run_forecast(until, filter_by, budget, context, call), chart=chart)
 
 
 async def find_spend_anomalies(
@@ -167,7 +167,9 @@ async def find_spend_anomalies(
 
     Says so when nothing is odd. Today is left out.
     """
-    return await tell(ctx, lambda desk, call: look_for_anomalies(period, group_by, filter_by, minimum, top, desk, call))
+    return await run_tool(
+        ctx, lambda context, call: look_for_anomalies(period, group_by, filter_by, minimum, top, context, call)
+    )
 
 
 async def get_effective_prices(
@@ -181,7 +183,7 @@ async def get_effective_prices(
     The cost report divided by the usage report, cell by cell: no price list. What cannot be divided is listed with why.
     """
     most = _default_top(ctx, DEFAULT_PRICES)
-    return await tell(ctx, lambda desk, call: find_prices(period, filter_by, top, most, desk, call))
+    return await run_tool(ctx, lambda context, call: run_prices(period, filter_by, top, most, context, call))
 
 
 async def list_dimension_values(
@@ -194,7 +196,7 @@ async def list_dimension_values(
 
     Workspaces and API keys that were not used are listed too, marked used: false; workspaces without a key are noted.
     """
-    return await tell(ctx, lambda desk, call: find_values(dimension, period, top, desk, call))
+    return await run_tool(ctx, lambda context, call: run_values(dimension, period, top, context, call))
 
 
 async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer]:
@@ -202,15 +204,15 @@ async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer
 
     Also the share of batch, long-context and Priority tokens in the last 30 days, and the model that costs most.
     """
-    return await tell(ctx, status_of(ctx.request_context.lifespan_context))
+    return await run_tool(ctx, status_runner(ctx.request_context.lifespan_context))
 
 
 async def _series(
     ctx: ToolContext,
-    kind: SeriesReport,
+    kind: SeriesDefinition,
     period: str,
     group_by: Sequence[str],
-    filter_by: GivenFilters | None,
+    filter_by: RawFilters | None,
     *,
     granularity: str | None,
     top: int | None,
@@ -219,11 +221,11 @@ async def _series(
 ) -> CallToolResult:
     most = _default_top(ctx)
 
-    def ask(desk: Desk, call: Call) -> Awaitable[Finding]:
+    def ask(context: ReportContext, call: CallContext) -> Awaitable[SeriesResult]:
         zone = parse_zone(timezone)
-        question = parse_question(
+        query = parse_query(
             kind.report,
-            desk.today(zone),
+            context.today(zone),
             period=period,
             zone=zone,
             group_by=group_by,
@@ -232,9 +234,9 @@ async def _series(
             top=top,
             default_top=most,
         )
-        return find(kind, question, desk, call)
+        return run_series(kind, query, context, call)
 
-    return await tell(ctx, ask, chart=chart)
+    return await run_tool(ctx, ask, chart=chart)
 
 
 def _default_top(ctx: ToolContext, most: int = DEFAULT_TOP) -> int | None:

@@ -14,15 +14,15 @@ from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.model.dimensions import NULL_WORDS, SPEND, USAGE
 from usage_cost_mcp.model.periods import PERIODS_BEFORE, parse_period
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.reports.context import Desk
-from usage_cost_mcp.reports.labels import NULL_LABELS, look_up
+from usage_cost_mcp.reports.context import ReportContext
+from usage_cost_mcp.reports.labels import NULL_LABELS, fetch_labels
 from usage_cost_mcp.reports.query import DEFAULT_PERIOD
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 
 from .prompts import AUDIENCES, all_prompts
-from .service import AtHand
+from .service import ServiceGetter
 
-MOST_VALUES = 100
+MAX_VALUES = 100
 """How many values one completion may have, by the protocol."""
 
 SECONDS = 5.0
@@ -30,7 +30,7 @@ SECONDS = 5.0
 
 _MONTHS = 12
 
-Words = tuple[str, ...]
+Candidates = tuple[str, ...]
 """One value under all that it may be typed as; what matches first is offered."""
 
 Complete = Callable[
@@ -38,7 +38,7 @@ Complete = Callable[
 ]
 
 
-def completer(at_hand: AtHand) -> Complete:
+def completer(get_service: ServiceGetter) -> Complete:
     """Completes the arguments of the prompts."""
     completed = {prompt.name: {argument.name for argument in prompt.arguments or ()} for prompt in all_prompts()}
 
@@ -47,16 +47,16 @@ def completer(at_hand: AtHand) -> Complete:
         argument: CompletionArgument,
         _context: CompletionContext | None,
     ) -> Completion:
-        values: Sequence[Words] = ()
+        values: Sequence[Candidates] = ()
         if isinstance(ref, PromptReference) and argument.name in completed.get(ref.name, ()):
-            values = await _values(argument.name, at_hand().desk)
+            values = await _values(argument.name, get_service().caller_context)
         matching = _matching(argument.value, values)
-        return Completion(values=matching[:MOST_VALUES], total=len(matching), has_more=len(matching) > MOST_VALUES)
+        return Completion(values=matching[:MAX_VALUES], total=len(matching), has_more=len(matching) > MAX_VALUES)
 
     return complete
 
 
-def _matching(typed: str, values: Sequence[Words]) -> list[str]:
+def _matching(typed: str, values: Sequence[Candidates]) -> list[str]:
     """What contains the typed letters, what begins with them first."""
     wanted = typed.strip().casefold()
     found = [next((word for word in words if wanted in word.casefold()), None) for words in values]
@@ -65,21 +65,21 @@ def _matching(typed: str, values: Sequence[Words]) -> list[str]:
     )
 
 
-async def _values(argument: str, desk: Desk) -> Sequence[Words]:
+async def _values(argument: str, context: ReportContext) -> Sequence[Candidates]:
     """All values of an argument; none where they are free, or cannot be had in time."""
     find = _SOURCES.get(argument)
     if find is None:
         return ()
     try:
         async with asyncio.timeout(SECONDS):
-            return await find(desk, Call(desk.clock.monotonic() + SECONDS))
+            return await find(context, CallContext(context.clock.monotonic() + SECONDS))
     except (UsageCostError, TimeoutError):
         return ()
 
 
-async def _months(desk: Desk, _call: Call) -> list[Words]:
+async def _months(context: ReportContext, _call: CallContext) -> list[Candidates]:
     """In words, then the last ones by name, the newest first."""
-    day = desk.today()
+    day = context.today()
     months = ["last_month", "this_month"]
     for _ in range(_MONTHS):
         months.append(f"{day:%Y-%m}")
@@ -87,33 +87,33 @@ async def _months(desk: Desk, _call: Call) -> list[Words]:
     return [(month,) for month in months]
 
 
-def _fixed(*values: str) -> Callable[[Desk, Call], Awaitable[Sequence[Words]]]:
-    async def find(_desk: Desk, _call: Call) -> Sequence[Words]:
+def _fixed(*values: str) -> Callable[[ReportContext, CallContext], Awaitable[Sequence[Candidates]]]:
+    async def find(_desk: ReportContext, _call: CallContext) -> Sequence[Candidates]:
         return [(value,) for value in values]
 
     return find
 
 
-async def _models(desk: Desk, call: Call) -> list[Words]:
+async def _models(context: ReportContext, call: CallContext) -> list[Candidates]:
     """The models in what is held, else in the spend of the last 30 days."""
-    models = desk.ledger.values(SPEND, "model") or desk.ledger.values(USAGE, "model")
+    models = context.cache.values(SPEND, "model") or context.cache.values(USAGE, "model")
     if not models:
-        recent = parse_period(DEFAULT_PERIOD, desk.today())
-        held = await desk.ledger.days(SPEND, [SPEND.base], "1d", recent, call)
+        recent = parse_period(DEFAULT_PERIOD, context.today())
+        held = await context.cache.days(SPEND, [SPEND.base_view], "1d", recent, call)
         models = {model for model in values_of(held.days, "model") if model}
     return [(model,) for model in sorted(models)]
 
 
-def _named(dimension: str) -> Callable[[Desk, Call], Awaitable[Sequence[Words]]]:
+def _named(dimension: str) -> Callable[[ReportContext, CallContext], Awaitable[Sequence[Candidates]]]:
     """The values of a dimension by label and id, those no longer in use last; by id alone where names are not had."""
 
-    async def find(desk: Desk, call: Call) -> Sequence[Words]:
-        labels = await look_up(desk.directory, [dimension], call)
+    async def find(context: ReportContext, call: CallContext) -> Sequence[Candidates]:
+        labels = await fetch_labels(context.directory, [dimension], call)
         names = labels.names.get(dimension)
-        null = [(NULL_LABELS[dimension], NULL_WORDS[dimension])] if desk.shows(dimension, None) else []
+        null = [(NULL_LABELS[dimension], NULL_WORDS[dimension])] if context.can_see(dimension, None) else []
         if names is None:
-            return [*null, *((value,) for value in sorted(desk.ledger.values(USAGE, dimension)))]
-        order = sorted(names, key=lambda value: (names[value].archived, names[value].text.casefold()))
+            return [*null, *((value,) for value in sorted(context.cache.values(USAGE, dimension)))]
+        order = sorted(names, key=lambda value: (names[value].archived, names[value].display.casefold()))
         return [*((labels.of(dimension, value), value) for value in order), *null]
 
     return find
@@ -121,7 +121,7 @@ def _named(dimension: str) -> Callable[[Desk, Call], Awaitable[Sequence[Words]]]
 
 _PERIODS = ("last_30_days", "last_7_days", "last_month", "this_month", "last_quarter", "this_quarter", "last_year")
 
-_SOURCES: dict[str, Callable[[Desk, Call], Awaitable[Sequence[Words]]]] = {
+_SOURCES: dict[str, Callable[[ReportContext, CallContext], Awaitable[Sequence[Candidates]]]] = {
     "month": _months,
     "period": _fixed(*_PERIODS),
     "against": _fixed(*PERIODS_BEFORE, *_PERIODS),

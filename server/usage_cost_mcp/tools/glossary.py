@@ -102,7 +102,7 @@ def as_markdown() -> str:
 
 
 def _dimension(name: str) -> Sequence[str]:
-    spend = "billed" if name in BILLED.dimensions else "estimated" if name in SPEND.attributed else "-"
+    spend = "billed" if name in BILLED.dimensions else "estimated" if name in SPEND.attributable else "-"
     usage = "counted" if name in USAGE.dimensions else "-"
     word = f' (say "{NULL_WORDS[name]}")' if name in NULL_WORDS else ""
     values = ", ".join(KNOWN_VALUES.get(name, ["any"]))

@@ -18,8 +18,8 @@ from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessage
 from mcp.types import INVALID_PARAMS, CallToolResult
 
-from usage_cost_mcp.errors import QuestionError, clipped, unknown
-from usage_cost_mcp.model.money import plain, readable
+from usage_cost_mcp.errors import InvalidQueryError, short_repr, unknown_value_error
+from usage_cost_mcp.model.money import format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.query import DEFAULT_PERIOD, MAX_TOP
@@ -56,7 +56,7 @@ _ARGUMENTS = {
     "budget": "Dollars for a month, such as 8000.",
     "audience": f"Who will read it: {', '.join(AUDIENCES)}.",
 }
-MOST_CHARACTERS = 200
+MAX_CHARACTERS = 200
 """How long an argument may be: names are no longer."""
 
 _CHECKS = (
@@ -97,7 +97,7 @@ def monthly_spend_review(
         ],
         [
             "The first two calls have the same total. The third leaves out today, and says what it compares.",
-            *([f"Hold the month against its budget of {readable(dollars)}."] if dollars else []),
+            *([f"Hold the month against its budget of {format_dollars(dollars)}."] if dollars else []),
             "A forecast is an estimate: give its interval and its past error with it.",
         ],
         audience,
@@ -199,11 +199,11 @@ def _month(given: str, today: date) -> Period:
     try:
         days = parse_period(given, today)
         whole = parse_period(f"{days.start:%Y-%m}", today)
-    except QuestionError:
+    except InvalidQueryError:
         days = whole = None
     if days is None or whole is None or (days.start, days.end) != (whole.start, whole.end):
-        raise QuestionError(
-            f"month must be one that has begun, such as last_month, this_month or 2026-10, not {clipped(given)}."
+        raise InvalidQueryError(
+            f"month must be one that has begun, such as last_month, this_month or 2026-10, not {short_repr(given)}."
         )
     return days
 
@@ -242,7 +242,7 @@ def _step(purpose: str, tool: Callable[..., Awaitable[CallToolResult]], **argume
 
 
 def _number(dollars: Decimal) -> Any:
-    return json.loads(plain(dollars))
+    return json.loads(format_exact(dollars))
 
 
 def _prompt(task: str, steps: Sequence[str], checks: Sequence[str], audience: str = "") -> str:
@@ -252,7 +252,7 @@ def _prompt(task: str, steps: Sequence[str], checks: Sequence[str], audience: st
         QuestionError: For an audience that nobody has written for.
     """
     if audience and audience.lower() not in AUDIENCES:
-        raise unknown("audience", audience, AUDIENCES)
+        raise unknown_value_error("audience", audience, AUDIENCES)
     calls = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
     rules = "\n".join(f"- {check}" for check in (*checks, *_CHECKS))
     closing = AUDIENCES.get(audience.lower(), _ANYBODY)
@@ -274,8 +274,8 @@ class StrictPrompt(Prompt):
         """The instruction, as one message of the user."""
         try:
             given = self._checked(arguments or {})
-            text = self.fn(context.request_context.lifespan_context.desk.today(), **given)
-        except QuestionError as refusal:
+            text = self.fn(context.request_context.lifespan_context.caller_context.today(), **given)
+        except InvalidQueryError as refusal:
             raise MCPError(INVALID_PARAMS, str(refusal)) from refusal
         return [UserMessage(redacted(str(text)))]
 
@@ -285,9 +285,9 @@ class StrictPrompt(Prompt):
         given = {name: value.strip() for name, value in arguments.items() if value.strip()}
         for name, value in given.items():
             if name not in accepted:
-                raise unknown("argument", name, accepted)
-            if len(value) > MOST_CHARACTERS:
-                raise QuestionError(f"{name} is longer than {MOST_CHARACTERS} characters.")
+                raise unknown_value_error("argument", name, accepted)
+            if len(value) > MAX_CHARACTERS:
+                raise InvalidQueryError(f"{name} is longer than {MAX_CHARACTERS} characters.")
         return given
 
 

@@ -15,8 +15,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import ValidationError
 
-from usage_cost_mcp.auth.access import Gate
-from usage_cost_mcp.errors import TooManyCallsError, UsageCostError
+from usage_cost_mcp.auth.access import AccessControl
+from usage_cost_mcp.errors import CallRateLimitError, UsageCostError
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.answers import Provenance
 
@@ -36,8 +36,8 @@ class StrictTool(Tool):
         arguments = tool.fn_metadata.arg_model
         arguments.model_config["extra"] = "forbid"
         arguments.model_rebuild(force=True)
-        tool.parameters = slim(arguments.model_json_schema())
-        tool.fn_metadata.output_schema = outline(tool.fn_metadata.output_schema)
+        tool.parameters = minify_schema(arguments.model_json_schema())
+        tool.fn_metadata.output_schema = output_outline(tool.fn_metadata.output_schema)
         return tool
 
     async def run(
@@ -47,12 +47,12 @@ class StrictTool(Tool):
         convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature
     ) -> Any:
         """Run the tool; our errors, and only ours, reach the caller as they are. A null argument is one not given."""
-        gate: Gate = context.request_context.lifespan_context.gate
+        access: AccessControl = context.request_context.lifespan_context.access
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
-            async with gate.admit(self.name, arguments):
+            async with access.guard_call(self.name, arguments):
                 return await super().run(given, context, convert_result)
-        except TooManyCallsError as refusal:
+        except CallRateLimitError as refusal:
             raise ToolError(str(refusal)) from refusal
         except UnexpectedToolError as crash:
             if isinstance(crash.__cause__, UsageCostError):
@@ -60,19 +60,19 @@ class StrictTool(Tool):
             raise
         except ToolError as refusal:
             if isinstance(refusal.__cause__, ValidationError):
-                raise ToolError(self._refused(refusal.__cause__)) from refusal.__cause__
+                raise ToolError(self._arguments_error(refusal.__cause__)) from refusal.__cause__
             raise
 
-    def _refused(self, error: ValidationError) -> str:
+    def _arguments_error(self, error: ValidationError) -> str:
         """What was wrong with the arguments, in a sentence each."""
         accepted = list(self.parameters.get("properties", {}))
-        faults = error.errors()[:_MOST_FAULTS]
-        wrong = [_sentence(each["type"], [str(part) for part in each["loc"]], accepted) for each in faults]
+        faults = error.errors()[:_MAX_ERRORS]
+        wrong = [_argument_error(each["type"], [str(part) for part in each["loc"]], accepted) for each in faults]
         listed = f"Accepted arguments: {', '.join(accepted)}." if accepted else "It takes no arguments."
         return redacted(" ".join([*dict.fromkeys(wrong), f"{self.name} was not run. {listed}"]))
 
 
-def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
+def _argument_error(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
     name = place[0]
     if kind == "extra_forbidden":
         if name == "timezone":
@@ -84,7 +84,7 @@ def _sentence(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
     return f"{name} must be {_SHAPES.get(name, 'text')}."
 
 
-_MOST_FAULTS = 3
+_MAX_ERRORS = 3
 """How many are told: a call may have ten thousand."""
 
 _SHAPES = {
@@ -98,29 +98,29 @@ _SHAPES = {
 }
 
 
-def slim(schema: Any) -> Any:
+def minify_schema(schema: Any) -> Any:
     """A JSON schema in fewer characters, without titles, which repeat the names, and defaults that say nothing."""
     match schema:
         case dict():
             return {
-                key: _slim_part(key, part)
+                key: _minify_part(key, part)
                 for key, part in cast("dict[str, Any]", schema).items()
                 if key != "title" and not (key == "default" and not part)
             }
         case list():
-            return [slim(part) for part in cast("list[Any]", schema)]
+            return [minify_schema(part) for part in cast("list[Any]", schema)]
         case _:
             return schema
 
 
-def _slim_part(key: str, part: Any) -> Any:
+def _minify_part(key: str, part: Any) -> Any:
     """Names of properties are not the schema's own words: a property may well be called "description"."""
     if key == "properties":
-        return {name: slim(each) for name, each in part.items()}
-    return part if key == "items" else slim(part)
+        return {name: minify_schema(each) for name, each in part.items()}
+    return part if key == "items" else minify_schema(part)
 
 
-def outline(schema: Any) -> dict[str, Any]:
+def output_outline(schema: Any) -> dict[str, Any]:
     """The names and types of an answer's own fields; what every answer ends with is not told again for each tool."""
     own = {name: part for name, part in schema["properties"].items() if name not in Provenance.model_fields}
     return {"type": "object", "properties": {name: _types_of(part) for name, part in own.items()}}

@@ -8,14 +8,14 @@ from mcp.server.mcpserver.resources import FunctionResource, Resource
 
 from usage_cost_mcp.errors import UsageCostError
 
-from .execution import status_of, told
-from .service import AtHand
+from .execution import execute, status_runner
+from .service import ServiceGetter
 
 GLOSSARY = "usage-cost://glossary"
 STATUS = "usage-cost://status"
 
 
-def all_resources(at_hand: AtHand) -> Sequence[Resource]:
+def all_resources(get_service: ServiceGetter) -> Sequence[Resource]:
     """Every resource of the server, in the order in which they are listed; nothing is made before it is read."""
 
     async def glossary() -> str:
@@ -24,10 +24,10 @@ def all_resources(at_hand: AtHand) -> Sequence[Resource]:
         return as_markdown()
 
     async def status() -> str:
-        service = at_hand()
+        service = get_service()
         try:
-            async with service.gate.admit(STATUS, {}):
-                result = await told(service, status_of(service))
+            async with service.access.guard_call(STATUS, {}):
+                result = await execute(service, status_runner(service))
         except UsageCostError as failure:
             raise ResourceError(str(failure)) from failure
         return json.dumps(result.structured_content, ensure_ascii=False)

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 
-from usage_cost_mcp.errors import UsageCostError, unknown
+from usage_cost_mcp.errors import UsageCostError, unknown_value_error
 
 from .service import Service
 
@@ -27,8 +27,8 @@ class StrictServer(MCPServer[Service]):
         if name in tools or context is None:
             return await super().call_tool(name, arguments, context)
         try:
-            async with context.request_context.lifespan_context.gate.admit("unknown", {"name": name}):
-                raise unknown("tool", name, tools)
+            async with context.request_context.lifespan_context.access.guard_call("unknown", {"name": name}):
+                raise unknown_value_error("tool", name, tools)
         except UsageCostError as refusal:
             raise ToolError(str(refusal)) from refusal
 
@@ -38,5 +38,5 @@ class StrictServer(MCPServer[Service]):
         """The instruction of a prompt."""
         prompts = [prompt.name for prompt in await self.list_prompts()]
         if name not in prompts:
-            raise MCPError(INVALID_PARAMS, str(unknown("prompt", name, prompts)))
+            raise MCPError(INVALID_PARAMS, str(unknown_value_error("prompt", name, prompts)))
         return await super().get_prompt(name, arguments, context)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from usage_cost_mcp.auth.access import OPEN, Gate
-from usage_cost_mcp.reports.context import Desk
+from usage_cost_mcp.auth.access import LOCAL, AccessControl
+from usage_cost_mcp.reports.context import ReportContext
 
 
 @dataclass(frozen=True)
@@ -21,24 +21,24 @@ class Service:
         drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
     """
 
-    open_desk: Callable[[], Desk]
+    context_factory: Callable[[], ReportContext]
     version: str
     key_source: str
     call_seconds: float
     max_answer_characters: int | None
-    gate: Gate = OPEN
-    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    access: AccessControl = LOCAL
+    render_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @cached_property
-    def whole_desk(self) -> Desk:
+    def unscoped_context(self) -> ReportContext:
         """What the reports work with, opened at the first use; all of it, so not for answers."""
-        return self.open_desk()
+        return self.context_factory()
 
     @property
-    def desk(self) -> Desk:
+    def caller_context(self) -> ReportContext:
         """What the reports work with, as far as whoever asks may see it."""
-        return self.whole_desk.seen_by(self.gate.principal())
+        return self.unscoped_context.scoped_to(self.access.principal())
 
 
-AtHand = Callable[[], Service]
+ServiceGetter = Callable[[], Service]
 """The service of the server that runs, for those whom the SDK gives no context: resources and completions."""

@@ -9,15 +9,15 @@ from itertools import product
 from typing import Any
 
 import pytest
-import sight
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from conftest import FrozenClock, GateOf, text_of
 from hypothesis import given, note
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import CallToolResult, PromptReference, TextResourceContents
-from worlds import SPEND, USAGE, Body, House, Row, open_house, row_of, worlds
 
+from tests.support import workspace_scoping as scoping
+from tests.support.generated_orgs import SPEND, USAGE, Body, Harness, Row, open_harness, row_of, worlds
+from tests.support.harness import FixedPrincipal, FrozenClock, text_of
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import DemoApi
@@ -40,8 +40,8 @@ class Pair:
         self._portal = portal
         self.clients = (limited, cut)
 
-    def both(self, question: Callable[[Client], Any]) -> tuple[Any, Any]:
-        limited, cut = (self._portal.call(question, client) for client in self.clients)
+    def both(self, query: Callable[[Client], Any]) -> tuple[Any, Any]:
+        limited, cut = (self._portal.call(query, client) for client in self.clients)
         return limited, cut
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> tuple[CallToolResult, CallToolResult]:
@@ -57,17 +57,17 @@ def pairs() -> Generator[Pairs]:
     """A pair for each limit, made when it is first needed."""
     made: dict[Workspaces, Pair] = {}
     clock = FrozenClock()
-    with start_blocking_portal() as portal, ExitStack() as at_the_end:
+    with start_blocking_portal() as portal, ExitStack() as exit_stack:
 
         def client(settings: Any, principal: Principal) -> Client:
-            server = build_server(settings, clock, gate=GateOf(lambda: principal))
-            return at_the_end.enter_context(portal.wrap_async_context_manager(Client(server)))
+            server = build_server(settings, clock, access=FixedPrincipal(lambda: principal))
+            return exit_stack.enter_context(portal.wrap_async_context_manager(Client(server)))
 
-        whole = at_the_end.enter_context(sight.serving(DemoApi(clock.now).respond))
+        whole = exit_stack.enter_context(scoping.serving(DemoApi(clock.now).respond))
 
         def pair(workspaces: Workspaces) -> Pair:
             if workspaces not in made:
-                part = at_the_end.enter_context(sight.serving(sight.cut_api(clock.now, workspaces)))
+                part = exit_stack.enter_context(scoping.serving(scoping.cut_api(clock.now, workspaces)))
                 limited = Principal("somebody", workspaces)
                 made[workspaces] = Pair(portal, client(whole, limited), client(part, OPERATOR))
             return made[workspaces]
@@ -80,7 +80,7 @@ def whole() -> Generator[Ask]:
     """What the operator is answered."""
     clock = FrozenClock()
     with (
-        sight.serving(DemoApi(clock.now).respond) as settings,
+        scoping.serving(DemoApi(clock.now).respond) as settings,
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(Client(build_server(settings, clock))) as client,
     ):
@@ -97,11 +97,11 @@ def whole() -> Generator[Ask]:
 def test_every_answer_is_that_of_an_organization_without_the_others(
     pairs: Pairs, workspaces: Workspaces, seed: int
 ) -> None:
-    tool, arguments = sight.a_call(random.Random(seed).choice, workspaces)  # noqa: S311 - no secret
+    tool, arguments = scoping.a_call(random.Random(seed).choice, workspaces)  # noqa: S311 - no secret
     note(f"{tool} {arguments}")
     limited, cut = pairs(workspaces).call(tool, arguments)
-    assert sight.without_the_limit(limited) == sight.as_cut(sight.without_the_limit(cut), workspaces)
-    assert sight.tables_of(limited) == sight.tables_of(cut)
+    assert scoping.without_the_limit(limited) == scoping.as_cut(scoping.without_the_limit(cut), workspaces)
+    assert scoping.tables_of(limited) == scoping.tables_of(cut)
 
 
 @pytest.mark.parametrize("workspaces", LIMITS, ids=lambda limit: " ".join(sorted(map(str, limit))))
@@ -121,7 +121,7 @@ def test_resources_and_completions_know_no_others(pairs: Pairs, workspaces: Work
 async def _read(client: Client, uri: str) -> Any:
     [contents] = (await client.read_resource(uri)).contents
     assert isinstance(contents, TextResourceContents)
-    return contents.text if uri.endswith("glossary") else sight.without_the_limit(json.loads(contents.text))
+    return contents.text if uri.endswith("glossary") else scoping.without_the_limit(json.loads(contents.text))
 
 
 async def _completed(client: Client, argument: str, typed: str) -> list[str]:
@@ -135,9 +135,9 @@ async def _completed(client: Client, argument: str, typed: str) -> list[str]:
 def test_spend_that_is_shared_out_is_what_the_operator_gets_with_a_filter(
     pairs: Pairs, whole: Ask, dimension: str, period: str, workspaces: Workspaces
 ) -> None:
-    question = {"period": period, "group_by": [dimension, "model"], "granularity": "week"}
-    limited, _ = pairs(workspaces).call("get_spend", question)
-    filtered = whole("get_spend", {**question, "filter_by": {"workspace_id": list(workspaces)}})
+    query = {"period": period, "group_by": [dimension, "model"], "granularity": "week"}
+    limited, _ = pairs(workspaces).call("get_spend", query)
+    filtered = whole("get_spend", {**query, "filter_by": {"workspace_id": list(workspaces)}})
     assert limited.structured_content is not None
     for part in ("series", "bucket_totals", "totals", "estimated"):
         assert limited.structured_content[part] == filtered[part]
@@ -147,9 +147,9 @@ def test_spend_that_is_shared_out_is_what_the_operator_gets_with_a_filter(
 
 
 @pytest.fixture
-def houses() -> Generator[tuple[House, House]]:
+def houses() -> Generator[tuple[Harness, Harness]]:
     """A principal who sees two of three workspaces, and the operator of whatever there is."""
-    with open_house(Principal("somebody", SEEN)) as limited, open_house() as cut:
+    with open_harness(Principal("somebody", SEEN)) as limited, open_harness() as cut:
         yield limited, cut
     assert limited.made > 100
 
@@ -170,7 +170,7 @@ def keyed(row: Row) -> Row:
 
 @given(st.data())
 def test_any_organization_is_cut_to_the_workspaces_that_are_seen(
-    houses: tuple[House, House], data: st.DataObject
+    houses: tuple[Harness, Harness], data: st.DataObject
 ) -> None:
     world = data.draw(worlds())
     other = USAGE if world.tool == SPEND else SPEND
@@ -180,23 +180,23 @@ def test_any_organization_is_cut_to_the_workspaces_that_are_seen(
     for house, seen in ((limited, {*SEEN, "wrkspc_two"}), (cut, SEEN)):
         mine, others = ([row for row in each if row.group["workspace_id"] in seen] for each in (rows, beside))
         house.api.keys = [listed_key(key, whose) for key, whose in OF_KEYS.items() if key and whose and whose in seen]
-        house.enter(replace(world, rows=mine, beside=others))
+        house.enter(replace(world, rows=mine, other_report=others))
     tool, arguments = data.draw(questions(world.asked))
     results = [house.portal.call(house.client.call_tool, tool, arguments) for house in houses]
     note(f"{tool} {arguments}")
-    told, expected = map(sight.without_the_limit, results)
+    told, expected = map(scoping.without_the_limit, results)
     assert told == expected
 
 
 @st.composite
 def questions(draw: st.DrawFn, period: str) -> tuple[str, dict[str, Any]]:
-    tool = draw(st.sampled_from(sight.TOOLS))
-    base = st.lists(st.sampled_from(sight.BASE), unique=True, max_size=3)
+    tool = draw(st.sampled_from(scoping.TOOLS))
+    base = st.lists(st.sampled_from(scoping.BASE), unique=True, max_size=3)
     match tool:
         case "get_spend":
-            by = st.lists(st.sampled_from([*sight.BILLED, "api_key_id"]), unique=True, max_size=4)
+            by = st.lists(st.sampled_from([*scoping.BILLED, "api_key_id"]), unique=True, max_size=4)
         case "get_token_usage":
-            by = st.lists(st.sampled_from([*sight.BASE, *sight.BY_KEY]), unique=True, max_size=4)
+            by = st.lists(st.sampled_from([*scoping.BASE, *scoping.BY_KEY]), unique=True, max_size=4)
         case _:
             by = base
     match tool:
@@ -205,7 +205,10 @@ def questions(draw: st.DrawFn, period: str) -> tuple[str, dict[str, Any]]:
         case "forecast_spend":
             return tool, {}
         case "list_dimension_values":
-            return tool, {"period": period, "dimension": draw(st.sampled_from([*sight.BILLED, *sight.BY_KEY]))}
+            return tool, {
+                "period": period,
+                "dimension": draw(st.sampled_from([*scoping.BILLED, *scoping.BY_KEY])),
+            }
         case "get_effective_prices":
             return tool, {"period": period}
         case _:

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import httpx2
-from canary import keeps_silent
-from conftest import Listener
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from test_cli import environment
 
-from usage_cost_mcp.auth.tokens_file import hash_of
+from tests.support.canary import keeps_silent
+from tests.support.harness import LeakCheckingClient
+from tests.test_cli import environment
+from usage_cost_mcp.auth.tokens_file import sha256_of
 
 PROGRAM = ("-m", "usage_cost_mcp", "serve", "--http", "--port", "0")
 
@@ -122,7 +122,7 @@ def started(
 
 def tokens_line(name: str, token: str, **more: Any) -> str:
     """A line of the tokens file."""
-    return json.dumps({"name": name, "sha256": hash_of(token), **more}) + "\n"
+    return json.dumps({"name": name, "sha256": sha256_of(token), **more}) + "\n"
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ async def client_of(url: str, token: str | None = None, mode: str = "auto") -> A
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     async with (
         httpx2.AsyncClient(headers=headers, trust_env=False, timeout=60, verify=NO_TLS) as http,
-        Listener(streamable_http_client(url, http_client=http), mode=mode) as client,
+        LeakCheckingClient(streamable_http_client(url, http_client=http), mode=mode) as client,
     ):
         yield client
 

@@ -5,9 +5,9 @@ import threading
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import Connect, FrozenClock, Upstream, ask
 from mcp import Client
 
+from tests.support.harness import Connect, FrozenClock, Upstream, ask
 from usage_cost_mcp.demo.http import Request, Response
 
 pytestmark = pytest.mark.anyio
@@ -134,14 +134,14 @@ async def test_many_askers_of_the_same_cost_one_walk(client: Client, upstream: U
 
 
 async def test_one_asker_who_gives_up_does_not_disturb_the_other(client: Client, upstream: Upstream) -> None:
-    upstream.instead = gate = Gate()
+    upstream.override = access = Gate()
     impatient = asyncio.create_task(ask(client, "get_spend", period="2026-10"))
-    await asyncio.to_thread(gate.reached.wait, 10)
+    await asyncio.to_thread(access.reached.wait, 10)
     patient = asyncio.create_task(ask(client, "get_spend", period="2026-10"))
     for _ in range(20):  # both wait for the same request
         await asyncio.sleep(0)
     impatient.cancel()
-    gate.opened.set()
+    access.opened.set()
     assert (await patient)["totals"]["cost"] != "0"
     assert len(upstream.requests) == 1
     assert impatient.cancelled() or impatient.cancelling()
@@ -159,7 +159,7 @@ async def test_names_are_fetched_while_the_rows_are(client: Client, upstream: Up
     def instead(_: Request) -> None:
         together.wait(10)  # neither is answered before both are asked for
 
-    upstream.instead = instead
+    upstream.override = instead
     answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert answer["series"][0]["label"] == "Production"
 
@@ -167,12 +167,12 @@ async def test_names_are_fetched_while_the_rows_are(client: Client, upstream: Up
 async def test_names_that_cannot_be_read_are_asked_for_again_after_a_minute(
     connect: Connect, upstream: Upstream, clock: FrozenClock
 ) -> None:
-    upstream.instead = lambda request: Response({}, 403) if request.path.endswith("workspaces") else None
+    upstream.override = lambda request: Response({}, 403) if request.path.endswith("workspaces") else None
     async with connect() as client:
         for _ in range(3):
             await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
         assert upstream.asked("workspaces") == 1
-        upstream.instead = lambda _: None
+        upstream.override = lambda _: None
         clock.advance(61)
         answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert answer["series"][0]["label"] == "Production"
@@ -185,7 +185,7 @@ def groupings(request: Request) -> set[str]:
 async def test_a_base_view_that_is_too_much_gives_way_to_the_exact_dimensions(
     client: Client, upstream: Upstream
 ) -> None:
-    upstream.instead = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
+    upstream.override = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
     answer = await ask(client, "get_token_usage", period="2026-10", group_by=["model"])
     # What was given up on the way may reach upstream late, so the order of requests says nothing.
     assert {"model"} in map(groupings, upstream.requests)
@@ -201,10 +201,10 @@ async def test_a_base_view_that_is_too_much_gives_way_to_the_exact_dimensions(
 async def test_a_large_base_view_is_tried_again_after_an_hour(
     connect: Connect, upstream: Upstream, clock: FrozenClock
 ) -> None:
-    upstream.instead = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
+    upstream.override = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
     async with connect() as client:
         await ask(client, "get_token_usage", period="2026-10", group_by=["model"])
-        upstream.instead = lambda _: None
+        upstream.override = lambda _: None
         clock.advance(3601)
         await ask(client, "get_token_usage", period="2026-09", group_by=["model"])
     asked = [dict(each.query)["ending_at"] for each in upstream.requests if len(groupings(each)) == 5]

@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 import pytest
-from canary import KEY, keeps_silent
-from conftest import ANYTHING, FrozenClock, Upstream, ask, refusal, text_of
-from http_servers import tokens_line
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client, MCPError
 from mcp.server import MCPServer
-from served import Front, holds_none_of, served, text_in
 
+from tests.support.canary import KEY, keeps_silent
+from tests.support.harness import ANYTHING, FrozenClock, Upstream, ask, refusal, text_of
+from tests.support.inprocess_http_server import Front, holds_none_of, served, text_in
+from tests.support.subprocess_http_server import tokens_line
 from usage_cost_mcp.auth import audit_log
-from usage_cost_mcp.auth.audit_log import Audit
+from usage_cost_mcp.auth.audit_log import AuditLog
 from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo.http import Request
-from usage_cost_mcp.http.access import HttpGate, open_gate
+from usage_cost_mcp.http.access import HttpAccess, build_access
 from usage_cost_mcp.http.settings import HttpSettings
-from usage_cost_mcp.runtime.rate_limit import OwnAllowance
+from usage_cost_mcp.runtime.rate_limit import LocalRateLimiter
 from usage_cost_mcp.tools.resources import STATUS
 
 pytestmark = pytest.mark.anyio
@@ -42,14 +42,14 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def who_asks(server: MCPServer[Any], gate: HttpGate) -> None:
+def who_asks(server: MCPServer[Any], access: HttpAccess) -> None:
     """A tool of the test that says who asks, after others had time to ask too."""
 
     @server.tool()
     async def whoami() -> str:
-        before = gate.principal().name
+        before = access.principal().name
         await asyncio.sleep(0.01)
-        assert gate.principal().name == before
+        assert access.principal().name == before
         return before
 
 
@@ -91,7 +91,7 @@ async def test_a_demo_with_a_tokens_file_asks_for_tokens(file: Path, clock: Froz
 
 async def test_the_token_that_was_made_for_the_run_is_the_operators(clock: FrozenClock) -> None:
     async with served(clock, prepare=who_asks) as front:
-        token = front.gate.one_token
+        token = front.access.ephemeral_token
         async with front.client(token) as client:
             assert text_of(await client.call_tool("whoami")) == "operator"
         assert (await front.post(TOKENS["ana"])).status_code == 401
@@ -99,15 +99,15 @@ async def test_the_token_that_was_made_for_the_run_is_the_operators(clock: Froze
 
 async def test_where_people_are_listed_there_is_no_token_for_the_run(clock: FrozenClock, file: Path) -> None:
     async with served(clock, tokens_file=file) as front:
-        assert front.gate.one_token is None
+        assert front.access.ephemeral_token is None
 
 
 async def test_a_call_that_comes_without_a_token_is_nobodys(clock: FrozenClock, file: Path) -> None:
-    gate = open_gate(HttpSettings(tokens_file=file), OwnAllowance(clock), clock, demo=False)
+    access = build_access(HttpSettings(tokens_file=file), LocalRateLimiter(clock), clock, demo=False)
     with pytest.raises(LookupError):
-        gate.principal()
+        access.principal()
     with pytest.raises(LookupError):
-        async with gate.admit("get_spend", {}):
+        async with access.guard_call("get_spend", {}):
             pass
 
 
@@ -134,7 +134,7 @@ async def test_who_waits_as_long_as_told_is_answered(
     file: Path, clock: FrozenClock, upstream: Upstream, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with (
-        served(clock, upstream.url, tokens_file=file, calls_a_minute=4) as front,
+        served(clock, upstream.url, tokens_file=file, calls_per_minute=4) as front,
         front.client(TOKENS["ana"]) as client,
     ):
         *_, last = await drawn(client, 5)
@@ -159,7 +159,7 @@ async def test_one_who_asks_too_often_does_not_stop_the_others(front: Front, ups
 
 async def test_refused_arguments_and_the_status_count_too(file: Path, clock: FrozenClock, upstream: Upstream) -> None:
     async with (
-        served(clock, upstream.url, tokens_file=file, calls_a_minute=4) as front,
+        served(clock, upstream.url, tokens_file=file, calls_per_minute=4) as front,
         front.client(TOKENS["ana"]) as client,
     ):
         assert "tool 'get_spent' is not known. Did you mean get_spend?" in await refusal(client, "get_spent")
@@ -231,7 +231,7 @@ async def test_what_was_refused_and_what_failed_is_written_down(
     async with front.client(TOKENS["eva"]) as client:
         await refusal(client, "get_spend", dayz=3)
         await refusal(client, "get_spend", period="whenever")
-        upstream.instead = hang_up
+        upstream.override = hang_up
         await refusal(client, "get_spend", period="yesterday")
     assert [(line["outcome"], line["arguments"], line["rows"], line["cache"]) for line in lines(capfd)] == [
         ("refused", {"dayz": 3}, None, None),
@@ -254,11 +254,11 @@ async def test_a_tool_that_does_not_exist_is_written_down_short_and_without_a_ke
 
 
 async def test_a_call_that_is_given_up_is_written_down(clock: FrozenClock, capfd: pytest.CaptureFixture[str]) -> None:
-    gate = open_gate(HttpSettings(), OwnAllowance(clock), clock, demo=True)
+    access = build_access(HttpSettings(), LocalRateLimiter(clock), clock, demo=True)
     under_way = asyncio.Event()
 
     async def call() -> None:
-        async with gate.admit("get_spend", {}):
+        async with access.guard_call("get_spend", {}):
             under_way.set()
             await asyncio.Event().wait()
 
@@ -306,7 +306,7 @@ async def test_a_line_stays_a_line_and_short_whatever_is_asked(front: Front, cap
 @given(arguments=st.dictionaries(st.text(), ANYTHING, max_size=5))
 def test_any_arguments_make_one_short_line(arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    Audit(FrozenClock()).call("ana", "get_spend", arguments, outcome="refused")
+    AuditLog(FrozenClock()).log_call("ana", "get_spend", arguments, outcome="refused")
     said = capsys.readouterr().err
     assert said.endswith("}\n")
     assert said.count("\n") == 1
@@ -329,7 +329,7 @@ def _nested(levels: int) -> Any:
 
 @pytest.mark.parametrize("case", HUGE)
 def test_a_line_stays_short_with(case: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Audit(FrozenClock()).call("ana", "get_spend", HUGE[case](), outcome="refused")
+    AuditLog(FrozenClock()).log_call("ana", "get_spend", HUGE[case](), outcome="refused")
     said = capsys.readouterr().err
     assert len(said) <= audit_log.MAX_LINE + 1
     assert json.loads(said)["tool"] == "get_spend"
@@ -370,7 +370,7 @@ async def test_an_answer_does_not_wait_for_a_reader_of_the_audit_who_has_gone(cl
         def flush(self) -> None:
             raise BrokenPipeError
 
-    Audit(clock, cast("TextIO", Gone())).call("ana", "get_spend", {}, outcome="ok")
+    AuditLog(clock, cast("TextIO", Gone())).log_call("ana", "get_spend", {}, outcome="ok")
 
 
 async def test_nothing_is_written_down_over_stdio_or_in_process(

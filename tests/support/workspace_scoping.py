@@ -10,9 +10,9 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, cast
 
-from conftest import text_of
 from mcp.types import CallToolResult
 
+from tests.support.harness import text_of
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.demo import organization as org

@@ -1,10 +1,10 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
-from conftest import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.harness import NOW
 from usage_cost_mcp.cache.windows import STEP, Window, lifetime, plan_windows
 from usage_cost_mcp.model.dimensions import Width
 from usage_cost_mcp.model.periods import midnight

@@ -1,11 +1,10 @@
-"""The real server over stdio or HTTP, with the short bounds and the hand-moved clock of the fault table."""
+"""The real server over stdio or HTTP, with the short limits and the hand-moved clock of the fault table."""
 
 import sys
 
-from conftest import FrozenClock
-from test_faults import SOMEWHAT_PATIENT
-
-from usage_cost_mcp.app import build_server, build_team_server
+from tests.support.harness import FrozenClock
+from tests.test_faults import SOMEWHAT_PATIENT
+from usage_cost_mcp.app import build_http_server, build_server
 from usage_cost_mcp.http.server import bind, serve
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings
@@ -16,10 +15,10 @@ def main(transport: str, url: str) -> None:
     if transport == "stdio":
         build_server(settings, clock, SOMEWHAT_PATIENT).run("stdio")
     else:
-        http = HttpSettings(port=0, calls_a_minute=100_000)
-        server, gate = build_team_server(settings, http, clock, SOMEWHAT_PATIENT)
+        http = HttpSettings(port=0, calls_per_minute=100_000)
+        server, access = build_http_server(settings, http, clock, SOMEWHAT_PATIENT)
         with bind(http) as listener:
-            serve(server, gate, http, listener)
+            serve(server, access, http, listener)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ from pydantic import BaseModel, Field
 
 from usage_cost_mcp import app
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
-from usage_cost_mcp.http.access import HttpGate
+from usage_cost_mcp.http.access import HttpAccess
 from usage_cost_mcp.http.server import bind, serve
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.settings import Settings
@@ -153,12 +153,12 @@ class Enums(BaseModel):
     titled_multi: list[str] = Field(alias="titledMulti", json_schema_extra={"items": {"anyOf": TITLED}})
 
 
-def question(prompt: str) -> Sample:
+def query(prompt: str) -> Sample:
     return Sample([SamplingMessage(role="user", content=TextContent(text=prompt))], max_tokens=100)
 
 
 def any_question() -> Sample:
-    return question("What is the capital of France?")
+    return query("What is the capital of France?")
 
 
 def user(message: str) -> Elicit[User]:
@@ -173,7 +173,7 @@ def enums() -> Elicit[Enums]:
     return Elicit("Which?", Enums)
 
 
-async def test_sampling(prompt: str, reply: Annotated[CreateMessageResult, Resolve(question)]) -> Said:
+async def test_sampling(prompt: str, reply: Annotated[CreateMessageResult, Resolve(query)]) -> Said:
     return said(f"LLM response to {prompt}: {reply.content}")
 
 
@@ -343,7 +343,7 @@ async def older_methods(ctx: ServerRequestContext[Any, Any], call_next: CallNext
 
 
 @contextmanager
-def server_with_fixtures() -> Generator[tuple[MCPServer[Service], HttpGate]]:
+def server_with_fixtures() -> Generator[tuple[MCPServer[Service], HttpAccess]]:
     def with_fixtures() -> list[Any]:
         return [*all_tools(), *fixture_tools()]
 
@@ -351,34 +351,34 @@ def server_with_fixtures() -> Generator[tuple[MCPServer[Service], HttpGate]]:
         serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as url,
         patch.object(app, "all_tools", with_fixtures),
     ):
-        server, gate = app.build_team_server(Settings.for_demo({}, url), SETTINGS)
+        server, access = app.build_http_server(Settings.for_demo({}, url), SETTINGS)
         for prompt in PROMPTS:
             server.prompt(description="Says what its name says.")(prompt)
         server.resource("test://static-text", description="A text.", mime_type="text/plain")(static_text)
         server.resource("test://static-binary", description="An image.", mime_type="image/png")(static_binary)
         server.resource("test://template/{id}/data", mime_type="application/json")(template)
         server.middleware.append(older_methods)
-        yield server, gate
+        yield server, access
 
 
-SETTINGS = HttpSettings(port=0, calls_a_minute=100_000)
+SETTINGS = HttpSettings(port=0, calls_per_minute=100_000)
 
 
-def serve_streams(server: MCPServer[Service], _gate: HttpGate, listening: socket.socket) -> None:
+def serve_streams(server: MCPServer[Service], _gate: HttpAccess, listening: socket.socket) -> None:
     """The SDK's default transport: sessions, and events while a call runs."""
     uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="warning")).run(sockets=[listening])
 
 
-def serve_answers(server: MCPServer[Service], gate: HttpGate, listening: socket.socket) -> None:
+def serve_answers(server: MCPServer[Service], access: HttpAccess, listening: socket.socket) -> None:
     """The front of `serve --http`: no sessions, one JSON answer a request."""
-    serve(server, gate, SETTINGS, listening)
+    serve(server, access, SETTINGS, listening)
 
 
 def main(transport: str) -> None:
     serve_until_killed = {"streams": serve_streams, "answers": serve_answers}[transport]
-    with server_with_fixtures() as (server, gate), bind(SETTINGS) as listening:
+    with server_with_fixtures() as (server, access), bind(SETTINGS) as listening:
         print(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp", flush=True)  # noqa: T201 - the test reads it
-        serve_until_killed(server, gate, listening)
+        serve_until_killed(server, access, listening)
 
 
 if __name__ == "__main__":

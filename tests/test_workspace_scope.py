@@ -12,31 +12,31 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-import sight
-from canary import KEY
-from conftest import REPORTS, FrozenClock, GateOf, Listener, Upstream, text_of
 from mcp import Client
 from mcp.types import CallToolResult
 from pydantic import SecretStr
-from sight import ASKING, limited_to
-from test_attribution import attributed, edited, true_costs
-from test_upstream import error, on
-from worlds import Body
 
-from usage_cost_mcp.analysis.allocation import Attribution
-from usage_cost_mcp.app import Commons, build_server, open_desk
+from tests.support import workspace_scoping as scoping
+from tests.support.canary import KEY
+from tests.support.generated_orgs import Body
+from tests.support.harness import REPORTS, FixedPrincipal, FrozenClock, LeakCheckingClient, Upstream, text_of
+from tests.support.workspace_scoping import ASKING, limited_to
+from tests.test_attribution import attributed, edited, true_costs
+from tests.test_upstream import error, on
+from usage_cost_mcp.analysis.allocation import AllocationRule
+from usage_cost_mcp.app import SharedResources, build_report_context, build_server
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
-from usage_cost_mcp.auth.workspace_scope import LimitedLedger
-from usage_cost_mcp.cache import Held
+from usage_cost_mcp.auth.workspace_scope import ScopedReportCache
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.runtime.call_context import Call
+from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import CorrectedClock
-from usage_cost_mcp.runtime.limits import Bounds
+from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import DEFAULT_ANSWER_CHARACTERS, Settings
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +50,7 @@ NOBODY = limited_to()
 async def client(upstream: Upstream, clock: FrozenClock) -> AsyncGenerator[Client]:
     """A client of a server that everybody shares; `ASKING` says who asks."""
     settings = replace(Settings.for_demo({}, upstream.url), admin_key=SecretStr(KEY))
-    async with Listener(build_server(settings, clock, gate=GateOf(ASKING.get))) as client:
+    async with LeakCheckingClient(build_server(settings, clock, access=FixedPrincipal(ASKING.get))) as client:
         yield client
 
 
@@ -82,7 +82,7 @@ def note_in(answer: Mapping[str, Any], code: str) -> str:
 NEEDED = {"list_dimension_values": {"dimension": "model"}}
 
 
-@pytest.mark.parametrize("tool", sight.TOOLS)
+@pytest.mark.parametrize("tool", scoping.TOOLS)
 async def test_every_answer_says_whose_numbers_it_holds(client: Client, tool: str) -> None:
     result = await call(client, ENGINEERING, tool, **NEEDED.get(tool, {}))
     answer = result.structured_content
@@ -94,7 +94,7 @@ async def test_every_answer_says_whose_numbers_it_holds(client: Client, tool: st
     assert f"Note: {message}" in text_of(result)
 
 
-@pytest.mark.parametrize("tool", sight.TOOLS)
+@pytest.mark.parametrize("tool", scoping.TOOLS)
 async def test_who_sees_everything_is_told_of_no_limit(client: Client, tool: str) -> None:
     answer = await ask(client, OPERATOR, tool, **NEEDED.get(tool, {}))
     assert "Only" not in answer["summary"]
@@ -126,8 +126,8 @@ async def test_the_workspaces_are_called_as_they_are_called(
 
 
 async def test_answers_that_were_shortened_still_fit_with_what_is_said_besides(client: Client) -> None:
-    question = {"period": "this_year", "group_by": ["description", "workspace_id"], "granularity": "day", "top": 50}
-    result = await call(client, ENGINEERING, "get_spend", **question)
+    query = {"period": "this_year", "group_by": ["description", "workspace_id"], "granularity": "day", "top": 50}
+    result = await call(client, ENGINEERING, "get_spend", **query)
     structured = json.dumps(result.structured_content, separators=(",", ":"), ensure_ascii=False)
     assert max(len(text_of(result)), len(structured)) <= DEFAULT_ANSWER_CHARACTERS
     assert note_in(result.structured_content or {}, "limited_to_workspaces")
@@ -141,13 +141,13 @@ async def test_who_sees_no_workspace_is_answered_with_nothing(client: Client) ->
 
 
 async def test_ids_are_told_when_names_cannot_be_looked_up(client: Client, upstream: Upstream) -> None:
-    upstream.instead = on("workspaces", error(500))
+    upstream.override = on("workspaces", error(500))
     answer = await ask(client, ENGINEERING, "get_spend", period="yesterday")
     assert answer["summary"].endswith(" Only wrkspc_demoProduction and wrkspc_demoSupport.")
     for given, said in [(org.RESEARCH, "is not known"), ("Research", "cannot be looked up at the moment")]:
         sentence = await refusal(client, ENGINEERING, "get_spend", filter_by={"workspace_id": [given]})
         assert said in sentence
-        assert sight.leaked(sentence.replace(given, ""), sight.words_of_others(ENGINEERING.workspaces)) == set()
+        assert scoping.leaked(sentence.replace(given, ""), scoping.words_of_others(ENGINEERING.workspaces)) == set()
     one = await ask(client, ENGINEERING, "get_spend", period="yesterday", filter_by={"workspace_id": [org.SUPPORT]})
     assert one["filter_by"] == {"workspace_id": [org.SUPPORT]}
 
@@ -176,7 +176,7 @@ async def test_what_is_held_is_counted_without_the_rows_of_others(client: Client
         await client.call_tool("get_spend", {"period": "2026-10"})
         return (await ask(client, principal, "get_status"))["held"]
 
-    with sight.serving(sight.cut_api(clock.now, SCIENCE.workspaces)) as settings:
+    with scoping.serving(scoping.cut_api(clock.now, SCIENCE.workspaces)) as settings:
         async with Client(build_server(settings, clock)) as alone:
             expected = await held(alone, OPERATOR)
     assert await held(client, SCIENCE) == expected
@@ -200,7 +200,7 @@ async def test_a_revision_is_told_to_those_whose_rows_were_revised(
     client: Client, upstream: Upstream, clock: FrozenClock, revised: str | None
 ) -> None:
     await ask(client, OPERATOR, "get_spend", period="last_3_days")
-    upstream.instead = edited("cost_report", _dearer(revised), upstream)
+    upstream.override = edited("cost_report", _dearer(revised), upstream)
     clock.advance(20 * 60)
     for principal in (ENGINEERING, SCIENCE, OPERATOR):
         theirs = principal.workspaces is None or revised in principal.workspaces
@@ -210,7 +210,7 @@ async def test_a_revision_is_told_to_those_whose_rows_were_revised(
 
 # ── What belongs to others does not exist ──
 
-FILTERED = [tool for tool in sight.TOOLS if tool not in {"list_dimension_values", "get_status"}]
+FILTERED = [tool for tool in scoping.TOOLS if tool not in {"list_dimension_values", "get_status"}]
 LIKE_NOWHERE = [
     ("Research", "Elsewhere"),
     (org.RESEARCH, "wrkspc_nowhere"),
@@ -259,7 +259,7 @@ async def test_the_id_of_a_key_or_account_of_others_is_like_one_that_does_not_ex
         await call(client, ENGINEERING, tool, period="last_7_days", filter_by={dimension: [given]})
         for given in (others, nobody)
     ]
-    answers = [json.dumps(sight.without_the_limit(result)) for result in results]
+    answers = [json.dumps(scoping.without_the_limit(result)) for result in results]
     assert answers[1] == answers[0].replace(others, nobody)
     assert "Nothing is recorded under" in answers[0]
 
@@ -284,8 +284,8 @@ async def test_the_name_of_a_key_or_account_of_others_is_like_one_that_does_not_
 
 async def test_accounts_that_used_their_workspaces_have_names(client: Client, upstream: Upstream) -> None:
     research = limited_to(org.RESEARCH)
-    question = {"period": "last_7_days", "group_by": ["account_id"], "granularity": "total"}
-    answer = await ask(client, research, "get_token_usage", **question)
+    query = {"period": "last_7_days", "group_by": ["account_id"], "granularity": "total"}
+    answer = await ask(client, research, "get_token_usage", **query)
     assert {series["label"] for series in answer["series"]} == {"Demo Analyst", "No user account"}
     views = [dict(request.query)["starting_at"][:10] for request in upstream.requests if "usage" in request.path]
     assert sorted(views) == ["2026-10-23", "2026-11-15"], "one request for the rows, one for who is known"
@@ -298,13 +298,13 @@ async def test_who_used_what_is_looked_up_once_for_all_names_of_a_filter(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    reading = LimitedLedger.days
+    reading = ScopedReportCache.days
 
-    async def days(self: LimitedLedger, *question: Any) -> Held:
-        read.append(question[0].name)
-        return await reading(self, *question)
+    async def days(self: ScopedReportCache, *query: Any) -> CacheResult:
+        read.append(query[0].name)
+        return await reading(self, *query)
 
-    monkeypatch.setattr(LimitedLedger, "days", days)
+    monkeypatch.setattr(ScopedReportCache, "days", days)
     spellings = ["Demo Analyst", "demo analyst", "DEMO ANALYST", "demo analyst,Demo analyst"]
     answer = await ask(client, limited_to(org.RESEARCH), "get_token_usage", filter_by={"account_id": spellings})
     assert answer["filter_by"] == {"account_id": [org.ANALYST]}
@@ -318,17 +318,17 @@ async def test_an_account_that_used_them_long_ago_is_shown_by_its_id(client: Cli
                 if row["account_id"] == org.ANALYST and bucket["starting_at"] > "2026-10":
                     row["account_id"] = "user_new"
 
-    upstream.instead = edited("usage_report/messages", left, upstream)
-    question = {"period": "2026-08", "group_by": ["account_id"], "granularity": "total"}
-    answer = await ask(client, SCIENCE, "get_token_usage", **question)
+    upstream.override = edited("usage_report/messages", left, upstream)
+    query = {"period": "2026-08", "group_by": ["account_id"], "granularity": "total"}
+    answer = await ask(client, SCIENCE, "get_token_usage", **query)
     assert {series["label"] for series in answer["series"]} == {org.ANALYST, "Demo Engineer", "No user account"}
 
 
 async def test_accounts_are_shown_by_id_when_nobody_can_say_who_used_what(client: Client, upstream: Upstream) -> None:
-    question = {"period": "2026-08", "group_by": ["account_id"], "granularity": "total"}
-    await ask(client, OPERATOR, "get_token_usage", **{**question, "group_by": ["workspace_id", "account_id"]})
-    upstream.instead = on("usage_report/messages", error(529))
-    answer = await ask(client, SCIENCE, "get_token_usage", **question)
+    query = {"period": "2026-08", "group_by": ["account_id"], "granularity": "total"}
+    await ask(client, OPERATOR, "get_token_usage", **{**query, "group_by": ["workspace_id", "account_id"]})
+    upstream.override = on("usage_report/messages", error(529))
+    answer = await ask(client, SCIENCE, "get_token_usage", **query)
     assert {series["label"] for series in answer["series"]} == {org.ANALYST, org.ENGINEER, "No user account"}
     assert "accounts cannot be looked up" in note_in(answer, "names_unavailable")
 
@@ -342,7 +342,7 @@ def _untold(body: Body) -> None:
 
 
 async def test_a_list_that_does_not_tell_whose_a_key_is_names_none(client: Client, upstream: Upstream) -> None:
-    upstream.instead = edited("api_keys", _untold, upstream)
+    upstream.override = edited("api_keys", _untold, upstream)
     answer = await ask(client, SCIENCE, "get_token_usage", group_by=["api_key_id"], granularity="total")
     labels = {series["label"] for series in answer["series"]}
     assert labels == {org.EVALS, org.NOTEBOOKS, org.CI, "Console (no API key)"}
@@ -354,14 +354,14 @@ async def test_a_list_that_does_not_tell_whose_a_key_is_names_none(client: Clien
 @pytest.mark.parametrize("unlisted", [[], [org.EVALS], [org.EVALS, org.CI], [*org.API_KEYS]], ids=len)
 @pytest.mark.parametrize("principal", [ENGINEERING, SCIENCE], ids=["engineering", "science"])
 async def test_each_key_of_theirs_costs_what_it_truly_cost(
-    client: Client, upstream: Upstream, principal: sight.Limited, unlisted: list[str]
+    client: Client, upstream: Upstream, principal: scoping.Limited, unlisted: list[str]
 ) -> None:
     """Also keys that the list no longer has: their use is known by workspace."""
 
     def edit(body: Body) -> None:
         body["data"] = [key for key in body["data"] if key["id"] not in unlisted]
 
-    upstream.instead = edited("api_keys", edit, upstream)
+    upstream.override = edited("api_keys", edit, upstream)
     answer = await ask(client, principal, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     costs = true_costs("2026-10", lambda stream: (stream.workspace, stream.api_key))
     expected: dict[tuple[str | None, ...], Any] = {}
@@ -401,15 +401,17 @@ async def test_the_ratio_by_key_is_told_without_savings(client: Client) -> None:
 async def test_no_row_of_others_is_handed_to_a_report(upstream: Upstream, clock: FrozenClock) -> None:
     """Whatever the view: what the reports leave out later, they do not get in the first place."""
     everything = Period(date(2026, 10, 1), date(2026, 10, 31), date(2026, 10, 31))
-    async with AsyncExitStack() as at_the_end:
+    async with AsyncExitStack() as exit_stack:
         settings = Settings.for_demo({}, upstream.url)
-        desk = open_desk(settings, CorrectedClock(clock), Bounds(), Commons(settings, clock), at_the_end)
-        seen, call = desk.seen_by(SCIENCE), Call(clock.monotonic() + 50)
+        context = build_report_context(
+            settings, CorrectedClock(clock), Limits(), SharedResources(settings, clock), exit_stack
+        )
+        seen, call = context.scoped_to(SCIENCE), CallContext(clock.monotonic() + 50)
         for report, dimension in [(SPEND, "model"), (USAGE, "model"), (USAGE, "api_key_id"), (USAGE, "account_id")]:
-            held = await seen.ledger.days(report, [(dimension,)], "1d", everything, call)
+            held = await seen.cache.days(report, [(dimension,)], "1d", everything, call)
             assert values_of(held.days, "workspace_id") == SCIENCE.workspaces
-        by_key = Attribution("api_key_id", ("model", "service_tier", "context_window", "inference_geo")).view
-        held = await seen.ledger.days_of_keys(by_key, everything, call)
+        by_key = AllocationRule("api_key_id", ("model", "service_tier", "context_window", "inference_geo")).view
+        held = await seen.cache.key_usage_days(by_key, everything, call)
         assert values_of(held.days, "api_key_id") == {org.EVALS, org.NOTEBOOKS, org.CI}
 
 
@@ -418,7 +420,7 @@ async def test_no_row_of_others_is_handed_to_a_report(upstream: Upstream, clock:
 
 @pytest.mark.parametrize("failure", [error(401), error(403), error(429), error(529), error(413), Response({})], ids=str)
 async def test_an_error_says_the_same_to_everybody(client: Client, upstream: Upstream, failure: Response) -> None:
-    upstream.instead = on("cost_report", failure)
+    upstream.override = on("cost_report", failure)
     said = [await refusal(client, each, "get_spend", period="yesterday") for each in (OPERATOR, ENGINEERING, SCIENCE)]
     assert len({re.sub(r"\d+", "N", each) for each in said}) == 1
 
@@ -426,7 +428,7 @@ async def test_an_error_says_the_same_to_everybody(client: Client, upstream: Ups
 async def test_stale_days_are_theirs_too(client: Client, upstream: Upstream, clock: FrozenClock) -> None:
     fresh = await ask(client, SCIENCE, "get_spend", period="last_7_days")
     await ask(client, OPERATOR, "get_spend", period="last_7_days", group_by=["workspace_id"])
-    upstream.instead = lambda _: error(529)
+    upstream.override = lambda _: error(529)
     clock.advance(timedelta(hours=3).total_seconds())
     answer = await ask(client, SCIENCE, "get_spend", period="last_7_days")
     assert answer["cache"]["status"] == "stale"
@@ -445,27 +447,29 @@ async def test_five_thousand_interleaved_calls_show_nobody_a_row_of_others(clock
     rng = random.Random(2026)  # noqa: S311 - no secret
     principals = [limited_to(org.SUPPORT, org.DATA), SCIENCE]
     began = time.perf_counter()
-    async with AsyncExitStack() as at_the_end:
+    async with AsyncExitStack() as exit_stack:
 
         async def opened(settings: Settings, principal: Callable[[], Principal]) -> Client:
-            return await at_the_end.enter_async_context(Client(build_server(settings, clock, gate=GateOf(principal))))
+            return await exit_stack.enter_async_context(
+                Client(build_server(settings, clock, access=FixedPrincipal(principal)))
+            )
 
-        todo: list[tuple[sight.Limited, str, dict[str, Any]]] = []
-        expected: dict[tuple[sight.Limited, str], Any] = {}
+        todo: list[tuple[scoping.Limited, str, dict[str, Any]]] = []
+        expected: dict[tuple[scoping.Limited, str], Any] = {}
         for principal in principals:
             workspaces = principal.workspaces
-            settings = at_the_end.enter_context(sight.serving(sight.cut_api(clock.now, workspaces)))
+            settings = exit_stack.enter_context(scoping.serving(scoping.cut_api(clock.now, workspaces)))
             alone = await opened(settings, lambda: OPERATOR)
-            calls = [sight.a_call(rng.choice, workspaces) for _ in range(DIFFERENT_CALLS)]
+            calls = [scoping.a_call(rng.choice, workspaces) for _ in range(DIFFERENT_CALLS)]
             for tool, arguments in calls:
                 result = await alone.call_tool(tool, arguments)
-                expected[principal, sight.as_key(tool, arguments)] = sight.as_cut(
-                    sight.without_the_limit(result), workspaces
+                expected[principal, scoping.as_key(tool, arguments)] = scoping.as_cut(
+                    scoping.without_the_limit(result), workspaces
                 )
             weights = [1 if tool == "forecast_spend" else 6 for tool, _ in calls]  # it takes ten times as long
             todo += [(principal, *each) for each in rng.choices(calls, weights, k=CALLS // len(principals))]
         rng.shuffle(todo)
-        everything = at_the_end.enter_context(sight.serving(DemoApi(clock.now).respond))
+        everything = exit_stack.enter_context(scoping.serving(DemoApi(clock.now).respond))
         shared = await opened(everything, ASKING.get)
         answered = 0
 
@@ -482,10 +486,10 @@ async def test_five_thousand_interleaved_calls_show_nobody_a_row_of_others(clock
 
                 ASKING.set(principal)
                 result = await shared.call_tool(tool, arguments, progress_callback=progress)
-                assert sight.without_the_limit(result) == expected[principal, sight.as_key(tool, arguments)]
+                assert scoping.without_the_limit(result) == expected[principal, scoping.as_key(tool, arguments)]
                 said = f"{result.model_dump_json()} {steps}"
-                found = sight.leaked(said, sight.words_of_others(principal.workspaces))
-                assert found <= sight.leaked(json.dumps(arguments), sight.words_of_others(principal.workspaces))
+                found = scoping.leaked(said, scoping.words_of_others(principal.workspaces))
+                assert found <= scoping.leaked(json.dumps(arguments), scoping.words_of_others(principal.workspaces))
                 answered += 1
 
         async with asyncio.TaskGroup() as group:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from conftest import Connect, Upstream, ask
 
+from tests.support.harness import Connect, Upstream, ask
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.render.csv_export import as_csv
 
@@ -177,7 +177,7 @@ async def test_a_name_of_theirs_is_never_a_formula(connect: Connect, upstream: U
             workspace["name"] = name
         return response
 
-    upstream.instead = hostile
+    upstream.override = hostile
     async with connect() as client:
         values = await ask(client, "list_dimension_values", dimension="workspace_id")
         spend = await ask(client, "get_spend", group_by=["workspace_id"])

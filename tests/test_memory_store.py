@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
-from conftest import NOW, FrozenClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.cache.memory_store import DayStore, View
+from tests.support.harness import NOW, FrozenClock
+from usage_cost_mcp.cache.memory_store import MemoryDayStore, View
 from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row
@@ -24,8 +24,8 @@ FINER = View(USAGE, ("workspace_id", "model"), "1d")
 
 
 @pytest.fixture
-def store(clock: FrozenClock) -> DayStore:
-    return DayStore(clock, 1000)
+def store(clock: FrozenClock) -> MemoryDayStore:
+    return MemoryDayStore(clock, 1000)
 
 
 def read(view: View, day: date, *models: str | None, at: datetime = NOW) -> DayRows:
@@ -46,14 +46,14 @@ LIFETIMES = [
 
 @pytest.mark.parametrize(("days_ago", "fresh_for"), LIFETIMES)
 def test_a_day_is_fresh_for_its_lifetime_and_then_stale_for_a_week(
-    store: DayStore, clock: FrozenClock, days_ago: int, fresh_for: timedelta
+    store: MemoryDayStore, clock: FrozenClock, days_ago: int, fresh_for: timedelta
 ) -> None:
     day = TODAY - days_ago * DAY
-    kept = store.keep(BY_MODEL, read(BY_MODEL, day, "a"))
+    kept = store.put(BY_MODEL, read(BY_MODEL, day, "a"))
     found: list[tuple[DayRows | None, DayRows | None]] = []
     for since in (timedelta(0), fresh_for - SECOND, fresh_for, fresh_for + 7 * DAY - SECOND, fresh_for + 7 * DAY):
         clock.moment = NOW + since
-        found.append((store.find(BY_MODEL, day), store.find(BY_MODEL, day, stale_too=True)))
+        found.append((store.get(BY_MODEL, day), store.get(BY_MODEL, day, include_stale=True)))
     assert found == [(kept, kept), (kept, kept), (None, kept), (None, kept), (None, None)]
     assert store.size() == (0, 0)
     assert store.values(USAGE, "model") == set()
@@ -73,9 +73,9 @@ def test_a_day_is_fresh_for_its_lifetime_and_then_stale_for_a_week(
         (View(SPEND, ("workspace_id", "model"), "1d"), View(SPEND, ("model",), "1d")),
     ],
 )
-def test_a_finer_view_answers_a_coarser_one(store: DayStore, held: View, asked: View) -> None:
-    kept = store.keep(held, read(held, YESTERDAY, "a"))
-    assert store.find(asked, YESTERDAY) is kept
+def test_a_finer_view_answers_a_coarser_one(store: MemoryDayStore, held: View, asked: View) -> None:
+    kept = store.put(held, read(held, YESTERDAY, "a"))
+    assert store.get(asked, YESTERDAY) is kept
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_a_finer_view_answers_a_coarser_one(store: DayStore, held: View, asked: 
         (View(USAGE, ("workspace_id", "model"), "1d"), View(USAGE, ("model",), "1m")),
     ],
 )
-def test_another_view_answers_nothing(store: DayStore, held: View, asked: View) -> None:
-    store.keep(held, read(held, YESTERDAY, "a"))
-    assert store.find(asked, YESTERDAY, stale_too=True) is None
+def test_another_view_answers_nothing(store: MemoryDayStore, held: View, asked: View) -> None:
+    store.put(held, read(held, YESTERDAY, "a"))
+    assert store.get(asked, YESTERDAY, include_stale=True) is None
 
 
 VIEWS = st.builds(
@@ -107,11 +107,11 @@ VIEWS = st.builds(
 
 @given(st.lists(VIEWS, max_size=6), VIEWS)
 def test_views_are_never_mixed(held: list[View], asked: View) -> None:
-    store = DayStore(FrozenClock(), 1000)
-    views = {id(store.keep(view, read(view, YESTERDAY, "a"))): view for view in held}
-    found = store.find(asked, YESTERDAY)
+    store = MemoryDayStore(FrozenClock(), 1000)
+    views = {id(store.put(view, read(view, YESTERDAY, "a"))): view for view in held}
+    found = store.get(asked, YESTERDAY)
     if found is None:
-        assert not any(view.answers(asked) for view in held)
+        assert not any(view.covers(asked) for view in held)
     else:
         view = views[id(found)]
         assert view.report is asked.report
@@ -119,72 +119,72 @@ def test_views_are_never_mixed(held: list[View], asked: View) -> None:
         assert asked.width in {view.width, "1d"}
 
 
-def test_a_day_is_not_another_day(store: DayStore) -> None:
-    store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
-    assert store.find(BY_MODEL, TODAY, stale_too=True) is None
+def test_a_day_is_not_another_day(store: MemoryDayStore) -> None:
+    store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+    assert store.get(BY_MODEL, TODAY, include_stale=True) is None
 
 
 @pytest.mark.parametrize("first", [BY_MODEL, FINER])
-def test_a_view_of_its_own_is_preferred(store: DayStore, first: View) -> None:
+def test_a_view_of_its_own_is_preferred(store: MemoryDayStore, first: View) -> None:
     views = [BY_MODEL, FINER] if first is BY_MODEL else [FINER, BY_MODEL]
-    kept = {view: store.keep(view, read(view, YESTERDAY, "a")) for view in views}
-    assert store.find(BY_MODEL, YESTERDAY) is kept[BY_MODEL]
+    kept = {view: store.put(view, read(view, YESTERDAY, "a")) for view in views}
+    assert store.get(BY_MODEL, YESTERDAY) is kept[BY_MODEL]
 
 
-def test_a_finer_view_that_is_fresh_stands_in_for_a_stale_one(store: DayStore, clock: FrozenClock) -> None:
-    store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+def test_a_finer_view_that_is_fresh_stands_in_for_a_stale_one(store: MemoryDayStore, clock: FrozenClock) -> None:
+    store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
     clock.advance(3600)
-    finer = store.keep(FINER, read(FINER, YESTERDAY, "b", at=clock.now()))
-    assert store.find(BY_MODEL, YESTERDAY) is finer
+    finer = store.put(FINER, read(FINER, YESTERDAY, "b", at=clock.now()))
+    assert store.get(BY_MODEL, YESTERDAY) is finer
 
 
 @given(st.lists(st.integers(0, 12), max_size=20), st.integers(1, 30))
 def test_the_store_never_holds_more_rows_than_it_may(sizes: list[int], most: int) -> None:
-    store = DayStore(FrozenClock(), most)
+    store = MemoryDayStore(FrozenClock(), most)
     for age, size in enumerate(sizes):
-        store.keep(BY_MODEL, read(BY_MODEL, TODAY - age * DAY, *"abcdefghijkl"[:size]))
+        store.put(BY_MODEL, read(BY_MODEL, TODAY - age * DAY, *"abcdefghijkl"[:size]))
     days, rows = store.size()
     assert days + rows <= most
-    held = [size for age, size in enumerate(sizes) if store.find(BY_MODEL, TODAY - age * DAY) is not None]
+    held = [size for age, size in enumerate(sizes) if store.get(BY_MODEL, TODAY - age * DAY) is not None]
     assert (len(held), sum(held)) == (days, rows)
 
 
 def test_a_day_that_fits_exactly_is_held_and_a_larger_one_is_handed_back(clock: FrozenClock) -> None:
-    store = DayStore(clock, 4)
+    store = MemoryDayStore(clock, 4)
     larger = read(BY_MODEL, TODAY, *"abcd")
-    assert store.keep(BY_MODEL, larger) is larger
-    assert (store.find(BY_MODEL, TODAY), store.size()) == (None, (0, 0))
-    fitting = store.keep(BY_MODEL, read(BY_MODEL, TODAY, *"abc"))
-    assert (store.find(BY_MODEL, TODAY), store.size()) == (fitting, (1, 3))
+    assert store.put(BY_MODEL, larger) is larger
+    assert (store.get(BY_MODEL, TODAY), store.size()) == (None, (0, 0))
+    fitting = store.put(BY_MODEL, read(BY_MODEL, TODAY, *"abc"))
+    assert (store.get(BY_MODEL, TODAY), store.size()) == (fitting, (1, 3))
 
 
 def test_a_day_that_has_outgrown_the_store_leaves_no_older_reading_behind(clock: FrozenClock) -> None:
-    small = DayStore(clock, 3)
-    small.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
-    small.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a", "b", "c", "d"))
-    assert small.find(BY_MODEL, YESTERDAY, stale_too=True) is None
+    small = MemoryDayStore(clock, 3)
+    small.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+    small.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "a", "b", "c", "d"))
+    assert small.get(BY_MODEL, YESTERDAY, include_stale=True) is None
 
 
 def test_even_empty_days_fill_the_store(clock: FrozenClock) -> None:
-    store = DayStore(clock, 5)
+    store = MemoryDayStore(clock, 5)
     for age in range(20):
-        store.keep(BY_MODEL, read(BY_MODEL, TODAY - age * DAY))
+        store.put(BY_MODEL, read(BY_MODEL, TODAY - age * DAY))
     assert store.size() == (5, 0)
 
 
 def test_the_day_that_was_not_looked_at_for_longest_goes_first(clock: FrozenClock) -> None:
-    store = DayStore(clock, 6)
+    store = MemoryDayStore(clock, 6)
     days = [TODAY - age * DAY for age in range(3)]
     for day in days:
-        store.keep(BY_MODEL, read(BY_MODEL, day, "a"))
-    store.find(BY_MODEL, days[0])
-    store.keep(BY_MODEL, read(BY_MODEL, TODAY - 3 * DAY, "a"))
-    assert [store.find(BY_MODEL, day) is not None for day in days] == [True, False, True]
+        store.put(BY_MODEL, read(BY_MODEL, day, "a"))
+    store.get(BY_MODEL, days[0])
+    store.put(BY_MODEL, read(BY_MODEL, TODAY - 3 * DAY, "a"))
+    assert [store.get(BY_MODEL, day) is not None for day in days] == [True, False, True]
 
 
-def test_rows_count_over_all_minutes(store: DayStore) -> None:
+def test_rows_count_over_all_minutes(store: MemoryDayStore) -> None:
     day = read(BY_MODEL, TODAY, "a", "b")
-    store.keep(BY_MODEL, replace(day, rows={0: day.rows[0], 60: day.rows[0], 120: []}))
+    store.put(BY_MODEL, replace(day, rows={0: day.rows[0], 60: day.rows[0], 120: []}))
     assert store.size() == (1, 4)
 
 
@@ -202,21 +202,21 @@ def test_rows_count_over_all_minutes(store: DayStore) -> None:
     ],
 )
 def test_a_day_that_was_over_and_says_something_else_is_revised(
-    store: DayStore, before: list[str], after: list[str], *, revised: bool
+    store: MemoryDayStore, before: list[str], after: list[str], *, revised: bool
 ) -> None:
-    store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, *before))
-    kept = store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, *after, at=NOW + DAY))
+    store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, *before))
+    kept = store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, *after, at=NOW + DAY))
     assert kept.revised == (NOW if revised else None)
     assert kept.fetched_at == NOW + DAY
-    assert store.find(BY_MODEL, YESTERDAY) is kept
+    assert store.get(BY_MODEL, YESTERDAY) is kept
 
 
 @pytest.mark.parametrize("minutes", [{60: "a"}, {0: "a", 60: "a"}, {0: "a", 60: ""}])
-def test_a_row_that_moves_within_the_day_is_a_revision(store: DayStore, minutes: dict[int, str]) -> None:
+def test_a_row_that_moves_within_the_day_is_a_revision(store: MemoryDayStore, minutes: dict[int, str]) -> None:
     before = read(BY_MODEL, YESTERDAY, "a")
     after = replace(before, rows={minute: read(BY_MODEL, TODAY, *models).rows[0] for minute, models in minutes.items()})
-    store.keep(BY_MODEL, before)
-    assert store.keep(BY_MODEL, after).revised == (None if minutes == {0: "a", 60: ""} else NOW)
+    store.put(BY_MODEL, before)
+    assert store.put(BY_MODEL, after).revised == (None if minutes == {0: "a", 60: ""} else NOW)
 
 
 @pytest.mark.parametrize(
@@ -230,27 +230,27 @@ def test_a_row_that_moves_within_the_day_is_a_revision(store: DayStore, minutes:
     ids=["it was over", "it was under way", "another day", "another view"],
 )
 def test_only_the_same_day_read_when_it_was_over_is_compared_with(
-    store: DayStore, view: View, day: date, at: datetime, *, revised: bool
+    store: MemoryDayStore, view: View, day: date, at: datetime, *, revised: bool
 ) -> None:
-    store.keep(view, read(view, day, "a", at=at))
-    assert store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "b")).revised == (at if revised else None)
+    store.put(view, read(view, day, "a", at=at))
+    assert store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "b")).revised == (at if revised else None)
 
 
-def test_a_day_too_old_even_for_an_outage_is_not_compared_with(store: DayStore, clock: FrozenClock) -> None:
-    store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+def test_a_day_too_old_even_for_an_outage_is_not_compared_with(store: MemoryDayStore, clock: FrozenClock) -> None:
+    store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
     clock.moment = NOW + 8 * DAY
-    assert store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "b", at=clock.now())).revised is None
+    assert store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "b", at=clock.now())).revised is None
 
 
-def test_what_is_forgotten_is_not_even_held_for_an_outage(store: DayStore) -> None:
-    store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
-    store.forget()
-    assert store.find(BY_MODEL, YESTERDAY, stale_too=True) is None
+def test_what_is_forgotten_is_not_even_held_for_an_outage(store: MemoryDayStore) -> None:
+    store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+    store.clear()
+    assert store.get(BY_MODEL, YESTERDAY, include_stale=True) is None
     assert store.size() == (0, 0)
     assert store.values(USAGE, "model") == set()
-    again = store.keep(BY_MODEL, read(BY_MODEL, YESTERDAY, "b"))
+    again = store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "b"))
     assert again.revised is None
-    assert store.find(BY_MODEL, YESTERDAY) is again
+    assert store.get(BY_MODEL, YESTERDAY) is again
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_what_is_forgotten_is_not_even_held_for_an_outage(store: DayStore) -> No
     ],
 )
 def test_the_values_of_a_dimension_come_from_every_view_that_has_it(
-    store: DayStore, report: Report, dimension: str, values: set[str]
+    store: MemoryDayStore, report: Report, dimension: str, values: set[str]
 ) -> None:
     held: Sequence[tuple[View, Width, Sequence[str | None]]] = [
         (BY_MODEL, "1d", ["a", None]),
@@ -272,5 +272,5 @@ def test_the_values_of_a_dimension_come_from_every_view_that_has_it(
         (View(SPEND, ("model",), "1d"), "1d", ["d"]),
     ]
     for view, width, models in held:
-        store.keep(view._replace(width=width), read(view, YESTERDAY, *models))
+        store.put(view._replace(width=width), read(view, YESTERDAY, *models))
     assert store.values(report, dimension) == values

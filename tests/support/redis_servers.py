@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from canary import leaks_in
 from pydantic import SecretStr
 from redis import Redis
 from redis.exceptions import RedisError
+
+from tests.support.canary import leaks_in
 
 PROGRAMS = ("redis-server", "valkey-server")
 PASSWORD = "not-a-real-password-7Qx"  # noqa: S105 - of a server that lives for one test

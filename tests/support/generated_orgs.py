@@ -15,10 +15,10 @@ from math import prod
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from conftest import NOW, FrozenClock, GateOf, text_of
 from hypothesis import strategies as st
 from mcp import Client
 
+from tests.support.harness import NOW, FixedPrincipal, FrozenClock, text_of
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import serve_on_loopback
@@ -75,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class World:
+class GeneratedOrg:
     """What one report holds of an organization, and the manner in which it is told: in whatever pages and order.
 
     Attributes:
@@ -91,7 +91,7 @@ class World:
     page_size: int = 10_000
     shuffled: int | None = None
     edit: Callable[[Body], object] = field(default=lambda _: None)
-    beside: Sequence[Row] = ()
+    other_report: Sequence[Row] = ()
 
     @property
     def asked(self) -> str:
@@ -116,7 +116,7 @@ class TinyApi:
         keys: The list of API keys; the other lists are empty.
     """
 
-    world: World | None = None
+    world: GeneratedOrg | None = None
     beside: Sequence[Row] = ()
     keys: Sequence[Body] = ()
     pages: int = 0
@@ -130,7 +130,7 @@ class TinyApi:
             return Response({"data": listed, "has_more": False, "first_id": None, "last_id": None})
         query = dict(request.query)
         group_by = [value for name, value in request.query if name == "group_by[]"]
-        beside = self.world.beside or self.beside
+        beside = self.world.other_report or self.beside
         rows: Sequence[Row] = self.world.rows if self.world.tool == report else beside
         if report == SPEND:
             page = _page(self.world, query, rows, _cost)
@@ -156,7 +156,7 @@ def _snapped(moment: datetime, step: timedelta) -> datetime:
     return midnight + (moment - midnight) // step * step
 
 
-def _page(world: World, query: Mapping[str, str], rows: Iterable[Row], wire: Callable[[Row], Body]) -> Body:
+def _page(world: GeneratedOrg, query: Mapping[str, str], rows: Iterable[Row], wire: Callable[[Row], Body]) -> Body:
     step = _STEPS[query["bucket_width"]]
     start, end = datetime.fromisoformat(query["starting_at"]), datetime.fromisoformat(query["ending_at"])
     results: dict[datetime, list[Body]] = {start + n * step: [] for n in range((end - start) // step)}
@@ -198,7 +198,7 @@ def _counts(group_by: Sequence[str], row: Row) -> Body:
 
 
 @dataclass
-class House:
+class Harness:
     """A server with a client, and the Admin API that it asks; made once, for many worlds.
 
     Attributes:
@@ -212,7 +212,7 @@ class House:
     made: int = 0
     reached: int = 0
 
-    def enter(self, world: World) -> None:
+    def enter(self, world: GeneratedOrg) -> None:
         """Ask about this world from now on, with nothing known of any other: a refused key makes a server forget."""
         self.api.world = None
         assert "may not read" in self.refusal("get_spend", period="2001-01-01")
@@ -233,13 +233,13 @@ class House:
 
 
 @contextmanager
-def open_house(principal: Principal = OPERATOR) -> Generator[House]:
+def open_harness(principal: Principal = OPERATOR) -> Generator[Harness]:
     api = TinyApi()
     with serve_on_loopback(api) as url, start_blocking_portal() as portal:
         bounded = replace(Settings.for_demo({}, url), max_answer_characters=None)
-        server = build_server(bounded, FrozenClock(), gate=GateOf(lambda: principal))
+        server = build_server(bounded, FrozenClock(), access=FixedPrincipal(lambda: principal))
         with portal.wrap_async_context_manager(Client(server)) as client:
-            yield House(portal, client, api)
+            yield Harness(portal, client, api)
 
 
 _FIRST_DAY = date(2026, 9, 24)
@@ -283,13 +283,13 @@ def row_of(draw: st.DrawFn, tool: str, period: tuple[date, date]) -> Row:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, tools: Sequence[str] = (SPEND, USAGE)) -> World:
+def worlds(draw: st.DrawFn, tools: Sequence[str] = (SPEND, USAGE)) -> GeneratedOrg:
     """A few rows on the days that will be asked for, and hardly any on the day before."""
     tool, period = draw(st.sampled_from(tools)), draw(periods)
     rows = draw(st.lists(row_of(tool, period), min_size=1, max_size=15))
     if len(rows) > 5:
         rows.append(replace(rows[0], moment=midnight(period[0]) - timedelta(minutes=1)))
-    return World(tool, period, rows)
+    return GeneratedOrg(tool, period, rows)
 
 
 def groupings(tool: str) -> st.SearchStrategy[list[str]]:

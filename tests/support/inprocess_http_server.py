@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-from http_servers import NO_TLS, client_of
 from mcp import Client
 from mcp.server import MCPServer
 from mcp.types import ReadResourceResult, TextResourceContents
 
-from usage_cost_mcp.app import build_team_server
-from usage_cost_mcp.http.access import HttpGate
+from tests.support.subprocess_http_server import NO_TLS, client_of
+from usage_cost_mcp.app import build_http_server
+from usage_cost_mcp.http.access import HttpAccess
 from usage_cost_mcp.http.server import Server, bind
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.runtime.clock import Clock
@@ -28,7 +28,7 @@ class Front:
     """Where the server can be asked."""
 
     url: str
-    gate: HttpGate
+    access: HttpAccess
     http: httpx.AsyncClient
 
     async def post(self, token: str | None = None, **options: Any) -> httpx.Response:
@@ -66,7 +66,7 @@ class _Server(Server):
 async def served(
     clock: Clock,
     upstream: str = "http://127.0.0.1:9",
-    prepare: Callable[[MCPServer[Any], HttpGate], object] | None = None,
+    prepare: Callable[[MCPServer[Any], HttpAccess], object] | None = None,
     *,
     demo: bool = False,
     **options: Any,
@@ -83,16 +83,16 @@ async def served(
     with bind(HttpSettings(port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         front = HttpSettings(oauth_audience=url, **options)
-        server, gate = build_team_server(replace(Settings.for_demo({}, upstream), demo=demo), front, clock)
-        await gate.begin()
+        server, access = build_http_server(replace(Settings.for_demo({}, upstream), demo=demo), front, clock)
+        await access.verify_startup()
         if prepare:
-            prepare(server, gate)
-        serving = _Server(server, gate, front)
+            prepare(server, access)
+        serving = _Server(server, access, front)
         task = asyncio.create_task(serving.serve([listener]))
         try:
             await asyncio.wait_for(serving.listens.wait(), 20)
             async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
-                yield Front(url, gate, http)
+                yield Front(url, access, http)
         finally:
             serving.over.set()
             await asyncio.wait_for(task, 20)

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fault_server import Act, Fault, Piece, healthy, http
-
+from tests.support.fault_server import Act, Fault, Piece, healthy, http
 from usage_cost_mcp.demo.http import Response
 
 Outcome = Literal["exact", "outage", "refused"]

@@ -1,0 +1,1 @@
+"""What the tests share: servers, clients, generated organizations, and independent readers of the wire."""
