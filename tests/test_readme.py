@@ -21,13 +21,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUESTIONS = {
     "get_spend": "What did we spend last month, by model?",
     "get_token_usage": "Which API key used the most output tokens this week?",
-    "cache_hit_ratio": "Did prompt caching get better this quarter?",
+    "cache_hit_ratio": "Did prompt caching improve this quarter?",
     "compare_spend": "Why did we spend more in October than in September?",
     "forecast_spend": "Will this month stay below $8,000?",
-    "find_spend_anomalies": "Is anything odd in our spend?",
+    "find_spend_anomalies": "Is anything unusual in our spend?",
     "get_effective_prices": "What do we really pay for a million tokens of Opus?",
-    "list_dimension_values": "Which workspaces are there, and is one without use?",
-    "get_status": "Which organization is this, and how new is the data?",
+    "list_dimension_values": "Which workspaces do we have, and are any unused?",
+    "get_status": "Which organization is this, and how current is the data?",
 }
 
 pytestmark = pytest.mark.anyio
