@@ -8,7 +8,7 @@ from cachetools import TLRUCache, TTLCache
 from pydantic import TypeAdapter
 
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.model.names import Name, NamesById
+from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, Name, NamesById, UnknownWorkspace
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import SingleFlight
@@ -51,8 +51,12 @@ def _api_key(key: ApiKey) -> Name:
     return Name(
         sanitised(key.name) or sanitised(key.id),
         archived=key.status in {"archived", "expired"},
-        workspace_id=key.workspace_id and sanitised(key.workspace_id),
+        workspace_id=_workspace_of(key),
     )
+
+
+def _workspace_of(key: ApiKey) -> str | UnknownWorkspace | None:
+    return None if key.workspace_id is None else sanitised(key.workspace_id) or UNKNOWN_WORKSPACE
 
 
 def _user(user: User) -> Name:
@@ -72,11 +76,11 @@ class ApiDirectory:
     def __init__(self, api: AdminApi, clock: Clock) -> None:
         self._api = api
         self._kept: TLRUCache[str, NamesById | None] = TLRUCache(len(_LISTS), _expires_at, timer=clock.monotonic)
-        self._tasks: SingleFlight[str, NamesById] = SingleFlight()
+        self._lookups: SingleFlight[str, NamesById] = SingleFlight()
         self._organization: TTLCache[str, tuple[str, str]] = TTLCache(
             1, ORGANIZATION_TTL_SECONDS, timer=clock.monotonic
         )
-        self._introductions: SingleFlight[str, tuple[str, str]] = SingleFlight()
+        self._organization_lookup: SingleFlight[str, tuple[str, str]] = SingleFlight()
 
     async def names(self, dimension: str, call: CallContext) -> NamesById | None:
         """The names of all values of a dimension; None when the list cannot be read.
@@ -88,9 +92,8 @@ class ApiDirectory:
         """
         if dimension in self._kept:
             return self._kept[dimension]
-        flight = self._tasks.find(dimension) or self._tasks.start([dimension], self._read(dimension, call))
         try:
-            return await flight.wait()
+            return await self._lookups.run(dimension, lambda: self._read(dimension, call))
         except KeyRefusedError:
             raise
         except UpstreamError:
@@ -101,8 +104,7 @@ class ApiDirectory:
         """The id and the name of the organization that the key belongs to."""
         if _ME in self._organization:
             return self._organization[_ME]
-        flight = self._introductions.find(_ME) or self._introductions.start([_ME], self._fetch_organization(call))
-        return await flight.wait()
+        return await self._organization_lookup.run(_ME, lambda: self._fetch_organization(call))
 
     async def _fetch_organization(self, call: CallContext) -> tuple[str, str]:
         found = read(ORGANIZATION, await self._api.get(_ME, [], call), _ME)

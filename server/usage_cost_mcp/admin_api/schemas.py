@@ -13,7 +13,6 @@ from pydantic import AwareDatetime, StrictBool, StrictStr, TypeAdapter, Validati
 from pydantic_core import from_json
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -65,12 +64,16 @@ class Workspace:
 
 @dataclass(slots=True)
 class ApiKey:
-    """An API key, never the secret itself. A null workspace is the default one."""
+    """An API key, never the secret itself.
+
+    Attributes:
+        workspace_id: None for the default workspace; empty when the list leaves it out.
+    """
 
     id: StrictStr
     name: StrictStr
     status: StrictStr = "active"
-    workspace_id: StrictStr | None = UNKNOWN_WORKSPACE
+    workspace_id: StrictStr | None = ""
 
 
 @dataclass(slots=True)

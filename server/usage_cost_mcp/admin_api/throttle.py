@@ -71,8 +71,7 @@ class Throttle:
             while left := self.back_off_left:
                 if self._clock.monotonic() + left >= deadline:
                     raise rate_limited(left, self._clock.now())
-                pause = self._pauses.find(_PAUSE) or self._pauses.start([_PAUSE], self._clock.sleep(left))
-                await pause.wait()
+                await self._pauses.run(_PAUSE, lambda seconds=left: self._clock.sleep(seconds))
             async with self._places:
                 if not self.back_off_left:
                     if not (wait := await self._take()):

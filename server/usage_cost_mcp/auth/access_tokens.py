@@ -209,7 +209,7 @@ class IssuerKeys:
         self._keys: Sequence[Key] = ()
         self._fetched_at = self._tried_at = -math.inf
         self._failure = ""
-        self._tasks: SingleFlight[str, None] = SingleFlight()
+        self._fetches: SingleFlight[str, None] = SingleFlight()
 
     async def verify_startup(self) -> None:
         """Fetch the keys.
@@ -246,16 +246,13 @@ class IssuerKeys:
 
     async def _refresh(self) -> None:
         """Fetch the keys, together with all who wait for them, unless that was tried a moment ago."""
-        flight = self._tasks.find(self._issuer)
-        if flight is None:
-            now = self._clock.monotonic()
-            if now - self._tried_at < PAUSE_SECONDS:
-                return
-            self._tried_at = now
-            flight = self._tasks.start([self._issuer], self._fetch())
-        await flight.wait()
+        await self._fetches.run(self._issuer, self._fetch)
 
     async def _fetch(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._tried_at < PAUSE_SECONDS:
+            return
+        self._tried_at = now
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 self._keys = await fetch_keys(self._issuer)

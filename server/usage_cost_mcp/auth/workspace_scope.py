@@ -156,7 +156,7 @@ class ScopedDirectory:
                 return listed | {each: Name(each) for each in unlisted}
             case "api_key_id":
                 # Where the list does not tell whose a key is, nobody can say which are theirs.
-                untold = any(name.workspace_id == UNKNOWN_WORKSPACE for name in names.values())
+                untold = any(name.workspace_id is UNKNOWN_WORKSPACE for name in names.values())
                 return None if untold else _keys_of(names, self._workspaces)
             case _:
                 seen = await self._accounts(call)
@@ -182,5 +182,4 @@ class ScopedDirectory:
 
 def _keys_of(names: NamesById, workspaces: Workspaces) -> Mapping[str, Name]:
     """The keys that are known to belong to some workspaces."""
-    theirs = workspaces - {UNKNOWN_WORKSPACE}
-    return {key: name for key, name in names.items() if name.workspace_id in theirs}
+    return {key: name for key, name in names.items() if name.workspace_id in workspaces}

@@ -1,24 +1,37 @@
-"""What the ids in the reports are called."""
+"""Display names of the ids in the reports."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
-UNKNOWN_WORKSPACE = ""
-"""The workspace of what has none, or of a key whose workspace the list leaves out."""
+
+class UnknownWorkspace(Enum):
+    """The type of `UNKNOWN_WORKSPACE`."""
+
+    UNKNOWN_WORKSPACE = "unknown workspace"
+
+
+UNKNOWN_WORKSPACE: Final = UnknownWorkspace.UNKNOWN_WORKSPACE
+"""Sentinel: the API did not say which workspace an API key belongs to.
+
+Why an enum member: None is the default workspace and any text may be an id. A key of unknown workspace must match
+neither a list of workspace ids nor the default workspace, or a scoped principal could see its use.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """What a person calls an id, whether it is still in use, and which workspace it belongs to.
+    """The display name of an id.
 
     Attributes:
-        workspace_id: None for the default workspace.
+        archived: No longer in use.
+        workspace_id: The workspace of an API key; None for the default workspace.
     """
 
     display: str
     archived: bool = False
-    workspace_id: str | None = UNKNOWN_WORKSPACE
+    workspace_id: str | UnknownWorkspace | None = UNKNOWN_WORKSPACE
 
 
 NamesById = Mapping[str, Name]
-"""Names by id."""

@@ -78,4 +78,4 @@ async def _workspaces(by: AllocationRule, context: ReportContext, call: CallCont
             "The list of API keys cannot be read at the moment; without it spend cannot be shared by key, because it "
             "tells which workspace each key belongs to. Ask again in a minute, or group by account_id or workspace_id."
         )
-    return {key: name.workspace_id for key, name in names.items() if name.workspace_id != UNKNOWN_WORKSPACE}
+    return {key: name.workspace_id for key, name in names.items() if name.workspace_id is not UNKNOWN_WORKSPACE}

@@ -70,7 +70,7 @@ def keys_without_use(labels: Labels, used: Collection[str | None]) -> Iterator[N
 
 def workspaces_without_keys(labels: Labels, keys: NamesById | None) -> Iterator[Note]:
     """Workspaces that no API key belongs to, archived ones aside."""
-    if keys is None or not all(key.workspace_id != UNKNOWN_WORKSPACE for key in keys.values()):
+    if keys is None or any(key.workspace_id is UNKNOWN_WORKSPACE for key in keys.values()):
         yield Note(
             code="keys_unavailable",
             message="Which workspaces have no API key is not known: the list of keys does not say, or cannot be read.",
