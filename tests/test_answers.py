@@ -62,7 +62,7 @@ async def test_any_answer_stays_within_the_bound_and_its_totals_exact(client: Cl
 async def test_a_shortened_answer_says_what_was_asked_and_how_to_see_it(client: Client) -> None:
     answer = await ask(client, "get_spend", period="2025", group_by=["model"])
     assert answer["granularity"] == "week"
-    (note,) = [note for note in answer["notes"] if note["code"] == "coarsened"]
+    (note,) = [note for note in answer["notes"] if note["code"] == "granularity_reduced"]
     assert "per week instead of per day" in note["message"]
     assert "granularity=day" in note["message"]
     asked = await ask(client, "get_spend", period="2025", group_by=["model"], granularity="day")
@@ -75,7 +75,7 @@ async def test_groups_are_folded_only_when_coarser_buckets_do_not_suffice(connec
         answer = await ask(client, "get_spend", period="2026-10", group_by=ALL, granularity="day", top=100)
     assert answer["granularity"] in {"week", "total"}
     assert answer["series"][-1]["group"] is None
-    assert {"coarsened", "folded"} <= {note["code"] for note in answer["notes"]}
+    assert {"granularity_reduced", "groups_merged"} <= {note["code"] for note in answer["notes"]}
 
 
 async def test_weeks_are_never_passed_off_as_months(connect: Connect) -> None:
@@ -100,9 +100,9 @@ async def test_a_question_longer_than_any_answer_is_refused(client: Client) -> N
 async def test_a_week_is_named_by_its_monday_and_a_cut_one_says_so(client: Client) -> None:
     answer = await ask(client, "get_spend", period="2026-10", granularity="week")
     assert answer["buckets"] == ["2026-09-28", "2026-10-05", "2026-10-12", "2026-10-19", "2026-10-26"]
-    assert {"first_bucket_cut", "last_bucket_cut"} <= {note["code"] for note in answer["notes"]}
+    assert {"first_bucket_partial", "last_bucket_partial"} <= {note["code"] for note in answer["notes"]}
     whole = await ask(client, "get_spend", period="2026-10-05..2026-10-18", granularity="week")
-    assert not {"first_bucket_cut", "last_bucket_cut"} & {note["code"] for note in whole["notes"]}
+    assert not {"first_bucket_partial", "last_bucket_partial"} & {note["code"] for note in whole["notes"]}
 
 
 @pytest.mark.parametrize("period", ["2026-10-01..2026-10-07", "2026-10"])

@@ -103,7 +103,7 @@ async def test_a_credit_is_named_and_sized(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "question",
+    "query",
     [
         {},
         {"period": "2026-10", "against": "previous_month"},
@@ -201,7 +201,7 @@ async def test_what_a_period_is_held_against(client: Client, period: str, agains
 async def test_today_is_left_out_and_that_is_said(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="this_month")
     assert answer["period"]["end"] == "2026-11-21"
-    assert "today_left_out" in [note["code"] for note in answer["notes"]]
+    assert "today_excluded" in [note["code"] for note in answer["notes"]]
 
 
 async def test_periods_of_unequal_length_are_compared_by_the_day_and_that_is_said(client: Client) -> None:
@@ -212,7 +212,7 @@ async def test_periods_of_unequal_length_are_compared_by_the_day_and_that_is_sai
     assert abs(Fraction(answer["change"]) - per_day) <= Fraction(1, 10**6)
     for half in (answer["summary"], text_of(result)):
         assert "a day" in half
-    assert "per_day" in [note["code"] for note in answer["notes"]]
+    assert "normalized_per_day" in [note["code"] for note in answer["notes"]]
 
 
 async def test_new_and_vanished_groups_are_named(client: Client) -> None:
@@ -243,7 +243,7 @@ async def test_a_geo_that_is_not_told_is_one_that_is_not_available(client: Clien
 
 async def test_a_period_before_the_data_is_named_as_such(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10", against="2023-10")
-    assert [note["message"] for note in answer["notes"] if note["code"] == "nothing_to_compare_with"] == [
+    assert [note["message"] for note in answer["notes"] if note["code"] == "comparison_period_empty"] == [
         "The cost report has no row for 2023-10-01 to 2023-10-31 (31 days, UTC)."
     ]
 
@@ -253,11 +253,11 @@ async def test_under_a_filter_that_usage_does_not_have_the_groups_are_told_witho
     assert answer["drivers"] == []
     assert answer["effects"] == {}
     assert answer["groups"]
-    assert "no_causes" in [note["code"] for note in answer["notes"]]
+    assert "drivers_unavailable" in [note["code"] for note in answer["notes"]]
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("query", "said"),
     [
         ({"period": "2026-10", "against": "2026-10-15..2026-11-02"}, "overlaps"),
         ({"against": "the_good_old_days"}, "not known"),

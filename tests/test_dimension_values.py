@@ -136,7 +136,7 @@ async def test_a_workspace_is_not_called_keyless_when_keys_cannot_be_listed(clie
 
 
 @pytest.mark.parametrize(
-    ("period", "codes"), [("2026-10", []), ("2025-01", ["dominant_model"]), ("2023-05", ["no_rows"])]
+    ("period", "codes"), [("2026-10", []), ("2025-01", ["dominant_model"]), ("2023-05", ["no_data"])]
 )
 async def test_a_model_that_most_of_the_spend_goes_to_is_named(
     client: Client, upstream: Upstream, period: str, codes: list[str]

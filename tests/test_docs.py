@@ -331,8 +331,8 @@ PROVOKED: Mapping[str, Callable[[House], Any]] = {
     "nothing there": lambda house: note(
         house, "filter_matches_nothing", period="last_month", filter_by={"model": ["claude-opus-4-1"]}
     ),
-    "no rows": lambda house: note(house, "no_rows", period="2023"),
-    "coarsened": lambda house: note(house, "coarsened", period="this_year", group_by=["model"]),
+    "no rows": lambda house: note(house, "no_data", period="2023"),
+    "granularity_reduced": lambda house: note(house, "granularity_reduced", period="this_year", group_by=["model"]),
     "cache savings": lambda house: note(
         house,
         "cache_savings_unavailable",

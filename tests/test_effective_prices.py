@@ -87,9 +87,9 @@ async def test_priority_tier_is_listed_as_what_cannot_be_priced(client: Client) 
 
 async def test_what_is_not_made_of_tokens_is_left_out_with_its_total(client: Client) -> None:
     notes = {note["code"]: note["message"] for note in (await ask(client, "get_effective_prices"))["notes"]}
-    assert "web_search" in notes["other_costs_left_out"]
+    assert "web_search" in notes["other_costs_excluded"]
     narrow = await ask(client, "get_effective_prices", filter_by={"model": "claude-opus-4-6"})
-    assert "other_costs_left_out" not in {note["code"] for note in narrow["notes"]}
+    assert "other_costs_excluded" not in {note["code"] for note in narrow["notes"]}
 
 
 async def test_filters_take_names_and_narrow_both_reports(client: Client) -> None:

@@ -205,9 +205,9 @@ async def test_days_that_cannot_be_cut_are_refused_with_the_reason(
 async def test_notes_speak_of_local_days_and_of_what_lies_within_them(client: Client) -> None:
     answer = await ask(client, "get_token_usage", timezone=NEW_YORK, period="2024-10-20..2024-11-05")
     messages = {note["code"]: note["message"] for note in answer["notes"]}
-    assert "on 2024-10-31; earlier" in messages["first_row"]  # 2024-11-01T00:00Z
+    assert "on 2024-10-31; earlier" in messages["data_starts_later"]  # 2024-11-01T00:00Z
     before = await ask(client, "get_token_usage", timezone=NEW_YORK, period="2024-10-30")
-    assert [note["code"] for note in before["notes"]] == ["no_rows"]
+    assert [note["code"] for note in before["notes"]] == ["no_data"]
     assert before["totals"]["input_tokens"] == 0
 
 

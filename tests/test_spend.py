@@ -171,10 +171,10 @@ async def test_both_halves_stand_alone(client: Client) -> None:
 async def test_days_before_the_first_use_are_not_mistaken_for_frugal_ones(client: Client) -> None:
     nothing = await ask(client, "get_spend", period="2023")
     assert nothing["totals"]["cost"] == "0"
-    assert "no_rows" in [note["code"] for note in nothing["notes"]]
+    assert "no_data" in [note["code"] for note in nothing["notes"]]
     some = await ask(client, "get_spend", period="2024-10..2024-11")
     assert some["notes"][0] == {
-        "code": "first_row",
+        "code": "data_starts_later",
         "message": "The first row of the period is on 2024-11-01; earlier days have none.",
     }
 

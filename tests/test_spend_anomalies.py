@@ -68,7 +68,7 @@ async def test_by_default_the_last_30_complete_days_are_judged(client: Client, u
 async def test_today_is_never_judged(client: Client) -> None:
     answer = await ask(client, "find_spend_anomalies", period="this_month")
     assert answer["period"]["end"] == "2026-11-21"
-    assert "today_left_out" in [note["code"] for note in answer["notes"]]
+    assert "today_excluded" in [note["code"] for note in answer["notes"]]
 
 
 async def test_a_minimum_leaves_out_what_is_smaller(client: Client) -> None:
@@ -90,11 +90,11 @@ async def test_other_groups_and_filters_are_judged_by_themselves(client: Client)
 
 async def test_groups_with_too_little_history_are_named_instead_of_guessed(client: Client) -> None:
     answer = await ask(client, "find_spend_anomalies", period="2024-11-20..2024-12-20")
-    assert "not_judged" in [note["code"] for note in answer["notes"]]
+    assert "insufficient_history" in [note["code"] for note in answer["notes"]]
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("query", "said"),
     [
         ({"minimum": 0}, "minimum must be dollars above zero"),
         ({"minimum": "1e-400"}, "minimum must be dollars above zero"),
@@ -154,4 +154,4 @@ async def test_the_first_days_of_an_organization_are_not_held_against_days_befor
     upstream.override = billed(lambda day: 50 if day >= date(2026, 10, 1) else None)
     answer = await ask(client, "find_spend_anomalies", period="2026-10")
     assert answer["anomalies"] == []
-    assert "not_judged" in [note["code"] for note in answer["notes"]]
+    assert "insufficient_history" in [note["code"] for note in answer["notes"]]

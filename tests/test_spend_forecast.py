@@ -109,7 +109,7 @@ async def test_how_far_a_forecast_reaches(client: Client, until: str, start: str
 
 
 @pytest.mark.parametrize(
-    ("question", "said"),
+    ("query", "said"),
     [
         ({"until": "2026-11-21"}, "a day from today"),
         ({"until": "2028-01-01"}, "a year ahead"),
@@ -134,7 +134,7 @@ async def test_without_a_history_nothing_is_expected_and_that_is_said(client: Cl
     )
     answer = await ask(client, "forecast_spend", budget=10)
     assert (answer["spent"], answer["expected"], answer["low"], answer["median_error"]) == ("0", "0", None, None)
-    assert {"no_interval", "not_tested"} <= set(codes(answer))
+    assert {"no_interval", "backtest_unavailable"} <= set(codes(answer))
     assert answer["budget"]["over_budget"] is False
 
 

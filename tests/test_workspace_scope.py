@@ -89,7 +89,7 @@ async def test_every_answer_says_whose_numbers_it_holds(client: Client, tool: st
     assert answer is not None
     assert answer["summary"].endswith(". Only Production and Support.")
     message = "You see only Production and Support: every total, share, price, name and estimate is of that alone."
-    assert answer["notes"][0] == {"code": "limited_to_workspaces", "message": message}
+    assert answer["notes"][0] == {"code": "scoped_to_workspaces", "message": message}
     assert text_of(result).startswith(answer["summary"])
     assert f"Note: {message}" in text_of(result)
 
@@ -98,7 +98,7 @@ async def test_every_answer_says_whose_numbers_it_holds(client: Client, tool: st
 async def test_who_sees_everything_is_told_of_no_limit(client: Client, tool: str) -> None:
     answer = await ask(client, OPERATOR, tool, **NEEDED.get(tool, {}))
     assert "Only" not in answer["summary"]
-    assert note_in(answer, "limited_to_workspaces") == ""
+    assert note_in(answer, "scoped_to_workspaces") == ""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_the_workspaces_are_called_as_they_are_called(
 ) -> None:
     answer = await ask(client, limited_to(*workspaces), "get_spend", period="2025-09", granularity="total")
     assert answer["summary"].endswith(f" Only {told}.")
-    assert len(note_in(answer, "limited_to_workspaces")) < 300
+    assert len(note_in(answer, "scoped_to_workspaces")) < 300
 
 
 async def test_answers_that_were_shortened_still_fit_with_what_is_said_besides(client: Client) -> None:
@@ -130,7 +130,7 @@ async def test_answers_that_were_shortened_still_fit_with_what_is_said_besides(c
     result = await call(client, ENGINEERING, "get_spend", **query)
     structured = json.dumps(result.structured_content, separators=(",", ":"), ensure_ascii=False)
     assert max(len(text_of(result)), len(structured)) <= DEFAULT_ANSWER_CHARACTERS
-    assert note_in(result.structured_content or {}, "limited_to_workspaces")
+    assert note_in(result.structured_content or {}, "scoped_to_workspaces")
 
 
 async def test_who_sees_no_workspace_is_answered_with_nothing(client: Client) -> None:

@@ -119,7 +119,7 @@ def _any_of(words: frozenset[str]) -> re.Pattern[str]:
 
 # ── What is compared ──
 
-CODE = "limited_to_workspaces"
+CODE = "scoped_to_workspaces"
 ABOUT_THE_SERVER = {"cache", "held"}
 HELD_BY_CHANCE = "priority_tier_included"
 """Told of rows that tell their tier, which they do where a finer view than was asked for happens to be held."""

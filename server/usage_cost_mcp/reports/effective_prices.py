@@ -189,7 +189,7 @@ class PricesResult:
             kinds = sorted({kind.cost_type or "credits and the like" for kind in self.cells.other})
             total = format_dollars(Decimal(_sum(self.cells.other.values())))
             yield Note(
-                code="other_costs_left_out",
+                code="other_costs_excluded",
                 message=f"{total} of costs that are not made of tokens ({', '.join(kinds)}) are left out.",
             )
 

@@ -22,18 +22,18 @@ def period_notes(period: Period, granularity: Granularity, now: datetime) -> Ite
     """A future that was cut off, and buckets that reach beyond the period."""
     if period.asked_end > period.end:
         yield Note(
-            code="future_cut_off",
+            code="future_days_excluded",
             message=f"The period asked for ends {period.asked_end}; days after {period.end} have not begun.",
         )
     if granularity in {"week", "month"} and bucket_start(period.begins, granularity, period) < period.begins:
         yield Note(
-            code="first_bucket_cut",
+            code="first_bucket_partial",
             message=f"The first {granularity} holds only its days from {period.start} on.",
         )
     last_end = bucket_end(midnight(period.end, period.zone), granularity, period)
     if period.ends < last_end <= now:
         yield Note(
-            code="last_bucket_cut",
+            code="last_bucket_partial",
             message=f"The last {granularity} holds only its days up to {period.end}.",
         )
 
@@ -41,7 +41,7 @@ def period_notes(period: Period, granularity: Granularity, now: datetime) -> Ite
 def today_notes(asked: Period, taken: Period) -> Iterator[Note]:
     """Today, where only days that are over were taken."""
     if taken.end < asked.end:
-        yield Note(code="today_left_out", message=f"{asked.end} is not over, so it is left out.")
+        yield Note(code="today_excluded", message=f"{asked.end} is not over, so it is left out.")
 
 
 def row_notes(held: CacheResult, period: Period) -> Iterator[Note]:
@@ -49,13 +49,13 @@ def row_notes(held: CacheResult, period: Period) -> Iterator[Note]:
     first = min(_days_used(held, period.zone), default=None)
     if first is None:
         yield Note(
-            code="no_rows",
+            code="no_data",
             message="There is no row for any of these days, under any group: nothing was used, or the days are before "
             "the first use.",
         )
     elif first > period.start:
         yield Note(
-            code="first_row",
+            code="data_starts_later",
             message=f"The first row of the period is on {first}; earlier days have none.",
         )
     if held.missing_days:

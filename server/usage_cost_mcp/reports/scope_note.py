@@ -29,7 +29,7 @@ class ScopeNote:
         """The whole truth."""
         named = _listed(self.names, _MAX_IN_NOTE)
         return Note(
-            code="limited_to_workspaces",
+            code="scoped_to_workspaces",
             message=f"You see only {named}: every total, share, price, name and estimate is of that alone.",
         )
 

@@ -207,13 +207,13 @@ class SeriesResult:
             shown = "as one total" if granularity == "total" else f"per {granularity}"
             how = f"granularity={asked.granularity}, or for " if asked.default_size else ""
             yield Note(
-                code="coarsened",
+                code="granularity_reduced",
                 message=f"Shown {shown} instead of per {asked.granularity} to stay short; totals are exact. For each "
                 f"{asked.granularity}, ask with {how}a shorter period, a filter_by or a smaller top.",
             )
         if top < min(asked.top or len(self.table.groups), len(self.table.groups)):
             yield Note(
-                code="folded",
+                code="groups_merged",
                 message=f"Only the largest {top} of {len(self.table.groups)} groups are shown to stay short; the rest "
                 "is in Other, exactly. For more groups, ask with filter_by or a shorter period.",
             )

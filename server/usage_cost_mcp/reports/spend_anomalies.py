@@ -271,7 +271,7 @@ def _insufficient_history_notes(review: DetectionResult, query: Query, labels: L
         named = [labels.of_group(query.group_by, key) for key in list(review.insufficient_history)[:_MAX_NAMED]]
         more = len(review.insufficient_history) - len(named)
         yield Note(
-            code="not_judged",
+            code="insufficient_history",
             message=f"Too little history to judge some days of {', '.join(named)}{f' and {more} more' * (more > 0)}.",
         )
 

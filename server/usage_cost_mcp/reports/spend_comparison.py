@@ -395,7 +395,7 @@ def _about_days(asked: Period, ours: Period, theirs: Period) -> Iterator[Note]:
     yield from notes.today_notes(asked, ours)
     if len(ours) != len(theirs):
         yield Note(
-            code="per_day",
+            code="normalized_per_day",
             message=f"The periods have {len(ours)} and {len(theirs)} days, so every change is in dollars a day.",
         )
 
@@ -404,13 +404,13 @@ def _about_the_other(cubes: SpendAndUsage, now: datetime) -> Iterator[Note]:
     for held in (cubes.spend, cubes.usage):
         yield from notes.freshness_notes(held, now)
     if not cubes.spend.row_count:
-        yield Note(code="nothing_to_compare_with", message=f"The cost report has no row for {cubes.period}.")
+        yield Note(code="comparison_period_empty", message=f"The cost report has no row for {cubes.period}.")
 
 
 def _about_causes(drivers: Sequence[Driver] | None, filters: Filters) -> Iterator[Note]:
     if drivers is None:
         names = ", ".join(sorted(filters.keys() - COMMON_DIMENSIONS))
         yield Note(
-            code="no_causes",
+            code="drivers_unavailable",
             message=f"Under a filter_by of {names} the causes cannot be told: the usage report does not have it.",
         )

@@ -246,7 +246,7 @@ def _about_trust(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Not
     elif days < _SHORT_HISTORY:
         yield Note(code="short_history", message=f"With {days} days of spend the interval is rather too narrow.")
     if not tested.months:
-        yield Note(code="not_tested", message="The history is too short to test a forecast this far ahead.")
+        yield Note(code="backtest_unavailable", message="The history is too short to test a forecast this far ahead.")
 
 
 def parse_dollars(argument: str, given: str) -> Decimal:
