@@ -1,4 +1,4 @@
-"""Who pays what: a CSV of last month's bill per workspace and API key, which adds up to the bill exactly.
+"""Chargeback: last month's spend per workspace and API key as CSV, adding up to the bill exactly.
 
 python examples/chargeback.py > chargeback.csv                 your organization (ANTHROPIC_ADMIN_API_KEY)
 python examples/chargeback.py period=2026-10 --demo            any period; the demo organization
@@ -13,45 +13,47 @@ from decimal import Decimal
 from typing import Any
 
 
-def spend(*words: str) -> dict[str, Any]:
-    """The whole answer of get_spend; a refused question ends the script with its reason."""
-    command = [sys.executable, "-m", "usage_cost_mcp", "call", "get_spend", *words, "granularity=total", "--json"]
+def spend(*arguments: str) -> dict[str, Any]:
+    """The complete answer of get_spend. An error ends the script with its message."""
+    command = [sys.executable, "-m", "usage_cost_mcp", "call", "get_spend", *arguments, "granularity=total", "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=False)
     if done.returncode:
         sys.exit(done.returncode)
     return json.loads(done.stdout)
 
 
-def text(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
+def text_cell(name: str) -> str:
+    """A name that no spreadsheet runs as a formula."""
     return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def main() -> None:
-    """Ask for the bill and for its parts, check one against the other, print."""
-    words = sys.argv[1:]
-    if not any(word.startswith("period=") for word in words):
-        words.append("period=last_month")
-    bill = spend("group_by=workspace_id", *words)
-    parts = spend("group_by=workspace_id,api_key_id", *words)
+    """Get the bill and its allocation, check that they agree, print."""
+    arguments = sys.argv[1:]
+    if not any(argument.startswith("period=") for argument in arguments):
+        arguments.append("period=last_month")
+    bill = spend("group_by=workspace_id", *arguments)
+    allocation = spend("group_by=workspace_id,api_key_id", *arguments)
 
     total = Decimal(bill["totals"]["cost"])
-    shared: defaultdict[str | None, Decimal] = defaultdict(Decimal)
-    for each in parts["series"]:
-        shared[each["group"]["workspace_id"]] += Decimal(each["totals"]["cost"])
+    allocated: defaultdict[str | None, Decimal] = defaultdict(Decimal)
+    for each in allocation["series"]:
+        allocated[each["group"]["workspace_id"]] += Decimal(each["totals"]["cost"])
     billed = {each["group"]["workspace_id"]: Decimal(each["totals"]["cost"]) for each in bill["series"]}
-    if shared != billed or sum(shared.values()) != total:
-        sys.exit(f"The keys add up to {sum(shared.values())}, the bill is {total}: it changed in between, ask again.")
+    if allocated != billed or sum(allocated.values()) != total:
+        sys.exit(
+            f"The keys add up to {sum(allocated.values())}, the bill is {total}: it changed in between, run again."
+        )
 
     names = {each["group"]["workspace_id"]: each["label"] for each in bill["series"]}
     lines: list[list[str]] = []
-    for each in parts["series"]:
+    for each in allocation["series"]:
         workspace, cost = names[each["group"]["workspace_id"]], each["totals"]["cost"]
         key = each["label"].removeprefix(f"{workspace} / ")
         share = f"{Decimal(cost) / total:.4f}" if total else ""
-        # The report has no keys: what each one costs is the bill of its workspace, shared by tokens.
-        lines.append([text(workspace), text(key), cost, share, "yes"])
-    lines.sort(key=lambda line: line[0].casefold())  # within a workspace the largest key stays first
+        # The cost report has no keys: the workspace's cost is allocated to them by tokens.
+        lines.append([text_cell(workspace), text_cell(key), cost, share, "yes"])
+    lines.sort(key=lambda line: line[0].casefold())  # a stable sort: within a workspace the largest key stays first
 
     sheet = csv.writer(sys.stdout, lineterminator="\n")
     sheet.writerow(["workspace", "key", "cost", "share", "estimated"])

@@ -1,4 +1,4 @@
-"""Last week's spend in Markdown, for a channel or a mail on Monday morning.
+"""Last week's spend in Markdown, for a channel or an e-mail on Monday morning.
 
 python examples/weekly_digest.py            your organization (ANTHROPIC_ADMIN_API_KEY)
 python examples/weekly_digest.py --demo     the demo organization
@@ -18,7 +18,7 @@ Answer = dict[str, Any]
 
 
 async def ask(client: Client, tool: str, **arguments: Any) -> Answer:
-    """The structured answer to a question; a refused question ends the script with its reason."""
+    """The structured answer of a tool call. An error ends the script with its message."""
     result = await client.call_tool(tool, arguments)
     if result.is_error or result.structured_content is None:
         sys.exit(" ".join(block.text for block in result.content if block.type == "text"))
@@ -26,74 +26,72 @@ async def ask(client: Client, tool: str, **arguments: Any) -> Answer:
 
 
 def dollars(amount: str) -> str:
-    """An amount as a person says it: -$1,234.50."""
+    """A readable amount, such as -$1,234.50."""
     value = Decimal(amount)
     return f"{'-' if value < 0 else ''}${abs(value):,.2f}"
 
 
-def plain(name: str) -> str:
-    """A name of theirs that does nothing in Markdown."""
+def escape(name: str) -> str:
+    """A name without effect in Markdown."""
     return re.sub(r"([\\`*_~\[\]<>|!#]|(?<=:)/|(?<=www)\.)", r"\\\1", name)
 
 
-def compared(comparison: Answer) -> Iterator[str]:
-    """The week, against the one before."""
+def week_section(comparison: Answer) -> Iterator[str]:
+    """The week compared with the previous one."""
     week, change = comparison["period"], Decimal(comparison["change"])
     yield f"# Claude API spend, {week['start']} to {week['end']}"
     ratio = comparison["change_ratio"]
-    share = f" ({abs(ratio):.1%})" if ratio else ""
-    more = f"{dollars(str(abs(change)))}{share} {'more' if change > 0 else 'less'} than" if change else "as much as"
+    percent = f" ({abs(ratio):.1%})" if ratio else ""
+    difference = (
+        f"{dollars(str(abs(change)))}{percent} {'more' if change > 0 else 'less'} than" if change else "as much as"
+    )
     before = dollars(comparison["cost_against"])
-    yield f"We spent **{dollars(comparison['cost'])}**, {more} the week before ({before})."
+    yield f"We spent **{dollars(comparison['cost'])}**, {difference} in the previous week ({before})."
     rows = [
-        f"| {plain(each['label'])} | {dollars(each['cost'])} | {dollars(each['cost_against'])} |"
+        f"| {escape(each['label'])} | {dollars(each['cost'])} | {dollars(each['cost_against'])} |"
         for each in sorted(comparison["groups"], key=lambda each: -Decimal(each["cost"]))
     ]
-    yield "\n".join(["| | last week | the week before |", "|---|---:|---:|", *rows])
+    yield "\n".join(["| | last week | previous week |", "|---|---:|---:|", *rows])
     if comparison["provisional_since"]:
         yield f"Anthropic may still revise the days from {comparison['provisional_since']} on."
 
 
-def causes(comparison: Answer) -> Iterator[str]:
-    """What moved it most."""
+def causes_section(comparison: Answer) -> Iterator[str]:
+    """The three largest causes of the change."""
     yield "## What changed"
-    named = [each for each in comparison["drivers"] if each["effect"] != "rest"][:3]
+    largest = [each for each in comparison["drivers"] if each["effect"] != "rest"][:3]
     lines = [
-        f"- {plain(each['label'])}: {'+' * (Decimal(each['change']) > 0)}{dollars(each['change'])}" for each in named
+        f"- {escape(each['label'])}: {'+' * (Decimal(each['change']) > 0)}{dollars(each['change'])}" for each in largest
     ]
-    yield "\n".join(lines) or "Nothing: it was a week like the one before."
+    yield "\n".join(lines) or "No causes reported."
 
 
-def oddities(anomalies: Answer) -> Iterator[str]:
-    """Days that somebody should look at."""
-    yield "## Out of line"
+def anomalies_section(anomalies: Answer) -> Iterator[str]:
+    """Days with unusual spend."""
+    yield "## Anomalies"
     lines = [
-        f"- {plain(each['label'])}, {' to '.join(dict.fromkeys([each['start'], each['end']]))}: "
-        f"{dollars(each['cost'])} instead of the usual {dollars(each['expected'])}"
-        + (f" ({plain(each['driver'])})" if "driver" in each else "")
+        f"- {escape(each['label'])}, {' to '.join(dict.fromkeys([each['start'], each['end']]))}: "
+        f"{dollars(each['cost'])} instead of an expected {dollars(each['expected'])}"
+        + (f" ({escape(each['driver'])})" if "driver" in each else "")
         for each in anomalies["anomalies"]
     ]
-    yield "\n".join(lines) or "Nothing: every workspace spent what it usually does."
+    yield "\n".join(lines) or "None found."
 
 
-def outlook(forecast: Answer, caching: Answer) -> Iterator[str]:
-    """Where the month is going, and what the cache was good for."""
-    yield "## The month, and the cache"
-    interval = (
-        f"; eight times out of ten such a month ends between {dollars(forecast['low'])} and {dollars(forecast['high'])}"
-        if forecast["low"]
-        else ""
-    )
-    yield f"Until {forecast['period']['end']} we expect {dollars(forecast['expected'])}{interval}."
+def outlook_section(forecast: Answer, caching: Answer) -> Iterator[str]:
+    """The month's forecast and last week's cache savings."""
+    yield "## Outlook and caching"
+    interval = f"; 80% interval {dollars(forecast['low'])} to {dollars(forecast['high'])}" if forecast["low"] else ""
+    yield f"Expected spend by {forecast['period']['end']}: {dollars(forecast['expected'])}{interval}."
     totals = caching["totals"]
     if totals["cache_hit_ratio"] is not None:
         saved = totals["cache_savings"]
-        worth = f", which saved about {dollars(saved)}" if saved is not None else ""
-        yield f"Last week {totals['cache_hit_ratio']:.1%} of the input came from the prompt cache{worth}."
+        savings = f", which saved about {dollars(saved)}" if saved is not None else ""
+        yield f"Last week {totals['cache_hit_ratio']:.1%} of the input came from the prompt cache{savings}."
 
 
 async def main() -> None:
-    """Ask four questions, write four paragraphs."""
+    """Ask four questions, print four sections."""
     if "--demo" not in sys.argv and not any(name.startswith("ANTHROPIC_ADMIN_API_KEY") for name in os.environ):
         sys.exit("Set ANTHROPIC_ADMIN_API_KEY, or add --demo.")
     server = StdioServerParameters(
@@ -104,9 +102,10 @@ async def main() -> None:
         anomalies = await ask(client, "find_spend_anomalies", period="last_week")
         forecast = await ask(client, "forecast_spend")
         caching = await ask(client, "cache_hit_ratio", period="last_week", granularity="total")
-    parts = [*compared(comparison), *causes(comparison), *oddities(anomalies), *outlook(forecast, caching)]
+    parts = [*week_section(comparison), *causes_section(comparison), *anomalies_section(anomalies)]
+    parts += outlook_section(forecast, caching)
     if comparison["demo"]:
-        parts.append("*Demo data: an organization that never existed.*")
+        parts.append("*Demo data (fictional organization).*")
     print("\n\n".join(parts))
 
 

@@ -94,8 +94,8 @@ def test_the_agent_script_asks_three_questions_and_computes_exactly() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     summary, exact, *models_and_prices, caching = done.stdout.splitlines()
     assert summary.startswith("Spend ")
-    assert exact.endswith("dollars, to the last digit")
-    assert any(re.fullmatch(r"claude-opus-4-6: \d+\.\d% of it", line) for line in models_and_prices)
+    assert exact.endswith(" dollars, exactly")
+    assert any(re.fullmatch(r"claude-opus-4-6: \d+\.\d% of spend", line) for line in models_and_prices)
     price = "claude-opus-4-6, standard, 0-200k, global: 25 dollars per million output tokens"
     assert price in models_and_prices
     assert caching.endswith("of the input was read from the cache")
@@ -159,7 +159,7 @@ def test_the_chargeback_prints_nothing_when_the_bill_changes_under_it() -> None:
     with organization(growing) as url:
         done = example("chargeback.py", "period=2026-10", url=url)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "changed in between, ask again" in done.stderr
+    assert "changed in between, run again" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_the_gate_is_neither_open_nor_shut_when_it_was_asked_badly(words: list[s
 def test_the_gate_is_neither_open_nor_shut_when_nobody_answers() -> None:
     done = example("budget_gate.py", "8000", url="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Whether the budget holds cannot be told: No connection to 127.0.0.1:9")
+    assert done.stderr.startswith("No forecast: No connection to 127.0.0.1:9")
 
 
 def dollars(amount: str) -> str:
@@ -237,7 +237,7 @@ def test_the_digest_tells_what_was_out_of_line_and_no_name_is_markup() -> None:
     assert done.returncode == 0
     assert anomalies
     for each in anomalies:
-        assert f"{dollars(each['cost'])} instead of the usual {dollars(each['expected'])}" in done.stdout
+        assert f"{dollars(each['cost'])} instead of an expected {dollars(each['expected'])}" in done.stdout
     parser = MarkdownIt("gfm-like", {"html": True, "linkify": False})
     kinds = {child.type for token in parser.parse(done.stdout) for child in token.children or ()}
     assert not kinds & {"link_open", "html_inline", "image"}
