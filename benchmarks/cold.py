@@ -79,4 +79,4 @@ async def _rows_held_per_day(api: Upstream) -> float:
     async with _in_memory(api) as client:
         await ask(client, Question("get_spend", {"period": "last_365_days"}))
         status: dict[str, Any] = (await ask(client, Question("get_status", {}))).structured_content or {}
-        return status["held"]["rows"] / status["held"]["days"]
+        return status["cached"]["rows"] / status["cached"]["days"]

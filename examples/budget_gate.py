@@ -34,7 +34,7 @@ def main() -> int:
     forecast = json.loads(done.stdout)
     status = forecast["budget"]
     interval = f" (80% interval {dollars(forecast['low'])} to {dollars(forecast['high'])})" if forecast["low"] else ""
-    exhausted = f", exhausted on {status['runs_out_on']}" if status["runs_out_on"] else ""
+    exhausted = f", exhausted on {status['exhausted_on']}" if status["exhausted_on"] else ""
     print(
         f"{'OVER' if status['over_budget'] else 'Within'} the budget of {dollars(status['amount'])}{exhausted}: "
         f"{dollars(forecast['expected'])} expected by {forecast['period']['end']}{interval}, "

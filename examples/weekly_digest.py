@@ -45,10 +45,10 @@ def week_section(comparison: Answer) -> Iterator[str]:
     difference = (
         f"{dollars(str(abs(change)))}{percent} {'more' if change > 0 else 'less'} than" if change else "as much as"
     )
-    before = dollars(comparison["cost_against"])
+    before = dollars(comparison["previous_cost"])
     yield f"We spent **{dollars(comparison['cost'])}**, {difference} in the previous week ({before})."
     rows = [
-        f"| {escape(each['label'])} | {dollars(each['cost'])} | {dollars(each['cost_against'])} |"
+        f"| {escape(each['label'])} | {dollars(each['cost'])} | {dollars(each['previous_cost'])} |"
         for each in sorted(comparison["groups"], key=lambda each: -Decimal(each["cost"]))
     ]
     yield "\n".join(["| | last week | previous week |", "|---|---:|---:|", *rows])

@@ -15,8 +15,8 @@ from usage_cost_mcp.analysis.anomalies import (
     MIN_MINIMUM,
     MIN_WEEKS,
     Anomaly,
+    AnomalyStatus,
     DetectionResult,
-    Status,
     default_minimum,
     find_anomalies,
 )
@@ -29,7 +29,7 @@ MINIMUM = Decimal(10)
 YEAR = 365
 
 Noise = Callable[[Random], float]
-Found = tuple[str, str | None, Status]
+Found = tuple[str, str | None, AnomalyStatus]
 
 
 def uniform(random: Random) -> float:
@@ -117,17 +117,17 @@ def told(found: Sequence[Anomaly]) -> set[Found]:
 def test_of_the_demo_organization_it_tells_the_spike_the_credit_and_each_new_level_once() -> None:
     found = months_of(bill("workspace"))
     assert told(found) == {
-        ("2025-11-01", HACKATHON, "new_level"),  # the hackathon is over
-        ("2026-02-01", DATA, "new_level"),  # the move to the 4.6 models
-        ("2026-02-02", RESEARCH, "new_level"),
-        ("2026-04-01", PRODUCTION, "new_level"),  # the broken prompt prefix, and its end
-        ("2026-05-01", PRODUCTION, "new_level"),
-        ("2026-08-01", SUPPORT, "new_level"),  # the move to Haiku
-        ("2026-10-21", RESEARCH, "over"),  # the runaway evaluation
-        ("2026-10-25", None, "over"),  # the service credit
+        ("2025-11-01", HACKATHON, "level_shift"),  # the hackathon is over
+        ("2026-02-01", DATA, "level_shift"),  # the move to the 4.6 models
+        ("2026-02-02", RESEARCH, "level_shift"),
+        ("2026-04-01", PRODUCTION, "level_shift"),  # the broken prompt prefix, and its end
+        ("2026-05-01", PRODUCTION, "level_shift"),
+        ("2026-08-01", SUPPORT, "level_shift"),  # the move to Haiku
+        ("2026-10-21", RESEARCH, "resolved"),  # the runaway evaluation
+        ("2026-10-25", None, "resolved"),  # the service credit
     }
     assert len(found) == 8
-    spike, credit = (each for each in found if each.status == "over")
+    spike, credit = (each for each in found if each.status == "resolved")
     assert spike.excess > 600
     assert abs(credit.excess - CREDIT_CENTS / 100) < 1
     assert spike.actual == sum(
@@ -139,17 +139,17 @@ def test_of_the_demo_organization_it_tells_the_spike_the_credit_and_each_new_lev
 def test_of_the_demo_organization_by_model_it_tells_the_models_that_came_and_went() -> None:
     found = months_of(bill("model"))
     assert told(found) == {
-        ("2025-11-01", "claude-sonnet-4-5", "new_level"),
-        ("2026-02-01", "claude-opus-4-1", "new_level"),
-        ("2026-02-01", "claude-sonnet-4-5", "new_level"),
-        ("2026-02-01", "claude-opus-4-6", "new_level"),
-        ("2026-02-01", "claude-sonnet-4-6", "new_level"),
-        ("2026-04-01", "claude-sonnet-4-6", "new_level"),
-        ("2026-05-03", "claude-sonnet-4-6", "new_level"),
-        ("2026-08-01", "claude-sonnet-4-5", "new_level"),
-        ("2026-08-03", "claude-haiku-4-5", "new_level"),
-        ("2026-10-21", "claude-opus-4-6", "over"),
-        ("2026-10-25", None, "over"),
+        ("2025-11-01", "claude-sonnet-4-5", "level_shift"),
+        ("2026-02-01", "claude-opus-4-1", "level_shift"),
+        ("2026-02-01", "claude-sonnet-4-5", "level_shift"),
+        ("2026-02-01", "claude-opus-4-6", "level_shift"),
+        ("2026-02-01", "claude-sonnet-4-6", "level_shift"),
+        ("2026-04-01", "claude-sonnet-4-6", "level_shift"),
+        ("2026-05-03", "claude-sonnet-4-6", "level_shift"),
+        ("2026-08-01", "claude-sonnet-4-5", "level_shift"),
+        ("2026-08-03", "claude-haiku-4-5", "level_shift"),
+        ("2026-10-21", "claude-opus-4-6", "resolved"),
+        ("2026-10-25", None, "resolved"),
     }
     assert len(found) == 11
 
@@ -157,11 +157,11 @@ def test_of_the_demo_organization_by_model_it_tells_the_models_that_came_and_wen
 def test_of_the_demo_organization_in_total_it_tells_what_moves_the_total() -> None:
     found = months_of(bill(""))
     assert told(found) == {
-        ("2025-11-01", "all", "new_level"),
-        ("2026-02-02", "all", "new_level"),
-        ("2026-04-05", "all", "new_level"),
-        ("2026-10-21", "all", "over"),
-        ("2026-10-25", "all", "over"),
+        ("2025-11-01", "all", "level_shift"),
+        ("2026-02-02", "all", "level_shift"),
+        ("2026-04-05", "all", "level_shift"),
+        ("2026-10-21", "all", "resolved"),
+        ("2026-10-25", "all", "resolved"),
     }
     assert len(found) == 5
 
@@ -276,7 +276,7 @@ def test_odd_days_in_a_row_are_one_finding() -> None:
         amounts[HISTORY_DAYS + n] *= 4
     found = only(anomalies(amounts))
     assert found.days == tuple(nth(HISTORY_DAYS + n) for n in (1, 2, 3))
-    assert (found.actual, found.expected, found.excess, found.status) == (1200, 300, 900, "over")
+    assert (found.actual, found.expected, found.excess, found.status) == (1200, 300, 900, "resolved")
 
 
 def test_a_quiet_weekend_does_not_cut_a_run_in_two() -> None:
@@ -297,7 +297,7 @@ def test_a_drop_within_a_run_is_a_finding_of_its_own() -> None:
 def test_what_is_odd_on_the_last_day_is_still_lasting(length: int) -> None:
     amounts = steady(HISTORY_DAYS + length)
     found = only(anomalies([*amounts[:HISTORY_DAYS], *(amount * 3 for amount in amounts[HISTORY_DAYS:])]))
-    assert (len(found.days), found.status) == (length, "lasting")
+    assert (len(found.days), found.status) == (length, "ongoing")
 
 
 @pytest.mark.parametrize("change", [0, Decimal("0.4"), 2, 10, -1])
@@ -309,7 +309,7 @@ def test_a_new_level_is_told_once_and_a_spike_on_it_is_seen(change: Decimal) -> 
     odd, level = anomalies(amounts)
     assert odd.days == (nth(spike),)
     assert level.days == tuple(nth(begin + n) for n in range(8))
-    assert level.status == "new_level"
+    assert level.status == "level_shift"
     assert odd.excess == 50_000
 
 
@@ -319,7 +319,7 @@ def test_a_new_level_in_noise_is_told_once(change: Decimal) -> None:
         amounts = [5 * amount for amount in seasonal(seed, HISTORY_DAYS + 90)]
         begin = HISTORY_DAYS + seed % 14
         found = only(anomalies([*amounts[:begin], *(amount * change for amount in amounts[begin:])]))
-        assert found.status == "new_level"
+        assert found.status == "level_shift"
         assert begin <= (found.days[0] - FIRST).days <= begin + 3
 
 
@@ -329,8 +329,8 @@ def test_a_group_that_appears_is_told_once_and_judged_again_after_three_weeks() 
     amounts[spike] += 500
     found = review(amounts)
     assert [(each.days[0], each.status) for each in found.anomalies] == [
-        (nth(begin), "new_level"),
-        (nth(spike), "over"),
+        (nth(begin), "level_shift"),
+        (nth(spike), "resolved"),
     ]
     assert found.anomalies[0].expected == 0
     assert found.insufficient_history == {GROUP: [nth(begin + n) for n in range(8, MIN_WEEKS * 7)]}
@@ -396,7 +396,7 @@ def test_three_weeks_of_history_are_enough_for_a_single_day() -> None:
     amounts = steady(22)
     assert review(amounts, 21) == DetectionResult([], {})
     amounts[21] *= 4
-    assert only(anomalies(amounts, 21)) == Anomaly(GROUP, (nth(21),), Decimal(400), Decimal(100), "lasting")
+    assert only(anomalies(amounts, 21)) == Anomaly(GROUP, (nth(21),), Decimal(400), Decimal(100), "ongoing")
 
 
 def test_without_groups_there_is_nothing() -> None:

@@ -120,15 +120,15 @@ async def test_causes_and_groups_add_up_to_the_change(client: Client, query: dic
     assert sum(Fraction(each["change"]) for each in answer["drivers"]) == change
     assert sum(map(Fraction, answer["effects"].values())) == change
     assert list(answer["effects"]) == list(EFFECTS)
-    for name, total in (("change", change), *((each, Fraction(answer[each])) for each in ("cost", "cost_against"))):
+    for name, total in (("change", change), *((each, Fraction(answer[each])) for each in ("cost", "previous_cost"))):
         assert sum(Fraction(each[name]) for each in answer["groups"]) == total
     if answer["per"] == "period":
-        assert change == Fraction(answer["cost"]) - Fraction(answer["cost_against"])
+        assert change == Fraction(answer["cost"]) - Fraction(answer["previous_cost"])
 
 
 async def test_both_totals_are_those_of_the_report(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "compare_spend", period="2026-10", against="2026-08", group_by=["model"])
-    for name, first, last in (("cost", "2026-10-01", "2026-10-31"), ("cost_against", "2026-08-01", "2026-08-31")):
+    for name, first, last in (("cost", "2026-10-01", "2026-10-31"), ("previous_cost", "2026-08-01", "2026-08-31")):
         truth = {key: sum(days.values()) for key, days in dollars(upstream.url, first, last, ["model"]).items()}
         told = {(each["group"]["model"],): Fraction(each[name]) for each in answer["groups"] if Fraction(each[name])}
         assert told == truth
@@ -207,7 +207,7 @@ async def test_today_is_left_out_and_that_is_said(client: Client) -> None:
 async def test_periods_of_unequal_length_are_compared_by_the_day_and_that_is_said(client: Client) -> None:
     result = await client.call_tool("compare_spend", {"period": "2026-06", "against": "2026-05"})
     answer: dict[str, Any] = result.structured_content or {}
-    per_day = Fraction(answer["cost"]) / 30 - Fraction(answer["cost_against"]) / 31
+    per_day = Fraction(answer["cost"]) / 30 - Fraction(answer["previous_cost"]) / 31
     assert answer["per"] == "day"
     assert abs(Fraction(answer["change"]) - per_day) <= Fraction(1, 10**6)
     for half in (answer["summary"], text_of(result)):

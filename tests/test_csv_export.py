@@ -99,25 +99,25 @@ async def test_an_estimate_says_so_in_each_line(connect: Connect) -> None:
             "compare_spend",
             {"period": "2026-10", "group_by": ["workspace_id", "model"], "top": 3},
             "groups",
-            ["workspace_id", "model", "label", "cost", "cost_against", "change", "status", "other_groups"],
+            ["workspace_id", "model", "label", "cost", "previous_cost", "change", "status", "other_groups"],
         ),
         (
             "compare_spend",
             {"period": "2026-10", "group_by": []},
             "groups",
-            ["label", "cost", "cost_against", "change", "status", "other_groups"],
+            ["label", "cost", "previous_cost", "change", "status", "other_groups"],
         ),
         (
             "find_spend_anomalies",
             {"period": "last_month"},
             "anomalies",
-            ["workspace_id", "start", "end", "label", "cost", "expected", "excess", "outcome", "driver"],
+            ["workspace_id", "start", "end", "label", "cost", "expected", "excess", "status", "driver"],
         ),
         (
             "find_spend_anomalies",
             {"period": "last_week"},
             "anomalies",
-            ["workspace_id", "start", "end", "label", "cost", "expected", "excess", "outcome", "driver"],
+            ["workspace_id", "start", "end", "label", "cost", "expected", "excess", "status", "driver"],
         ),
     ],
 )
@@ -162,7 +162,7 @@ async def test_a_status_is_a_line_for_each_field(connect: Connect) -> None:
     answer = await asked(connect, "get_status")
     found = {line["key"]: line["value"] for line in lines(as_csv(answer))}
     assert found["organization.name"] == "Demo Organization"
-    assert found["mix.tokens"] == str(answer["mix"]["tokens"])
+    assert found["usage_mix.tokens"] == str(answer["usage_mix"]["tokens"])
     assert found["demo"] == "true"
     assert [found[f"limits.{index}"] for index in range(len(answer["limits"]))] == answer["limits"]
 

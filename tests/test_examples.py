@@ -206,10 +206,10 @@ def test_the_digest_says_what_the_tools_say(api: str) -> None:
     cache = answer(api, "cache_hit_ratio", "period=last_week")["totals"]
     assert done.stdout.startswith(f"# Claude API spend, {week['period']['start']} to {week['period']['end']}\n")
     for group in week["groups"]:
-        assert f"| {group['label']} | {dollars(group['cost'])} | {dollars(group['cost_against'])} |" in done.stdout
+        assert f"| {group['label']} | {dollars(group['cost'])} | {dollars(group['previous_cost'])} |" in done.stdout
     for cause in week["drivers"][:3]:
         assert f"- {cause['label']}: {'+' * (Decimal(cause['change']) > 0)}{dollars(cause['change'])}" in done.stdout
-    for amount in (week["cost"], week["cost_against"], month["expected"], month["low"], month["high"]):
+    for amount in (week["cost"], week["previous_cost"], month["expected"], month["low"], month["high"]):
         assert dollars(amount) in done.stdout
     assert f"{cache['cache_hit_ratio']:.1%}" in done.stdout
     assert dollars(cache["cache_savings"]) in done.stdout

@@ -50,7 +50,7 @@ A_MONTH_IN_PIECES = 1 + 4 + 16
 """Requests for the days of get_status when they are too much at once: at first whole, then 8 days, then 2."""
 
 NUMBERS = (
-    *("series", "bucket_totals", "totals", "values", "prices", "unpriced", "newest_data", "mix"),
+    *("series", "bucket_totals", "totals", "values", "prices", "unpriced", "newest_data", "usage_mix"),
     *("cost", "change", "effects"),
 )
 

@@ -33,7 +33,7 @@ async def test_the_runaway_evaluation_and_the_credit_are_found_each_with_its_cau
     assert credit["driver"] == "Service Credit of Default workspace -$450.00"
     for each in answer["anomalies"]:
         assert Decimal(each["excess"]) == Decimal(each["cost"]) - Decimal(each["expected"])
-        assert (each["outcome"], each["end"]) == ("over", each["start"])
+        assert (each["status"], each["end"]) == ("resolved", each["start"])
 
 
 async def test_both_halves_tell_each_finding(client: Client) -> None:
@@ -55,7 +55,7 @@ async def test_a_month_without_anything_odd_says_so_and_what_was_looked_at(clien
 
 async def test_a_switch_of_models_is_one_new_level_with_its_cause(client: Client) -> None:
     answer = await ask(client, "find_spend_anomalies", period="2026-08")
-    assert [(each["label"], each["outcome"]) for each in answer["anomalies"]] == [("Support", "new_level")]
+    assert [(each["label"], each["status"]) for each in answer["anomalies"]] == [("Support", "level_shift")]
     assert answer["anomalies"][0]["driver"].startswith("Support: from claude-sonnet-4-5 to claude-haiku-4-5 -$")
 
 

@@ -70,11 +70,11 @@ async def test_a_budget_that_is_too_small_is_over_and_runs_out_on_a_day(client: 
     answer = await ask(client, "forecast_spend", budget=6000)
     budget = answer["budget"]
     assert budget["over_budget"] is True
-    assert Decimal(budget["expected_over"]) == Decimal(answer["expected"]) - 6000
+    assert Decimal(budget["projected_overrun"]) == Decimal(answer["expected"]) - 6000
     assert budget["share_used"] == round(float(answer["spent"]) / 6000, 4)
     assert budget["pace"] == 0.7
     course = dict(zip(answer["buckets"], map(Decimal, answer["cumulative"]["expected"]), strict=True))
-    gone = date.fromisoformat(budget["runs_out_on"])
+    gone = date.fromisoformat(budget["exhausted_on"])
     assert course[str(gone - timedelta(days=1))] <= 6000 < course[str(gone)]
     assert f"used up on {gone}" in answer["summary"]
 
@@ -82,7 +82,7 @@ async def test_a_budget_that_is_too_small_is_over_and_runs_out_on_a_day(client: 
 @pytest.mark.parametrize("budget", ["$9,000", "9000.00", "9k", 9000, 9000.0])
 async def test_a_budget_that_holds_is_under_however_it_is_written(client: Client, budget: object) -> None:
     stands = (await ask(client, "forecast_spend", budget=budget))["budget"]
-    assert (stands["over_budget"], stands["runs_out_on"], Decimal(stands["amount"])) == (False, None, 9000)
+    assert (stands["over_budget"], stands["exhausted_on"], Decimal(stands["amount"])) == (False, None, 9000)
 
 
 async def test_one_workspace_is_forecast_by_its_name(client: Client, upstream: Upstream) -> None:

@@ -23,7 +23,7 @@ async def test_status_names_the_organization_the_key_and_the_newest_data(client:
 
 async def test_status_says_what_is_held(client: Client) -> None:
     await ask(client, "get_spend", period="2026-10")
-    held = (await ask(client, "get_status"))["held"]
+    held = (await ask(client, "get_status"))["cached"]
     assert held["days"] == (31 + 22) + 31
     assert held["rows"] > held["days"]
 
@@ -61,7 +61,7 @@ async def test_status_says_what_the_last_30_complete_days_were_made_of(
     def part(value: str) -> object:
         return pytest.approx(sum(size for group, size in sizes.items() if value in group) / tokens, abs=1e-4)
 
-    assert status["mix"] == {
+    assert status["usage_mix"] == {
         "start": first,
         "end": last,
         "tokens": tokens,
@@ -87,6 +87,6 @@ async def test_without_use_status_has_no_shares(connect: Connect, clock: FrozenC
     async with connect() as client:
         result = await client.call_tool("get_status", {})
     assert result.structured_content is not None
-    mix = result.structured_content["mix"]
+    mix = result.structured_content["usage_mix"]
     assert {value for name, value in mix.items() if name not in {"start", "end", "tokens"}} == {None}
     assert "Mix 2023-04-10 to 2023-05-09: nothing was used" in text_of(result)

@@ -137,7 +137,7 @@ async def test_who_sees_no_workspace_is_answered_with_nothing(client: Client) ->
     await ask(client, OPERATOR, "get_spend")
     assert (await ask(client, NOBODY, "get_spend"))["totals"] == {"cost": "0"}
     assert (await ask(client, NOBODY, "list_dimension_values", dimension="workspace_id"))["values"] == []
-    assert (await ask(client, NOBODY, "get_status"))["held"]["rows"] == 0
+    assert (await ask(client, NOBODY, "get_status"))["cached"]["rows"] == 0
 
 
 async def test_ids_are_told_when_names_cannot_be_looked_up(client: Client, upstream: Upstream) -> None:
@@ -174,7 +174,7 @@ async def test_what_is_held_is_counted_without_the_rows_of_others(client: Client
     async def held(client: Client, principal: Principal) -> dict[str, int]:
         ASKING.set(principal)
         await client.call_tool("get_spend", {"period": "2026-10"})
-        return (await ask(client, principal, "get_status"))["held"]
+        return (await ask(client, principal, "get_status"))["cached"]
 
     with scoping.serving(scoping.cut_api(clock.now, SCIENCE.workspaces)) as settings:
         async with Client(build_server(settings, clock)) as alone:

@@ -133,7 +133,7 @@ test("periods of different lengths are compared by the day", async ({ open, ask 
   const app = await open();
   const october = await ask(app, "compare_spend", OCTOBER);
   assert.equal(october.per, "day");
-  const ends = [october.cost_against / 30, october.cost / 31].map((cost) => `$${cost.toFixed(2)} a day`);
+  const ends = [october.previous_cost / 30, october.cost / 31].map((cost) => `$${cost.toFixed(2)} a day`);
   const words = await app.texts(".head span:last-child");
   assert.deepEqual([words[0], words.at(-1)], ends);
   const week = await ask(app, "compare_spend", { period: "last_7_days" });
@@ -148,7 +148,7 @@ test("a comparison also shows its groups", async ({ open, ask }) => {
   await app.locator("#show").selectOption("groups");
   assert.equal(await app.count(".rows li"), answer.groups.length);
   await app.locator(".rows li").first().hover();
-  for (const amount of [answer.groups[0].cost, answer.groups[0].cost_against]) {
+  for (const amount of [answer.groups[0].cost, answer.groups[0].previous_cost]) {
     assert.ok((await app.text("#tip")).includes(dollars(amount)), await app.text("#tip"));
   }
 });

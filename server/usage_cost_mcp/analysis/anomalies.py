@@ -20,7 +20,7 @@ from typing import Literal
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.rows import Key
 
-Status = Literal["over", "lasting", "new_level"]
+AnomalyStatus = Literal["resolved", "ongoing", "level_shift"]
 """Back to usual; still away on the last day that is known; away for more than a week, and usual from then on."""
 
 MAX_WEEKS = 8
@@ -74,14 +74,14 @@ class Anomaly:
         days: The odd days, oldest first; of a new level those among its first eight.
         actual: What these days cost, exactly.
         expected: What they would usually have cost, to the cent.
-        outcome: What became of it.
+        status: Resolved, ongoing or a lasting level shift.
     """
 
     key: Key
     days: tuple[date, ...]
     actual: Decimal
     expected: Decimal
-    status: Status
+    status: AnomalyStatus
 
     @property
     def excess(self) -> Decimal:
@@ -140,7 +140,7 @@ class _Streak:
 
     days: Sequence[int]
     expected: Sequence[float]
-    status: Status
+    status: AnomalyStatus
 
 
 def _anomaly(key: Key, run: _Streak, days: Sequence[date], amounts: Sequence[Decimal]) -> Anomaly:
@@ -163,7 +163,7 @@ def _scan(spend: list[float], minimum: float) -> tuple[list[_Streak], list[int]]
             run = pattern.run()
             runs.append(run)
             told.update(run.days)
-            if run.status == "new_level":
+            if run.status == "level_shift":
                 spend, since = _at_new_level(spend, since, run)
                 day = run.days[-1]
         day += 1
@@ -225,10 +225,10 @@ class _Pattern:
                 days.append(day)
         return _Streak(days, [self._usual(day) for day in days], self._status(days[-1]))
 
-    def _status(self, last: int) -> Status:
+    def _status(self, last: int) -> AnomalyStatus:
         if last == self._day + _WEEK:
-            return "new_level"
-        return "lasting" if last == len(self._spend) - 1 else "over"
+            return "level_shift"
+        return "ongoing" if last == len(self._spend) - 1 else "resolved"
 
     def _usual(self, day: int) -> float:
         return self._weekdays[day % _WEEK]

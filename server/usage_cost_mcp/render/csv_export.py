@@ -66,9 +66,9 @@ def _records(answer: Answer, name: str, fields: Sequence[str], group_by: Sequenc
 
 
 _VALUE = ("value", "label", "used", "cost", "cost_share", "tokens", "token_share")
-_CHANGE = ("label", "cost", "cost_against", "change", "status", "other_groups")
+_CHANGE = ("label", "cost", "previous_cost", "change", "status", "other_groups")
 _KIND = ("model", "service_tier", "context_window", "inference_geo")
-_ANOMALY = ("start", "end", "label", "cost", "expected", "excess", "outcome", "driver")
+_ANOMALY = ("start", "end", "label", "cost", "expected", "excess", "status", "driver")
 
 
 def _comparison(answer: Answer) -> Rows:

@@ -40,8 +40,8 @@ def _status_lines(answer: StatusAnswer) -> str:
         f"Key: {answer.key.kind}, from {answer.key.source}",
         f"Today (UTC): {answer.today}; provisional since {answer.provisional_since}",
         f"Newest data: spend {answer.newest_data.spend or 'none'}, usage {answer.newest_data.usage or 'none'}",
-        f"Mix {_mix(answer.mix)}",
-        f"In memory: {answer.held.days} days, {answer.held.rows} rows",
+        f"Mix {_mix(answer.usage_mix)}",
+        f"In memory: {answer.cached.days} days, {answer.cached.rows} rows",
         f"Version: {answer.version}",
         *(f"Limit: {limit}" for limit in answer.limits),
     ]

@@ -118,10 +118,10 @@ def comparison_tables(answer: ComparisonAnswer) -> Tables:
     groups = [
         [" / ".join(answer.group_by) or "total", before, now, f"change{per_day}"],
         *(
-            [_with_status(each), *_before_after_change(each.cost_against, each.cost, each.change)]
+            [_with_status(each), *_before_after_change(each.previous_cost, each.cost, each.change)]
             for each in answer.groups
         ),
-        ["Total", *_before_after_change(answer.cost_against, answer.cost, answer.change)],
+        ["Total", *_before_after_change(answer.previous_cost, answer.cost, answer.change)],
     ]
     return [*([causes] if answer.drivers else []), groups]
 
@@ -147,7 +147,7 @@ def forecast_tables(answer: ForecastAnswer) -> Tables:
         ("80% interval to", answer.high),
     ]
     if answer.budget:
-        lines += [("budget", answer.budget.amount), ("expected over budget", answer.budget.expected_over)]
+        lines += [("budget", answer.budget.amount), ("expected over budget", answer.budget.projected_overrun)]
     return [[["", "USD"], *([name, format_dollars(Decimal(amount))] for name, amount in lines if amount is not None)]]
 
 
@@ -157,13 +157,13 @@ def anomalies_tables(answer: AnomaliesAnswer) -> Tables:
         return []
     return [
         [
-            ["days", "group", "cost", "expected", "excess", "outcome", "likely driver"],
+            ["days", "group", "cost", "expected", "excess", "status", "likely driver"],
             *(
                 [
                     str(each.start) if each.start == each.end else f"{each.start}..{each.end}",
                     each.label,
                     *_before_after_change(each.cost, each.expected, each.excess),
-                    each.outcome.replace("_", " "),
+                    each.status.replace("_", " "),
                     each.driver or "-",
                 ]
                 for each in answer.anomalies

@@ -11,6 +11,7 @@ from usage_cost_mcp.analysis.anomalies import (
     HISTORY_DAYS,
     MAX_WEEKS,
     Anomaly,
+    AnomalyStatus,
     DetectionResult,
     default_minimum,
     find_anomalies,
@@ -40,7 +41,7 @@ DEFAULT_GROUP_BY = ("workspace_id",)
 
 
 class AnomalyItem(AnswerModel):
-    """One finding. `outcome`: over, lasting (still away on the last day), new_level (usual from then on)."""
+    """One finding: resolved, ongoing (still out of line on the last day) or a level_shift (usual from then on)."""
 
     start: date
     end: date
@@ -49,7 +50,7 @@ class AnomalyItem(AnswerModel):
     cost: str
     expected: str
     excess: str
-    outcome: str
+    status: AnomalyStatus
     driver: str | None = Field(default=None, exclude_if=lambda driver: driver is None)
 
 
@@ -118,7 +119,7 @@ class AnomaliesResult:
             cost=format_exact(cost),
             expected=format_exact(expected),
             excess=format_exact(anomaly.excess),
-            outcome=anomaly.status,
+            status=anomaly.status,
             driver=driver and f"{driver_label(driver, self.labels)} {format_signed(driver.change)}",
         )
 

@@ -49,7 +49,7 @@ class GroupChange(AnswerModel):
     label: str
     group: Mapping[str, str | None] | None
     cost: str
-    cost_against: str
+    previous_cost: str
     change: str
     status: str | None = Field(default=None, exclude_if=lambda status: status is None)
     other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
@@ -64,7 +64,7 @@ class _ComparisonBody(AnswerModel):
     group_by: Sequence[str]
     filter_by: Mapping[str, Sequence[str | None]]
     cost: str
-    cost_against: str
+    previous_cost: str
     change: str
     change_ratio: float | None
     effects: Mapping[str, str]
@@ -134,7 +134,7 @@ class ComparisonResult:
             group_by=asked.group_by,
             filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
             cost=format_exact(total.cost),
-            cost_against=format_exact(total.against),
+            previous_cost=format_exact(total.against),
             change=format_exact(change),
             change_ratio=self.per.ratio(total.cost, total.against),
             effects=self._effects(),
@@ -178,7 +178,7 @@ class ComparisonResult:
             label=line.label,
             group=None if line.key is None else dict(zip(self.query.group_by, line.key, strict=True)),
             cost=format_exact(line.cost),
-            cost_against=format_exact(line.against),
+            previous_cost=format_exact(line.against),
             change=format_exact(change),
             status=status,
             other_groups=line.others,

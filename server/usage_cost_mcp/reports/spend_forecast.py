@@ -40,8 +40,8 @@ class BudgetStatus(AnswerModel):
     amount: str
     share_used: float
     pace: float
-    expected_over: str
-    runs_out_on: date | None
+    projected_overrun: str
+    exhausted_on: date | None
     over_budget: bool
 
 
@@ -154,8 +154,8 @@ class ForecastResult:
             amount=format_exact(self.budget),
             share_used=round(float(self._so_far) / float(self.budget), 4),
             pace=round(len(self.spent) / len(self.period), 4),
-            expected_over=format_exact(over),
-            runs_out_on=exhaustion_date(self.spent, self.to_come, self.budget),
+            projected_overrun=format_exact(over),
+            exhausted_on=exhaustion_date(self.spent, self.to_come, self.budget),
             over_budget=over > 0,
         )
 
@@ -177,8 +177,8 @@ class ForecastResult:
         stands = self._stands(expected)
         if stands is None or self.budget is None:
             return ""
-        over = f"{format_dollars(abs(Decimal(stands.expected_over)))} {'over' if stands.over_budget else 'under'}"
-        when = f", used up on {stands.runs_out_on}" if stands.runs_out_on else ""
+        over = f"{format_dollars(abs(Decimal(stands.projected_overrun)))} {'over' if stands.over_budget else 'under'}"
+        when = f", used up on {stands.exhausted_on}" if stands.exhausted_on else ""
         return (
             f" That is {over} the budget of {format_dollars(self.budget)}{when}; {stands.share_used:.0%} of it is used."
         )

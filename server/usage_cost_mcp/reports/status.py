@@ -71,8 +71,8 @@ class _StatusBody(AnswerModel):
     key: KeyInfo
     today: date
     newest_data: NewestData
-    mix: UsageMix
-    held: CacheSize
+    usage_mix: UsageMix
+    cached: CacheSize
     limits: Sequence[str]
 
 
@@ -120,8 +120,8 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
             key=KeyInfo(kind="admin", source=key_source),
             today=today,
             newest_data=newest,
-            mix=usage_mix(costs, usage.within(complete), complete),
-            held=CacheSize(days=days, rows=rows),
+            usage_mix=usage_mix(costs, usage.within(complete), complete),
+            cached=CacheSize(days=days, rows=rows),
             limits=LIMITS,
             provisional_since=today - timedelta(days=PROVISIONAL_DAYS),
             fetched_at=min(spend.fetched_at, usage.fetched_at),
