@@ -28,7 +28,7 @@ from tests.support.generated_orgs import (
 from tests.support.harness import NOW, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.model.dimensions import USAGE as USAGE_REPORT
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 DIMENSIONS = ["api_key_id", "account_id", "service_account_id"]
 Group = tuple[str | None, ...]

@@ -12,8 +12,8 @@ from usage_cost_mcp.admin_api import AdminApi, ReportReader
 from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ContractError, InconsistentPagesError, UpstreamError
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.rows import DayRows, Row
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Limits
@@ -39,7 +39,7 @@ async def fetch(upstream: Upstream, clock: FrozenClock) -> AsyncGenerator[Fetch]
     async def read(
         width: Width = "1d",
         window: Window = WINDOW,
-        report: Report = USAGE,
+        report: UpstreamReport = USAGE_REPORT,
         dimensions: Sequence[str] = ("model",),
         deadline: float = 50,
     ) -> list[DayRows]:
@@ -210,7 +210,7 @@ async def test_a_second_walk_that_fits_together_is_the_answer_and_nothing_of_the
         return walks[len(upstream.requests) > 3](request)
 
     upstream.override = respond
-    days = await fetch("1d", WINDOW, USAGE, ["model", "speed"])
+    days = await fetch("1d", WINDOW, USAGE_REPORT, ["model", "speed"])
     assert [[sums[0] for _, sums in day.rows.get(0, [])] for day in days] == [[], [2], [3]]
     assert [day.reported for day in days] == [False, True, True]
     assert {(day.fetched_at, day.dimensions) for day in days} == {(NOW + timedelta(seconds=3), ("model", "speed"))}
@@ -269,16 +269,23 @@ async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_no
 @pytest.mark.parametrize(
     ("report", "width", "dimensions", "path", "asked", "beta"),
     [
-        (USAGE, "1d", ["model"], PATH, ["1d", "31", "model"], None),
-        (USAGE, "1h", [], PATH, ["1h", "168"], None),
-        (USAGE, "1m", ["speed", "model"], PATH, ["1m", "1440", "speed", "model"], "fast-mode-2026-02-01"),
-        (SPEND, "1d", ["model"], "/v1/organizations/cost_report", ["1d", "31", "workspace_id", "description"], None),
+        (USAGE_REPORT, "1d", ["model"], PATH, ["1d", "31", "model"], None),
+        (USAGE_REPORT, "1h", [], PATH, ["1h", "168"], None),
+        (USAGE_REPORT, "1m", ["speed", "model"], PATH, ["1m", "1440", "speed", "model"], "fast-mode-2026-02-01"),
+        (
+            COST_REPORT,
+            "1d",
+            ["model"],
+            "/v1/organizations/cost_report",
+            ["1d", "31", "workspace_id", "description"],
+            None,
+        ),
     ],
 )
 async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
     fetch: Fetch,
     upstream: Upstream,
-    report: Report,
+    report: UpstreamReport,
     width: Width,
     dimensions: list[str],
     path: str,

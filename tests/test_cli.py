@@ -253,7 +253,7 @@ def test_doctor_passes_every_check_on_the_demo_organization() -> None:
         "ok   Key",
         "ok   Organization",
         "ok   Clock",
-        "ok   Spend report",
+        "ok   Cost report",
         "ok   Usage report",
         "ok   Names",
     ]

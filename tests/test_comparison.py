@@ -14,10 +14,11 @@ from mcp import Client
 
 from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
 from tests.support.oracle import dollars
-from usage_cost_mcp.analysis.cost_usage_join import TOKEN_TYPES, NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
+from usage_cost_mcp.analysis.cost_usage_join import NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, apportioned, decompose
 from usage_cost_mcp.demo import organization
 from usage_cost_mcp.demo.organization import Organization
+from usage_cost_mcp.model.dimensions import TOKEN_TYPES
 
 pytestmark = pytest.mark.anyio
 

@@ -30,7 +30,7 @@ from usage_cost_mcp.app import build_server
 from usage_cost_mcp.auth.tokens_file import add_token
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS
+from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS
 from usage_cost_mcp.reports.answers import AnswerModel
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
 from usage_cost_mcp.reports.spend import SPEND_REPORT

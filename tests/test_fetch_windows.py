@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -5,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.harness import NOW
-from usage_cost_mcp.cache.windows import STEP, Window, lifetime, plan_windows
-from usage_cost_mcp.model.dimensions import Width
+from usage_cost_mcp.cache.windows import STEP, Window, plan_windows
 from usage_cost_mcp.model.periods import midnight
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 
 TODAY = NOW.date()
 DAY = timedelta(days=1)
@@ -27,11 +28,16 @@ def fewest(days: list[date], longest: int) -> int:
     return best[-1]
 
 
+def plan_pages(missing: Iterable[date], width: Width, now: datetime) -> list[Window]:
+    """The windows of whole pages of the usage report, which has all widths."""
+    return plan_windows(missing, width, now, USAGE_REPORT.days_per_page(width))
+
+
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
 def test_windows_are_as_few_as_can_be_and_cover_every_missing_day(
     missing: set[date], width: Width, now: datetime
 ) -> None:
-    windows = plan_windows(missing, width, now)
+    windows = plan_pages(missing, width, now)
     assert missing <= {day for window in windows for day in window.days}
     assert len(windows) == fewest(sorted(missing), DAYS_A_PAGE[width])
 
@@ -40,7 +46,7 @@ def test_windows_are_as_few_as_can_be_and_cover_every_missing_day(
 def test_a_window_fits_a_page_and_begins_and_ends_with_a_missing_day(
     missing: set[date], width: Width, now: datetime
 ) -> None:
-    for window in plan_windows(missing, width, now):
+    for window in plan_pages(missing, width, now):
         assert window.end - window.start <= DAYS_A_PAGE[width] * DAY
         assert {window.days[0], window.days[-1]} <= missing
 
@@ -48,7 +54,7 @@ def test_a_window_fits_a_page_and_begins_and_ends_with_a_missing_day(
 @pytest.mark.parametrize(("width", "days"), DAYS_A_PAGE.items())
 def test_a_full_page_is_one_window_and_a_day_more_makes_it_two(width: Width, days: int) -> None:
     missing = [TODAY - age * DAY for age in range(days + 1)]
-    assert [len(plan_windows(missing[:count], width, NOW)) for count in (days, days + 1)] == [1, 2]
+    assert [len(plan_pages(missing[:count], width, NOW)) for count in (days, days + 1)] == [1, 2]
 
 
 @given(MISSING, WIDTHS, st.integers(1, 40))
@@ -63,20 +69,20 @@ def test_windows_are_as_short_as_they_are_asked_to_be_and_no_more_than_that_take
 
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
 def test_no_day_is_fetched_twice(missing: set[date], width: Width, now: datetime) -> None:
-    days = [day for window in plan_windows(missing, width, now) for day in window.days]
+    days = [day for window in plan_pages(missing, width, now) for day in window.days]
     assert days == sorted(set(days))
 
 
 @given(MISSING.flatmap(lambda days: st.permutations(sorted(days))), WIDTHS)
 def test_the_order_of_the_missing_days_makes_no_difference(missing: list[date], width: Width) -> None:
-    assert plan_windows(missing, width, NOW) == plan_windows(sorted(missing), width, NOW)
+    assert plan_pages(missing, width, NOW) == plan_pages(sorted(missing), width, NOW)
 
 
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
 def test_the_bucket_under_way_is_asked_for_whole_and_none_after_it(
     missing: set[date], width: Width, now: datetime
 ) -> None:
-    end = plan_windows({*missing, TODAY}, width, now)[-1].end
+    end = plan_pages({*missing, TODAY}, width, now)[-1].end
     assert now < end <= now + STEP[width]
     assert (end - midnight(TODAY)) % STEP[width] == timedelta(0)
 
@@ -97,13 +103,13 @@ def test_the_bucket_under_way_is_asked_for_whole_and_none_after_it(
 def test_the_window_with_today_ends_with_the_bucket_under_way(width: Width, now: str, end: str) -> None:
     moment = datetime.combine(TODAY, time.fromisoformat(now), UTC)
     window = Window(midnight(TODAY), datetime.fromisoformat(end).replace(tzinfo=UTC))
-    assert plan_windows([TODAY], width, moment) == [window]
+    assert plan_pages([TODAY], width, moment) == [window]
     assert window.days == [TODAY]
 
 
 @pytest.mark.parametrize("width", STEP)
 def test_a_day_that_is_over_is_fetched_to_its_midnight(width: Width) -> None:
-    assert plan_windows([TODAY - DAY], width, NOW) == [Window(midnight(TODAY - DAY), midnight(TODAY))]
+    assert plan_pages([TODAY - DAY], width, NOW) == [Window(midnight(TODAY - DAY), midnight(TODAY))]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ def test_a_day_that_is_over_is_fetched_to_its_midnight(width: Width) -> None:
     ],
 )
 def test_the_older_a_day_the_longer_it_is_kept(days_ago: int, kept: timedelta) -> None:
-    assert lifetime(TODAY - days_ago * DAY, NOW) == kept
+    assert USAGE_REPORT.lifetime(TODAY - days_ago * DAY, NOW) == kept
 
 
 @given(st.dates(TODAY - 60 * DAY, TODAY), st.integers(1, 5 * 1440))
@@ -131,5 +137,5 @@ def test_a_window_touches_every_day_that_it_holds_a_minute_of(first: date, minut
 
 def test_what_was_read_before_midnight_is_still_the_day_under_way() -> None:
     tomorrow = midnight(TODAY + DAY)
-    assert lifetime(TODAY, tomorrow - timedelta(seconds=1)) == timedelta(seconds=60)
-    assert lifetime(TODAY, tomorrow) == timedelta(minutes=15)
+    assert USAGE_REPORT.lifetime(TODAY, tomorrow - timedelta(seconds=1)) == timedelta(seconds=60)
+    assert USAGE_REPORT.lifetime(TODAY, tomorrow) == timedelta(minutes=15)

@@ -12,10 +12,10 @@ from mcp import Client
 
 from tests.support import oracle
 from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
-from usage_cost_mcp.model.dimensions import USAGE
 from usage_cost_mcp.model.periods import GRANULARITIES, Granularity, Period, parse_zone
 from usage_cost_mcp.model.rows import DayRows, Row, Sums
 from usage_cost_mcp.model.series import aggregate
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 pytestmark = pytest.mark.anyio
 
@@ -236,11 +236,11 @@ def test_local_buckets_hold_every_row_of_the_period_once_and_no_other(period: Pe
     inside = [moment for moment in moments if period.start <= moment.astimezone(period.zone).date() <= period.end]
 
     def buckets(granularity: Granularity) -> list[Sums]:
-        return aggregate(days, USAGE, period, granularity, period.ends).bucket_totals()
+        return aggregate(days, USAGE_REPORT, period, granularity, period.ends).bucket_totals()
 
     by_hand = [[m for m in inside if m.astimezone(period.zone).date() == day] for day in period.days]
     assert [sums[4] for sums in buckets("day")] == list(map(len, by_hand))
     for granularity in GRANULARITIES:
         assert sum(sums[4] for sums in buckets(granularity)) == len(inside)
-    hours = aggregate(days, USAGE, period, "hour", period.ends)
+    hours = aggregate(days, USAGE_REPORT, period, "hour", period.ends)
     assert hours.coarsened("day").bucket_totals() == buckets("day")

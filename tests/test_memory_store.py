@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from tests.support.harness import NOW, FrozenClock
 from usage_cost_mcp.cache.memory_store import MemoryDayStore, View
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport, Width
 
 TODAY = NOW.date()
 DAY = timedelta(days=1)
 SECOND = timedelta(seconds=1)
 YESTERDAY = TODAY - DAY
 
-BY_MODEL = View(USAGE, ("model",), "1d")
-FINER = View(USAGE, ("workspace_id", "model"), "1d")
+BY_MODEL = View(USAGE_REPORT, ("model",), "1d")
+FINER = View(USAGE_REPORT, ("workspace_id", "model"), "1d")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_day_is_fresh_for_its_lifetime_and_then_stale_for_a_week(
         found.append((store.get(BY_MODEL, day), store.get(BY_MODEL, day, include_stale=True)))
     assert found == [(kept, kept), (kept, kept), (None, kept), (None, kept), (None, None)]
     assert store.size() == (0, 0)
-    assert store.values(USAGE, "model") == set()
+    assert store.values(USAGE_REPORT, "model") == set()
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_day_is_fresh_for_its_lifetime_and_then_stale_for_a_week(
     [
         (BY_MODEL, BY_MODEL),
         (FINER, BY_MODEL),
-        (FINER, View(USAGE, ("workspace_id",), "1d")),
-        (FINER, View(USAGE, ("model", "workspace_id"), "1d")),
-        (FINER, View(USAGE, (), "1d")),
-        (View(USAGE, ("model",), "1h"), BY_MODEL),
-        (View(USAGE, ("model",), "1m"), BY_MODEL),
-        (View(USAGE, ("workspace_id", "model"), "1h"), View(USAGE, ("model",), "1h")),
-        (View(SPEND, ("workspace_id", "model"), "1d"), View(SPEND, ("model",), "1d")),
+        (FINER, View(USAGE_REPORT, ("workspace_id",), "1d")),
+        (FINER, View(USAGE_REPORT, ("model", "workspace_id"), "1d")),
+        (FINER, View(USAGE_REPORT, (), "1d")),
+        (View(USAGE_REPORT, ("model",), "1h"), BY_MODEL),
+        (View(USAGE_REPORT, ("model",), "1m"), BY_MODEL),
+        (View(USAGE_REPORT, ("workspace_id", "model"), "1h"), View(USAGE_REPORT, ("model",), "1h")),
+        (View(COST_REPORT, ("workspace_id", "model"), "1d"), View(COST_REPORT, ("model",), "1d")),
     ],
 )
 def test_a_finer_view_answers_a_coarser_one(store: MemoryDayStore, held: View, asked: View) -> None:
@@ -82,14 +82,14 @@ def test_a_finer_view_answers_a_coarser_one(store: MemoryDayStore, held: View, a
     ("held", "asked"),
     [
         (BY_MODEL, FINER),
-        (BY_MODEL, View(USAGE, ("workspace_id",), "1d")),
-        (View(USAGE, (), "1d"), BY_MODEL),
-        (BY_MODEL, View(SPEND, ("model",), "1d")),
-        (View(SPEND, ("workspace_id", "model"), "1d"), BY_MODEL),
-        (BY_MODEL, View(USAGE, ("model",), "1h")),
-        (View(USAGE, ("model",), "1h"), View(USAGE, ("model",), "1m")),
-        (View(USAGE, ("model",), "1m"), View(USAGE, ("model",), "1h")),
-        (View(USAGE, ("workspace_id", "model"), "1d"), View(USAGE, ("model",), "1m")),
+        (BY_MODEL, View(USAGE_REPORT, ("workspace_id",), "1d")),
+        (View(USAGE_REPORT, (), "1d"), BY_MODEL),
+        (BY_MODEL, View(COST_REPORT, ("model",), "1d")),
+        (View(COST_REPORT, ("workspace_id", "model"), "1d"), BY_MODEL),
+        (BY_MODEL, View(USAGE_REPORT, ("model",), "1h")),
+        (View(USAGE_REPORT, ("model",), "1h"), View(USAGE_REPORT, ("model",), "1m")),
+        (View(USAGE_REPORT, ("model",), "1m"), View(USAGE_REPORT, ("model",), "1h")),
+        (View(USAGE_REPORT, ("workspace_id", "model"), "1d"), View(USAGE_REPORT, ("model",), "1m")),
     ],
 )
 def test_another_view_answers_nothing(store: MemoryDayStore, held: View, asked: View) -> None:
@@ -99,7 +99,7 @@ def test_another_view_answers_nothing(store: MemoryDayStore, held: View, asked: 
 
 VIEWS = st.builds(
     View,
-    st.sampled_from([SPEND, USAGE]),
+    st.sampled_from([COST_REPORT, USAGE_REPORT]),
     st.lists(st.sampled_from(("workspace_id", "model", "service_tier")), unique=True).map(tuple),
     st.sampled_from(("1d", "1h", "1m")),
 )
@@ -247,7 +247,7 @@ def test_what_is_forgotten_is_not_even_held_for_an_outage(store: MemoryDayStore)
     store.clear()
     assert store.get(BY_MODEL, YESTERDAY, include_stale=True) is None
     assert store.size() == (0, 0)
-    assert store.values(USAGE, "model") == set()
+    assert store.values(USAGE_REPORT, "model") == set()
     again = store.put(BY_MODEL, read(BY_MODEL, YESTERDAY, "b"))
     assert again.revised is None
     assert store.get(BY_MODEL, YESTERDAY) is again
@@ -256,20 +256,20 @@ def test_what_is_forgotten_is_not_even_held_for_an_outage(store: MemoryDayStore)
 @pytest.mark.parametrize(
     ("report", "dimension", "values"),
     [
-        (USAGE, "model", {"a", "b", "c"}),
-        (USAGE, "workspace_id", {"c"}),
-        (USAGE, "service_tier", set[str]()),
-        (SPEND, "model", {"d"}),
+        (USAGE_REPORT, "model", {"a", "b", "c"}),
+        (USAGE_REPORT, "workspace_id", {"c"}),
+        (USAGE_REPORT, "service_tier", set[str]()),
+        (COST_REPORT, "model", {"d"}),
     ],
 )
 def test_the_values_of_a_dimension_come_from_every_view_that_has_it(
-    store: MemoryDayStore, report: Report, dimension: str, values: set[str]
+    store: MemoryDayStore, report: UpstreamReport, dimension: str, values: set[str]
 ) -> None:
     held: Sequence[tuple[View, Width, Sequence[str | None]]] = [
         (BY_MODEL, "1d", ["a", None]),
         (BY_MODEL, "1h", ["a", "b"]),
         (FINER, "1d", ["c", None]),
-        (View(SPEND, ("model",), "1d"), "1d", ["d"]),
+        (View(COST_REPORT, ("model",), "1d"), "1d", ["d"]),
     ]
     for view, width, models in held:
         store.put(view._replace(width=width), read(view, YESTERDAY, *models))

@@ -298,7 +298,7 @@ def test_doctor_says_whether_the_shared_cache_can_be_used(redis: Store, upstream
     assert PASSWORD not in f"{well.stdout}{well.stderr}{ill.stdout}{ill.stderr}"
     assert ill.returncode == 1
     assert "FAIL Shared cache: cannot be written to (ConnectionError); answers do not need it" in ill.stdout
-    assert "ok   Spend report" in ill.stdout
+    assert "ok   Cost report" in ill.stdout
 
 
 def test_without_the_setting_redis_is_not_even_loaded(upstream: Upstream) -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from tests.support.harness import NOW
 from usage_cost_mcp.model.buckets import bucket_name
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters, Report
+from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.periods import Granularity, Period, parse_period
 from usage_cost_mcp.model.rows import DayRows, Row, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate, matching, values_of
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
 
 TODAY = NOW.date()
 DIMENSIONS = ("workspace_id", "model", "service_tier")
@@ -28,7 +29,7 @@ COARSER: list[Granularity] = ["day", "week", "month", "total"]
 class World:
     """Everything that a report says of a period: rows by day and minute."""
 
-    report: Report
+    report: UpstreamReport
     period: Period
     rows: Sequence[tuple[date, int, Row]]
 
@@ -48,18 +49,20 @@ class World:
         return aggregate(self.days, self.report, self.period, granularity, NOW, group_by, filters)
 
 
-SUMS: dict[Report, st.SearchStrategy[Sums]] = {
-    SPEND: st.integers(-(10**48), 10**48).map(lambda digits: (Decimal(f"{digits}E-32"),)),
-    USAGE: st.integers(0, 10**15).map(lambda count: tuple(count // 7**n for n in range(len(USAGE.measures)))),
+SUMS: dict[UpstreamReport, st.SearchStrategy[Sums]] = {
+    COST_REPORT: st.integers(-(10**48), 10**48).map(lambda digits: (Decimal(f"{digits}E-32"),)),
+    USAGE_REPORT: st.integers(0, 10**15).map(
+        lambda count: tuple(count // 7**n for n in range(len(USAGE_REPORT.measures)))
+    ),
 }
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    report = draw(st.sampled_from([SPEND, USAGE]))
+    report = draw(st.sampled_from([COST_REPORT, USAGE_REPORT]))
     end = TODAY - timedelta(days=draw(st.integers(0, 400)))
     period = Period(end - timedelta(days=draw(st.integers(0, 32))), end, end)
-    minutes = st.just(0) if report is SPEND else st.integers(0, 14 * 60)
+    minutes = st.just(0) if report is COST_REPORT else st.integers(0, 14 * 60)
     keys = st.tuples(*[st.sampled_from(VALUES)] * len(DIMENSIONS))
     rows = st.tuples(st.dates(period.start, period.end), minutes, st.tuples(keys, SUMS[report]))
     return World(report, period, draw(st.lists(rows, max_size=8)))
@@ -107,7 +110,7 @@ def test_rolling_up_equals_asking_for_larger_buckets(world: World, group_by: Seq
 @pytest.mark.parametrize("granularity", ["week", "month"])
 def test_a_bucket_that_begins_before_the_period_rolls_up_too(granularity: Granularity, days: str) -> None:
     period = parse_period(days, TODAY)
-    world = World(SPEND, period, [(day, 0, ((None, "a", None), (Decimal(1),))) for day in period.days])
+    world = World(COST_REPORT, period, [(day, 0, ((None, "a", None), (Decimal(1),))) for day in period.days])
     assert world.table(granularity, ["model"]).coarsened("total") == world.table("total", ["model"])
 
 
@@ -175,7 +178,7 @@ def test_the_largest_group_comes_first_whether_cost_or_credit(world: World, grou
 def spent(*rows: tuple[str | None, int]) -> World:
     """A day on which each model cost so many dollars."""
     today = parse_period("today", TODAY)
-    return World(SPEND, today, [(TODAY, 0, ((None, model, None), (Decimal(cost),))) for model, cost in rows])
+    return World(COST_REPORT, today, [(TODAY, 0, ((None, model, None), (Decimal(cost),))) for model, cost in rows])
 
 
 @pytest.mark.parametrize(
@@ -192,8 +195,8 @@ def test_groups_rank_by_size_then_by_name(rows: list[tuple[str | None, int]], ra
 
 
 def test_without_a_row_there_is_one_series_of_zeros_or_no_group_at_all() -> None:
-    nothing = World(USAGE, parse_period("last_7_days", TODAY), [])
-    zeros = [(0,) * len(USAGE.measures)] * 7
+    nothing = World(USAGE_REPORT, parse_period("last_7_days", TODAY), [])
+    zeros = [(0,) * len(USAGE_REPORT.measures)] * 7
     assert nothing.table().groups == {(): zeros}
     assert nothing.table(group_by=["model"]).groups == {}
     assert nothing.table(group_by=["model"]).bucket_totals() == zeros
@@ -235,5 +238,5 @@ def test_the_values_of_a_dimension_include_null() -> None:
     ],
 )
 def test_buckets_that_have_not_ended_are_partial(text: str, granularity: Granularity, partial: list[str]) -> None:
-    table = World(USAGE, parse_period(text, TODAY), []).table(granularity)
+    table = World(USAGE_REPORT, parse_period(text, TODAY), []).table(granularity)
     assert [bucket_name(start, granularity) for start in table.partial(NOW)] == partial

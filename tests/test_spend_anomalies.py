@@ -12,7 +12,7 @@ from mcp import Client
 from tests.support.harness import Upstream, ask, refusal, text_of
 from tests.support.oracle import dollars
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.model.dimensions import SPEND
+from usage_cost_mcp.model.upstream_reports import COST_REPORT
 
 pytestmark = pytest.mark.anyio
 
@@ -124,7 +124,7 @@ def billed(dollars: Callable[[date], int | None]) -> Callable[[Request], Respons
 
 def _bucket(request: Request, day: date, dollars: int | None) -> dict[str, Any]:
     row = {
-        **dict.fromkeys(SPEND.dimensions),
+        **dict.fromkeys(COST_REPORT.dimensions),
         "workspace_id": "wrkspc_a",
         "amount": f"{100 * (dollars or 0)}",
         "currency": "USD",

@@ -16,8 +16,8 @@ from tests.support.redis_servers import PROGRAMS, Store, require, running
 from usage_cost_mcp.cache import View
 from usage_cost_mcp.cache.codec import DayId, decode, encode
 from usage_cost_mcp.cache.memory_store import MemoryDayStore
-from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.rows import DayRows, Row
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.redis_backend import RedisConnection
 from usage_cost_mcp.redis_backend.day_store import RedisDayStore
 
@@ -28,8 +28,8 @@ DAY = timedelta(days=1)
 YESTERDAY = TODAY - DAY
 LONG_AGO = TODAY - 100 * DAY
 
-COSTS = View(SPEND, ("model", "workspace_id"), "1d")
-TOKENS = View(USAGE, ("model",), "1d")
+COSTS = View(COST_REPORT, ("model", "workspace_id"), "1d")
+TOKENS = View(USAGE_REPORT, ("model",), "1d")
 
 
 class Days(Protocol):
@@ -121,14 +121,18 @@ EXACT = [
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY, rows={}), id="no buckets"),
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY, reported=False), id="not reported"),
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY, revised=NOW - DAY), id="revised"),
-    pytest.param(View(USAGE, (), "1d"), read_at(View(USAGE, (), "1d"), YESTERDAY, NOW, ((), (1,) * 6)), id="ungrouped"),
     pytest.param(
-        View(USAGE, ("model",), "1h"),
+        View(USAGE_REPORT, (), "1d"),
+        read_at(View(USAGE_REPORT, (), "1d"), YESTERDAY, NOW, ((), (1,) * 6)),
+        id="ungrouped",
+    ),
+    pytest.param(
+        View(USAGE_REPORT, ("model",), "1h"),
         read_at(TOKENS, YESTERDAY, rows={60 * hour: [tokens(hour)] * (hour % 3) for hour in range(24)}),
         id="hours",
     ),
     pytest.param(
-        View(USAGE, ("model",), "1m"),
+        View(USAGE_REPORT, ("model",), "1m"),
         read_at(TOKENS, YESTERDAY, rows={1439: [tokens(1)], 7: [tokens(2)]}),
         id="minutes",
     ),
@@ -177,11 +181,11 @@ async def test_a_day_is_fresh_by_its_age_then_stale_for_a_week_then_forgotten(
 @pytest.mark.parametrize(
     "other",
     [
-        View(USAGE, ("workspace_id",), "1d"),
-        View(USAGE, ("model", "workspace_id"), "1d"),
-        View(SPEND, ("model",), "1d"),
-        View(USAGE, ("model",), "1h"),
-        View(USAGE, ("model",), "1m"),
+        View(USAGE_REPORT, ("workspace_id",), "1d"),
+        View(USAGE_REPORT, ("model", "workspace_id"), "1d"),
+        View(COST_REPORT, ("model",), "1d"),
+        View(USAGE_REPORT, ("model",), "1h"),
+        View(USAGE_REPORT, ("model",), "1m"),
     ],
 )
 async def test_another_view_report_or_width_is_not_found(store: Days, other: View) -> None:

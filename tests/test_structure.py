@@ -30,7 +30,7 @@ ROOMS = {
     "errors": Room(imports="redact"),
     "runtime": Room("addresses call_context clock concurrency limits rate_limit tls"),
     "settings": Room(imports="errors runtime"),
-    "model": Room("buckets dimensions money names periods rows series", imports="errors"),
+    "model": Room("buckets dimensions money names periods query_schema rows series upstream_reports", imports="errors"),
     "analysis": Room(
         "allocation anomalies apportionment cache_savings cost_usage_join forecasting price_volume_mix prices",
         imports="errors model",

@@ -31,9 +31,9 @@ from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
-from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.series import values_of
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Limits
@@ -407,7 +407,12 @@ async def test_no_row_of_others_is_handed_to_a_report(upstream: Upstream, clock:
             settings, CorrectedClock(clock), Limits(), SharedResources(settings, clock), exit_stack
         )
         seen, call = context.scoped_to(SCIENCE), CallContext(clock.monotonic() + 50)
-        for report, dimension in [(SPEND, "model"), (USAGE, "model"), (USAGE, "api_key_id"), (USAGE, "account_id")]:
+        for report, dimension in [
+            (COST_REPORT, "model"),
+            (USAGE_REPORT, "model"),
+            (USAGE_REPORT, "api_key_id"),
+            (USAGE_REPORT, "account_id"),
+        ]:
             held = await seen.cache.days(report, [(dimension,)], "1d", everything, call)
             assert values_of(held.days, "workspace_id") == SCIENCE.workspaces
         by_key = AllocationRule("api_key_id", ("model", "service_tier", "context_window", "inference_geo")).view

@@ -1,46 +1,26 @@
 """The two reports, read window by window into the rows of whole days."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.errors import ContractError, InconsistentPagesError, UpstreamError
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report, Width
 from usage_cost_mcp.model.periods import midnight
 from usage_cost_mcp.model.rows import DayRows, Row
+from usage_cost_mcp.model.upstream_reports import UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import run_in_thread_if
 
 from .client import AdminApi
 from .paging import next_page_token, walk
-from .row_parsing import RowReader, cost_reader, usage_reader
+from .row_parsing import RowParser, row_parser
 from .schemas import REPORT_PAGE, ReportPage, read
-
-LIMITS: Mapping[Width, int] = {"1d": 31, "1h": 168, "1m": 1440}
-"""The most buckets that one page may hold."""
 
 LONG_BODY = 2**18
 """Bytes from which on a page is parsed in a thread, while others are answered."""
-
-FAST_MODE_BETA = {"anthropic-beta": "fast-mode-2026-02-01"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Endpoint:
-    path: str
-    reader: Callable[[Sequence[str], str], RowReader]
-
-
-_ENDPOINTS = {
-    USAGE.name: _Endpoint("/v1/organizations/usage_report/messages", usage_reader),
-    SPEND.name: _Endpoint("/v1/organizations/cost_report", cost_reader),
-}
-
-_COST_GROUPINGS = ("workspace_id", "description")
-"""All that the cost report can be grouped by; it then fills in model, tier and the rest by itself."""
 
 
 class ReportReader:
@@ -51,7 +31,7 @@ class ReportReader:
         self._clock = clock
 
     async def fetch(
-        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
+        self, report: UpstreamReport, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
     ) -> list[DayRows]:
         """Every day that the window touches.
 
@@ -66,28 +46,31 @@ class ReportReader:
             return await self._walk(report, dimensions, width, window, call)
 
     async def _walk(
-        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
+        self, report: UpstreamReport, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
     ) -> list[DayRows]:
-        endpoint = _ENDPOINTS[report.name]
-        groupings = _COST_GROUPINGS if report is SPEND else dimensions
+        group_by = report.group_by(dimensions)
         query: list[tuple[str, str | int]] = [
             ("starting_at", _rfc3339(window.start)),
             ("ending_at", _rfc3339(window.end)),
             ("bucket_width", width),
-            ("limit", LIMITS[width]),
-            *(("group_by[]", dimension) for dimension in groupings),
+            ("limit", report.page_limits[width]),
+            *(("group_by[]", dimension) for dimension in group_by),
         ]
-        headers = FAST_MODE_BETA if "speed" in groupings else {}
-        rows_of = endpoint.reader(dimensions, endpoint.path)
+        headers = {
+            name: value for dimension in group_by for name, value in report.grouping_headers.get(dimension, {}).items()
+        }
+        parse_rows = row_parser(report, dimensions)
 
         async def page(token: str | None) -> _Page:
             paged = [*query, ("page", token)] if token else query
-            body = await self._api.get(endpoint.path, paged, call, headers)
-            return await run_in_thread_if(lambda: _parsed(endpoint.path, body, rows_of), when=len(body) > LONG_BODY)
+            body = await self._api.get(report.path, paged, call, headers)
+            return await run_in_thread_if(
+                lambda: _parse_page(report.path, body, parse_rows), when=len(body) > LONG_BODY
+            )
 
-        buckets = _Buckets(window, width, endpoint.path)
+        buckets = _Buckets(window, width, report.path)
         fetched_at = self._clock.now()
-        async for each in walk(page, lambda page: page.next_token, endpoint.path):
+        async for each in walk(page, lambda page: page.next_token, report.path):
             if self._clock.now().date() != fetched_at.date():
                 raise UpstreamError("Another day began while the report was read, or our clock was wrong. Ask again.")
             for bucket in each.buckets:
@@ -112,11 +95,11 @@ class _Page:
     next_token: str | None
 
 
-def _parsed(path: str, body: bytearray, rows_of: RowReader) -> _Page:
+def _parse_page(path: str, body: bytearray, parse_rows: RowParser) -> _Page:
     page = read(REPORT_PAGE, body, path)
     buckets: list[_Bucket] = []
     for each in page.data:
-        buckets.append(_Bucket(each.starting_at, each.ending_at, rows_of(each.results)))
+        buckets.append(_Bucket(each.starting_at, each.ending_at, parse_rows(each.results)))
         each.results.clear()  # a large page is not held twice
     return _Page(buckets, _next(page, path))
 

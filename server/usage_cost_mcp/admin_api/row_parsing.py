@@ -1,6 +1,6 @@
 """The rows of a report, read column by column: large organizations have thousands a day."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter, methodcaller
 from typing import Annotated, Any, Generic, TypeVar
@@ -10,14 +10,15 @@ from pydantic import Field, StrictStr, TypeAdapter, ValidationError
 from usage_cost_mcp.errors import ContractError
 from usage_cost_mcp.model.money import dollars_from_cents
 from usage_cost_mcp.model.rows import Key, Row, Sums
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
 
 from .sanitise import sanitised
 from .schemas import contract_error, first_error
 
 T = TypeVar("T")
 
-RowReader = Callable[[Sequence[Any]], list[Row]]
-"""Makes rows of the results of a bucket, or raises a ContractError where they are not as documented."""
+RowParser = Callable[[Sequence[Any]], list[Row]]
+"""Parses the results of a bucket, or raises a ContractError where they differ from the documentation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,8 @@ _LATE = frozenset({"inference_geo"})
 """What older answers of the cost report do not have."""
 
 
-def usage_reader(dimensions: Sequence[str], path: str) -> RowReader:
-    """Reads rows of the usage report, keyed by the dimensions that it was asked to group by."""
-    keys = _KeyReader([_Column(dimension, _VALUES) for dimension in dimensions], path)
+def _usage_parser(dimensions: Sequence[str], path: str) -> RowParser:
+    keys = _KeyParser([_Column(dimension, _VALUES) for dimension in dimensions], path)
 
     def rows(results: Sequence[Any]) -> list[Row]:
         counts = zip(*(measure.of(results, path) for measure in _MEASURES), strict=True)
@@ -71,9 +71,8 @@ def usage_reader(dimensions: Sequence[str], path: str) -> RowReader:
     return rows
 
 
-def cost_reader(dimensions: Sequence[str], path: str) -> RowReader:
-    """Reads rows of the cost report, in dollars."""
-    keys = _KeyReader([_Column(dimension, _VALUES, dimension in _LATE) for dimension in dimensions], path)
+def _cost_parser(dimensions: Sequence[str], path: str) -> RowParser:
+    keys = _KeyParser([_Column(dimension, _VALUES, dimension in _LATE) for dimension in dimensions], path)
 
     def rows(results: Sequence[Any]) -> list[Row]:
         if set(_CURRENCY.of(results, path)) - {"USD"}:
@@ -87,7 +86,22 @@ def cost_reader(dimensions: Sequence[str], path: str) -> RowReader:
     return rows
 
 
-class _KeyReader(dict[Key, Key]):
+_PARSERS: Mapping[str, Callable[[Sequence[str], str], RowParser]] = {
+    COST_REPORT.name: _cost_parser,
+    USAGE_REPORT.name: _usage_parser,
+}
+"""By the name of the report, because two equal reports are the same report.
+
+Why the parser is not a field of the report: it needs pydantic and knows the JSON of the API; `model/` has neither.
+"""
+
+
+def row_parser(report: UpstreamReport, dimensions: Sequence[str]) -> RowParser:
+    """The parser of a report's rows; their keys hold the dimensions, and dollars are exact."""
+    return _PARSERS[report.name](dimensions, report.path)
+
+
+class _KeyParser(dict[Key, Key]):
     """Reads the keys of rows, safe to print. Equal keys become one object: most occur every day."""
 
     def __init__(self, columns: Sequence[_Column[str | None]], path: str) -> None:

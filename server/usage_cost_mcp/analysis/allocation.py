@@ -10,25 +10,18 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from usage_cost_mcp.errors import InvalidQueryError
-from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Report
-from usage_cost_mcp.model.rows import WORKSPACE, DayRows, Key, Row
+from usage_cost_mcp.model.dimensions import API_KEY, USAGE_MEASURES, WORKSPACE
+from usage_cost_mcp.model.query_schema import QuerySchema
+from usage_cost_mcp.model.rows import DayRows, Key, Row
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 from .apportionment import apportion, apportion_whole
 
 NOT_ATTRIBUTABLE = "not_attributable"
 """Whose the costs are that have no tokens: code execution, sessions, credits."""
 
-API_KEY = "api_key_id"
 _PRICED_BY = ("model", "service_tier", "context_window", "inference_geo")
 
-_MEASURES = {
-    "uncached_input_tokens": "uncached_input_tokens",
-    "output_tokens": "output_tokens",
-    "cache_read_input_tokens": "cache_read_input_tokens",
-    "cache_creation.ephemeral_5m_input_tokens": "cache_creation_5m_input_tokens",
-    "cache_creation.ephemeral_1h_input_tokens": "cache_creation_1h_input_tokens",
-}
-"""What the usage report counts, by the token type of the cost report."""
 _SEARCHES = "web_search_requests"
 
 
@@ -48,7 +41,7 @@ class AllocationRule:
     def view(self) -> tuple[str, ...]:
         """What the usage report is grouped by. A key has one workspace, which the list of keys tells."""
         told = {"workspace_id"} if self.dimension == API_KEY else set[str]()
-        return USAGE.views_for({self.dimension, *self.cell} - told)[-1]
+        return USAGE_REPORT.views_for({self.dimension, *self.cell} - told)[-1]
 
     def cells_of(self, cost: Mapping[str, str | None]) -> Iterator[Key]:
         """The cells whose tokens a cost may be shared by, the best one first; a search has no model."""
@@ -61,21 +54,22 @@ class AllocationRule:
                 yield cell[:length]
 
 
-def allocation_rule_for(report: Report, named: Iterable[str]) -> AllocationRule | None:
+def allocation_rule_for(schema: QuerySchema, named: Iterable[str]) -> AllocationRule | None:
     """How to share out what is asked of a report, where it names a dimension that the report itself lacks.
 
     Raises:
         QuestionError: When that would take more dimensions of usage than can be fetched together.
     """
     asked = set(named)
-    wanted = [dimension for dimension in report.attributable if dimension in asked]
+    wanted = [dimension for dimension in schema.allocatable if dimension in asked]
     if not wanted:
         return None
     if len(wanted) > 1:
         raise InvalidQueryError(
-            f"Spend is estimated by one of {', '.join(report.attributable)} at a time, not by {' and '.join(wanted)}: "
-            f"with those that make a price ({', '.join(_PRICED_BY)}) they are more than the {MAX_GROUPINGS} "
-            "dimensions that Anthropic's usage report takes together. Ask one question for each."
+            f"Spend is estimated by one of {', '.join(schema.allocatable)} at a time, not by {' and '.join(wanted)}: "
+            f"with those that make a price ({', '.join(_PRICED_BY)}) they are more than the "
+            f"{USAGE_REPORT.max_groupings} dimensions that Anthropic's usage report takes together. Ask one question "
+            "for each."
         )
     dimension = wanted[0]
     if dimension == API_KEY:
@@ -85,8 +79,8 @@ def allocation_rule_for(report: Report, named: Iterable[str]) -> AllocationRule 
     if "inference_geo" in asked:
         raise InvalidQueryError(
             f"Spend by {dimension}, workspace_id and inference_geo cannot be estimated: with model, service_tier and "
-            f"context_window they are more than the {MAX_GROUPINGS} dimensions that Anthropic's usage report takes "
-            "together. Drop workspace_id or inference_geo."
+            f"context_window they are more than the {USAGE_REPORT.max_groupings} dimensions that Anthropic's "
+            "usage report takes together. Drop workspace_id or inference_geo."
         )
     return AllocationRule(dimension, ("workspace_id", *_PRICED_BY[:-1]))
 
@@ -184,7 +178,9 @@ def _counted(day: DayRows, dimensions: tuple[str, ...]) -> Iterator[tuple[Key, s
         for key, sums in rows:
             values = tuple(key[place] for place in places)
             yield from (
-                (values, measure, int(count)) for measure, count in zip(USAGE.measures, sums, strict=True) if count
+                (values, measure, int(count))
+                for measure, count in zip(USAGE_REPORT.measure_names, sums, strict=True)
+                if count
             )
 
 
@@ -211,7 +207,7 @@ def _parts(row: Row, dimensions: tuple[str, ...], attribution: AllocationRule, u
 
 def _weights(cost: Mapping[str, str | None], attribution: AllocationRule, usage: Usage) -> Counter[str | None]:
     """Who shares a cost, by tokens of its type or by searches; nobody where there are none."""
-    measure = _SEARCHES if cost["cost_type"] == "web_search" else _MEASURES.get(cost["token_type"] or "")
+    measure = _SEARCHES if cost["cost_type"] == "web_search" else USAGE_MEASURES.get(cost["token_type"] or "")
     if measure is None:
         return Counter()
     shares = (usage.of(cell, measure) for cell in attribution.cells_of(cost))

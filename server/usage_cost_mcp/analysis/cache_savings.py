@@ -10,18 +10,11 @@ from datetime import date
 from fractions import Fraction
 from typing import NamedTuple
 
+from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, TOKEN_TYPES, UNCACHED
 from usage_cost_mcp.model.money import round_half_even
 from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
 
-from .cost_usage_join import (
-    CACHE_READ,
-    CACHE_WRITE_1H,
-    CACHE_WRITE_5M,
-    TOKEN_TYPES,
-    UNCACHED,
-    WorkspacePriceKey,
-    normalize_geo,
-)
+from .cost_usage_join import WorkspacePriceKey, normalize_geo
 from .prices import PriceKey, Prices
 
 SAVINGS_MEASURES = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")

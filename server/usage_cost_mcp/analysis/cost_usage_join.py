@@ -9,25 +9,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, TOKEN_TYPES, Filters
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows
 from usage_cost_mcp.model.series import add_up, aggregate
-
-TOKEN_TYPES = (
-    "uncached_input_tokens",
-    "cache_read_input_tokens",
-    "cache_creation.ephemeral_5m_input_tokens",
-    "cache_creation.ephemeral_1h_input_tokens",
-    "output_tokens",
-)
-"""As the cost report names them, in the order in which a row of the usage report counts them."""
-
-UNCACHED, CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H, OUTPUT = TOKEN_TYPES
-
-PRIORITY_TIERS = frozenset({"priority", "priority_on_demand"})
-"""Their tokens are in the usage report, their cost is in no report."""
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 
 
 class WorkspacePriceKey(NamedTuple):
@@ -89,7 +76,7 @@ def join(
     other: dict[NonTokenCost, Decimal] = {}
     billed = aggregate(
         spend,
-        SPEND,
+        COST_REPORT,
         period,
         "total",
         now,
@@ -111,7 +98,7 @@ def join(
 
 
 def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[PriceCell, int]:
-    used = aggregate(usage, USAGE, period, "total", now, WorkspacePriceKey._fields, filters)
+    used = aggregate(usage, USAGE_REPORT, period, "total", now, WorkspacePriceKey._fields, filters)
     return {
         PriceCell(stream, token_type): int(count)
         for key, columns in used.groups.items()

@@ -10,7 +10,6 @@ Nothing is drawn at random: every past error is used once, so the same history g
 Amounts are estimates: floats inside, whole cents outside.
 """
 
-import calendar
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -19,6 +18,7 @@ from itertools import accumulate, count, pairwise, takewhile
 from statistics import fmean, median, quantiles
 
 from usage_cost_mcp.model.money import exact
+from usage_cost_mcp.model.periods import month_of, months_earlier
 
 History = Mapping[date, Decimal]
 """Exact dollars of complete UTC days. Days may be negative (credits); a day that is not there cost nothing."""
@@ -134,7 +134,7 @@ def backtest(history: History, start: date, first: date, last: date) -> Backtest
         last: The last day of the period.
     """
     begin = _begin(history, first)
-    earlier = ([_months_earlier(day, back) for day in (start, first, last)] for back in count(1))
+    earlier = ([_same_day_earlier(day, back) for day in (start, first, last)] for back in count(1))
     held = takewhile(lambda days: days[0] >= begin and days[1] >= begin + _TESTING_DAYS * _DAY, earlier)
     errors = [_error(history, *days) for days in held if days[2] < first]
     known = [error for error in errors if error is not None]
@@ -189,12 +189,10 @@ def _error(history: History, start: date, first: date, last: date) -> float | No
     return abs(expected - came) / total if total > 0 else None
 
 
-def _months_earlier(day: date, months: int) -> date:
+def _same_day_earlier(day: date, months: int) -> date:
     """The same day of an earlier month; the end of a month stays the end of a month."""
-    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
-    length = calendar.monthrange(year, month + 1)[1]
-    at_end = (day + _DAY).day == 1
-    return date(year, month + 1, length if at_end else min(day.day, length))
+    earlier, at_end = months_earlier(day, months), (day + _DAY).day == 1
+    return month_of(earlier)[1] if at_end else earlier
 
 
 def _interval_path(spent: Sequence[float], ahead: int) -> list[list[Decimal]]:

@@ -16,9 +16,10 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, get_args
 
+from usage_cost_mcp.model.dimensions import OUTPUT, TOKEN_TYPES
 from usage_cost_mcp.model.money import exact
 
-from .cost_usage_join import OUTPUT, TOKEN_TYPES, NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
+from .cost_usage_join import NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
 
 Effect = Literal["volume", "price", "model_mix", "tier_mix", "cache_mix", "output_mix", "no_tokens"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)

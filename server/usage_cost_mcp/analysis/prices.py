@@ -8,13 +8,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.model.dimensions import TOKEN_TYPES, Filters
 from usage_cost_mcp.model.money import exact, format_exact, round_half_even
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.model.series import Columns, Table, add_columns, aggregate
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 
-from .cost_usage_join import TOKEN_TYPES, PriceCell, PricedCells, WorkspacePriceKey, normalize_geo
+from .cost_usage_join import PriceCell, PricedCells, WorkspacePriceKey, normalize_geo
 
 _PLACES, _ROUNDED_PLACES = 12, 6
 """Decimals up to which a price per million tokens is exact, and those that are left of a longer one."""
@@ -69,8 +70,8 @@ def changed_prices(
     spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None = None
 ) -> PriceChanges:
     """The prices that changed within the period, by more than rounding; a day that is not over says nothing yet."""
-    billed = aggregate(spend, SPEND, period, "day", now, [*PriceKey._fields, "token_type"], filters)
-    used = aggregate(usage, USAGE, period, "day", now, PriceKey._fields, filters)
+    billed = aggregate(spend, COST_REPORT, period, "day", now, [*PriceKey._fields, "token_type"], filters)
+    used = aggregate(usage, USAGE_REPORT, period, "day", now, PriceKey._fields, filters)
     tokens = _by_kind(used)
     over = period.days[: len(billed.starts) - len(billed.partial(now))]
     daily: dict[tuple[PriceKey, str], dict[date, Fraction]] = {}

@@ -9,15 +9,15 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from usage_cost_mcp.analysis.allocation import API_KEY
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.model.dimensions import USAGE, Report, Width
+from usage_cost_mcp.model.dimensions import API_KEY, WORKSPACE
 from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, Name, NamesById
 from usage_cost_mcp.model.periods import Period
-from usage_cost_mcp.model.rows import WORKSPACE, Values, Workspaces
+from usage_cost_mcp.model.rows import Values, Workspaces
 from usage_cost_mcp.model.series import values_of
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
@@ -34,7 +34,7 @@ class ReportData(Protocol):
     """What the reports need of a ledger."""
 
     async def days(
-        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
     ) -> CacheResult:
         """All days of the period, in the first view that can be had."""
         ...
@@ -43,11 +43,11 @@ class ReportData(Protocol):
         """All days of the period in a view of usage that has API keys but no room for workspaces."""
         ...
 
-    def is_known_oversized(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+    def is_known_oversized(self, report: UpstreamReport, dimensions: tuple[str, ...], width: Width) -> bool:
         """Whether a view was too much for upstream not long ago."""
         ...
 
-    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+    def values(self, report: UpstreamReport, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
         """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
         ...
 
@@ -65,7 +65,7 @@ class ScopedReportCache:
         self._workspaces = workspaces
 
     async def days(
-        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
     ) -> CacheResult:
         """All days of the period; every view tells the workspace too.
 
@@ -87,11 +87,11 @@ class ScopedReportCache:
         )
         return await _only(held, API_KEY, frozenset(_keys_of(names or {}, self._workspaces)))
 
-    def is_known_oversized(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+    def is_known_oversized(self, report: UpstreamReport, dimensions: tuple[str, ...], width: Width) -> bool:
         """Whether a view was too much for upstream not long ago."""
         return self._ledger.is_known_oversized(report, _with_workspace(report, dimensions), width)
 
-    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+    def values(self, report: UpstreamReport, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
         """Every value of a dimension in what is held of their days."""
         return self._ledger.values(report, dimension, self._among(workspaces))
 
@@ -103,7 +103,7 @@ class ScopedReportCache:
         return self._workspaces if workspaces is None else self._workspaces & workspaces
 
 
-def _with_workspace(report: Report, view: Sequence[str]) -> tuple[str, ...]:
+def _with_workspace(report: UpstreamReport, view: Sequence[str]) -> tuple[str, ...]:
     """A view that tells the workspace too.
 
     Raises:
@@ -167,7 +167,7 @@ class ScopedDirectory:
         today = self._clock.now().date()
         try:
             held = await self._ledger.days(
-                USAGE, [(WORKSPACE, _ACCOUNT)], "1d", Period(today - _KNOWN_FOR, today, today), call
+                USAGE_REPORT, [(WORKSPACE, _ACCOUNT)], "1d", Period(today - _KNOWN_FOR, today, today), call
             )
         except KeyRefusedError:
             raise

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from usage_cost_mcp.model.dimensions import SPEND
 from usage_cost_mcp.model.rows import DayRows, Key, Row
+from usage_cost_mcp.model.upstream_reports import RowMeasure
 from usage_cost_mcp.runtime.clock import TOLERANCE
 from usage_cost_mcp.runtime.limits import MEBIBYTE
 
@@ -58,7 +58,7 @@ class _DayPayload(BaseModel):
     revised_in: tuple[str | None, ...]
     buckets: tuple[tuple[Minute, Count], ...]
     keys: tuple[tuple[str | None, ...], ...]
-    sums: tuple[tuple[Amount, ...], ...] | tuple[tuple[Count, ...], ...]
+    sums: tuple[tuple[Amount, ...] | tuple[Count, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +143,17 @@ def _rows(day: _DayPayload, view: View, known: dict[Key, Key]) -> Mapping[int, S
     measures = len(view.report.measures)
     if total and (len(day.keys), len(day.sums)) != (len(view.dimensions), measures):
         raise ValueError("It has other columns.")
-    sums = zip(*(_numbers(column, money=view.report.name == SPEND.name) for column in day.sums), strict=True)
+    columns = [_numbers(column, measure) for column, measure in zip(day.sums, view.report.measures, strict=False)]
     keys = (known.setdefault(key, key) for key in zip(*day.keys, strict=True)) if day.keys else iter([()] * total)
-    rows: list[Row] = list(zip(keys, sums, strict=True))
+    rows: list[Row] = list(zip(keys, zip(*columns, strict=True), strict=True))
     if len(rows) != total or len(dict(day.buckets)) != len(day.buckets):
         raise ValueError("It has other rows.")
     following = iter(rows)
     return {minute: list(islice(following, count)) for minute, count in day.buckets}
 
 
-def _numbers(column: tuple[Any, ...], *, money: bool) -> Sequence[int] | Sequence[Decimal]:
+def _numbers(column: tuple[Any, ...], measure: RowMeasure) -> Sequence[int] | Sequence[Decimal]:
+    money = measure.kind == "money"
     if any(isinstance(each, str) is not money for each in column):
         raise ValueError("Dollars are texts, counts are integers.")
     return [Decimal(each) for each in column] if money else column

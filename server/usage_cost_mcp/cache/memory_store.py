@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from cachetools import TLRUCache
 
-from usage_cost_mcp.model.dimensions import Report, Width
-from usage_cost_mcp.model.rows import WORKSPACE, DayRows, Workspaces
+from usage_cost_mcp.model.dimensions import WORKSPACE
+from usage_cost_mcp.model.rows import DayRows, Workspaces
 from usage_cost_mcp.model.series import values_of
+from usage_cost_mcp.model.upstream_reports import UpstreamReport, Width
 from usage_cost_mcp.runtime.clock import Clock
-
-from .windows import lifetime
 
 STALE_RETENTION = timedelta(days=7)
 """How long a day that is no longer fresh is kept for the case that upstream cannot be asked."""
@@ -20,16 +19,16 @@ STALE_RETENTION = timedelta(days=7)
 class View(NamedTuple):
     """One way of looking at a report: which dimensions, how wide a bucket."""
 
-    report: Report
+    report: UpstreamReport
     dimensions: tuple[str, ...]
     width: Width
 
     def covers(self, other: "View") -> bool:
         """Whether rolling this view up gives the other one."""
         return (
-            self.report is other.report
-            and set(self.dimensions) >= set(other.dimensions)
+            set(self.dimensions) >= set(other.dimensions)
             and other.width in {self.width, "1d"}
+            and self.report == other.report
         )
 
 
@@ -51,7 +50,7 @@ class MemoryDayStore:
         """The day as the view shows it, or as a finer view does, as it was read last, if it is held and fresh."""
         now = self._clock.now()
         found = (self._days.get((held, day)) for held in self._covering_views(view))
-        usable = (rows for rows in found if rows is not None and (include_stale or is_fresh(rows, now)))
+        usable = (rows for rows in found if rows is not None and (include_stale or is_fresh(view.report, rows, now)))
         return max(usable, key=lambda rows: rows.fetched_at, default=None)
 
     def _covering_views(self, view: View) -> Iterator[View]:
@@ -79,11 +78,11 @@ class MemoryDayStore:
         """Hold nothing any more."""
         self._days.clear()
 
-    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+    def values(self, report: UpstreamReport, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
         """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
         self._days.expire()
         known = (
-            rows for (view, _), rows in self._days.items() if view.report is report and dimension in view.dimensions
+            rows for (view, _), rows in self._days.items() if view.report == report and dimension in view.dimensions
         )
         return {value for value in values_of(_only(known, workspaces), dimension) if value is not None}
 
@@ -94,14 +93,14 @@ class MemoryDayStore:
         return len(held), sum(map(len, held))
 
 
-def is_fresh(rows: DayRows, now: datetime) -> bool:
+def is_fresh(report: UpstreamReport, rows: DayRows, now: datetime) -> bool:
     """Whether a day may be taken as it was read."""
-    return now < _stale_at(rows)
+    return now < _stale_at(report, rows)
 
 
-def expires_at(rows: DayRows) -> datetime:
+def expires_at(report: UpstreamReport, rows: DayRows) -> datetime:
     """When a day is too old even for an outage."""
-    return _stale_at(rows) + STALE_RETENTION
+    return _stale_at(report, rows) + STALE_RETENTION
 
 
 def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[DayRows]:
@@ -112,12 +111,12 @@ def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[Da
         yield from (day.filtered(WORKSPACE, workspaces) for day in days if WORKSPACE in day.dimensions)
 
 
-def _stale_at(rows: DayRows) -> datetime:
-    return rows.fetched_at + lifetime(rows.day, rows.fetched_at)
+def _stale_at(report: UpstreamReport, rows: DayRows) -> datetime:
+    return rows.fetched_at + report.lifetime(rows.day, rows.fetched_at)
 
 
-def _expiry(_key: tuple[View, date], rows: DayRows, _now: float) -> float:
-    return expires_at(rows).timestamp()
+def _expiry(key: tuple[View, date], rows: DayRows, _now: float) -> float:
+    return expires_at(key[0].report, rows).timestamp()
 
 
 def _weight(rows: DayRows) -> int:

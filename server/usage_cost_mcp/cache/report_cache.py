@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, Protocol
 from cachetools import TTLCache
 
 from usage_cost_mcp.errors import AccessError, RateLimitedError, ResponseTooLargeError, UnavailableError, UpstreamError
-from usage_cost_mcp.model.dimensions import USAGE, Report, Width
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Workspaces
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import SharedTask, SingleFlight, gather_or_cancel
@@ -43,7 +43,7 @@ class RowSource(Protocol):
     """Where rows come from."""
 
     async def fetch(
-        self, report: Report, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
+        self, report: UpstreamReport, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
     ) -> list[DayRows]:
         """Every day that the window touches, whole, or an error."""
         ...
@@ -155,7 +155,7 @@ class ReportCache:
         self._oversized_views: TTLCache[View, bool] = TTLCache(_VIEWS, _OVERSIZED_TTL_SECONDS, timer=clock.monotonic)
 
     async def days(
-        self, report: Report, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
     ) -> CacheResult:
         """All days of the period, from memory where they are fresh, else from upstream.
 
@@ -178,7 +178,7 @@ class ReportCache:
         Raises:
             UpstreamError: When any window fails.
         """
-        return await self.days(USAGE, [view], "1d", period, call)
+        return await self.days(USAGE_REPORT, [view], "1d", period, call)
 
     async def _first_available_view(self, views: Sequence[View], period: Period, call: CallContext) -> CacheResult:
         view, *others = views
@@ -225,7 +225,7 @@ class ReportCache:
         under_way = {day: flight for day in missing if (flight := self._tasks.find((view, day)))}
         flights = set(under_way.values())
         not_under_way = [day for day in missing if day not in under_way]
-        for window in plan_windows(not_under_way, view.width, self._clock.now(), self._window_limits.get(view)):
+        for window in plan_windows(not_under_way, view.width, self._clock.now(), self._max_days(view)):
             days = [day for day in window.days if day in not_under_way]
             flights.add(self._tasks.start([(view, day) for day in days], self._load_shared_or_fetch(view, days, call)))
         arrived = 0
@@ -265,13 +265,17 @@ class ReportCache:
         """The fresh ones. The others are held here as well: to compare with, and for the case of an outage."""
         found = await shared.get_many(view, days, include_stale=True) if days else {}
         kept = [self._store.put(view, rows) for rows in found.values()]
-        return {rows.day: rows for rows in kept if is_fresh(rows, self._clock.now())}
+        return {rows.day: rows for rows in kept if is_fresh(view.report, rows, self._clock.now())}
 
     async def _fetch_upstream(self, view: View, days: Sequence[date], call: CallContext) -> list[DayRows]:
         """Days from upstream."""
-        windows = plan_windows(days, view.width, self._clock.now(), self._window_limits.get(view))
+        windows = plan_windows(days, view.width, self._clock.now(), self._max_days(view))
         fetched = await gather_or_cancel(self._fetch_window(view, window, call) for window in windows)
         return [rows for each in fetched for rows in each]
+
+    def _max_days(self, view: View) -> int:
+        """The days of a window: as many as a page holds, or fewer when a page is known to be oversized."""
+        return self._window_limits.get(view) or view.report.days_per_page(view.width)
 
     async def _fetch_window(self, view: View, window: Window, call: CallContext) -> list[DayRows]:
         """The days of one window, in smaller pieces when it is too much at once; the view remembers that."""
@@ -285,11 +289,11 @@ class ReportCache:
             return await self._fetch_upstream(view, window.days, call)
         return [self._store.put(view, rows) for rows in fetched]
 
-    def is_known_oversized(self, report: Report, dimensions: tuple[str, ...], width: Width) -> bool:
+    def is_known_oversized(self, report: UpstreamReport, dimensions: tuple[str, ...], width: Width) -> bool:
         """Whether a view was too much for upstream, even in the shortest windows, not long ago."""
         return View(report, dimensions, width) in self._oversized_views
 
-    def values(self, report: Report, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
+    def values(self, report: UpstreamReport, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
         """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
         return self._store.values(report, dimension, workspaces)
 

@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from usage_cost_mcp.app import DEFAULT_LIMITS, SharedResources, build_report_context
 from usage_cost_mcp.errors import UsageCostError
-from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS, SPEND, USAGE, Report
+from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
 from usage_cost_mcp.reports.context import ReportContext
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import TOLERANCE, Clock, CorrectedClock, SystemClock
@@ -46,14 +47,14 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
             return
         yield Check("Organization", f"{name}, at {settings.base_url}")
         yield _clock_check(clock.skew)
-        for report in (SPEND, USAGE):
+        for report in (COST_REPORT, USAGE_REPORT):
             yield await _report_check(report, context, call)
         if settings.redis_url is not None:
             yield await _shared_cache_check(settings.redis_url, clock, exit_stack)
         yield _names_check([each for each in NAMED_DIMENSIONS if await context.directory.names(each, call) is None])
 
 
-async def _report_check(report: Report, context: ReportContext, call: CallContext) -> Check:
+async def _report_check(report: UpstreamReport, context: ReportContext, call: CallContext) -> Check:
     what = f"{report.name.title()} report"
     today = context.today()
     recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 from fractions import Fraction
 
-from usage_cost_mcp.errors import ContractError
+from usage_cost_mcp.errors import ContractError, InvalidQueryError, short_repr
 
 _AMOUNT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{1,30})?")
 _EXACT = Context(prec=100, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow])
@@ -64,3 +64,23 @@ def format_dollars(dollars: Decimal | int) -> str:
 
 _EXACT_ENOUGH = Context(prec=100)
 """For people only: rounds half to even."""
+
+
+def parse_dollars(argument: str, given: str) -> Decimal:
+    """An amount above zero, as people write it: 5000, 5,000.50, $5000 or 5k.
+
+    Raises:
+        InvalidQueryError: For anything else, and for amounts below $0.000001 or from 10^15 up.
+    """
+    written = given.strip().lower().removeprefix("$").replace(",", "")
+    try:
+        amount = Decimal(written.removesuffix("k")) * (1000 if written.endswith("k") else 1)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not (amount.is_finite() and _MIN_DOLLARS <= amount < _MAX_DOLLARS):
+        raise InvalidQueryError(f"{argument} must be dollars above zero, such as 5000, not {short_repr(given)}.")
+    return amount
+
+
+_MIN_DOLLARS = Decimal("0.000001")
+_MAX_DOLLARS = Decimal(10) ** 15

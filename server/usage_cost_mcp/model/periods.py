@@ -261,7 +261,7 @@ def period_before(words: str, period: Period) -> Period | None:
     if words not in PERIODS_BEFORE:
         return None
     if words in _MONTHS_BACK:
-        start, end = (_months_earlier(day, _MONTHS_BACK[words]) for day in (period.start, period.end))
+        start, end = (months_earlier(day, _MONTHS_BACK[words]) for day in (period.start, period.end))
         if period.end == month_of(period.end)[1] and period.start.day == 1:
             end = month_of(end)[1]
     else:
@@ -269,8 +269,8 @@ def period_before(words: str, period: Period) -> Period | None:
     return Period(start, end, end)
 
 
-def _months_earlier(day: date, months: int) -> date:
-    """The same day of an earlier month, or its last one where it is shorter."""
+def months_earlier(day: date, months: int) -> date:
+    """The same day of an earlier month, or the last day of that month if it is shorter."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     first = date(year, month + 1, 1)
     return first.replace(day=min(day.day, month_of(first)[1].day))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
+from .dimensions import WORKSPACE
 from .periods import midnight
 
 Key = tuple[str | None, ...]
@@ -19,8 +20,6 @@ Row = tuple[Key, Sums]
 Values = frozenset[str | None]
 Workspaces = frozenset[str | None]
 """Workspace ids; None is the default workspace, to which cost without a workspace belongs."""
-
-WORKSPACE = "workspace_id"
 
 _MAX_FILTERED = 8
 """How many cuts of a day are remembered: as many as there are limits that many people share."""

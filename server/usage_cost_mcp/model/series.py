@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from .buckets import bucket_end, bucket_starts
-from .dimensions import Filters, Report
+from .dimensions import Filters
 from .money import exact
 from .periods import Granularity, Period, midnight
 from .rows import DayRows, Key, Number, Row, Sums
+from .upstream_reports import UpstreamReport
 
 Columns = list[Sums]
 """One tuple of sums per bucket."""
@@ -78,12 +79,13 @@ class Table:
 
 def aggregate(
     days: Iterable[DayRows],
-    report: Report,
+    report: UpstreamReport,
     period: Period,
     granularity: Granularity,
     now: datetime,
     group_by: Sequence[str] = (),
     filters: Filters | None = None,
+    extra_measures: Sequence[str] = (),
 ) -> Table:
     """Sum the rows of a period by group and bucket; there are no others in the days.
 
@@ -91,7 +93,7 @@ def aggregate(
     Without `group_by` there is exactly one group, `()`, even when there is no row.
     """
     starts = bucket_starts(period, granularity, now)
-    zero: Sums = (0,) * len(report.measures)
+    zero: Sums = (0,) * (len(report.measures) + len(extra_measures))
     groups: dict[Key, Columns] = {} if group_by else {(): [zero] * len(starts)}
     grouping = _Grouping(group_by, filters or {})
     with exact():

@@ -78,8 +78,8 @@ class RedisDayStore:
             ]
 
         found = await run_in_thread_if(parsed, when=sum(len(value or b"") for value in values) > _OFFLOAD_BYTES)
-        usable = (rows for rows in found if rows is not None and now < expires_at(rows))
-        return {rows.day: rows for rows in usable if include_stale or is_fresh(rows, now)}
+        usable = (rows for rows in found if rows is not None and now < expires_at(view.report, rows))
+        return {rows.day: rows for rows in usable if include_stale or is_fresh(view.report, rows, now)}
 
     async def _values(self, names: Sequence[str]) -> list[bytes | None]:
         sizes = dict(zip(names, await self._sizes(names), strict=True))
@@ -110,7 +110,7 @@ class RedisDayStore:
         for part in _batches((name, len(value)) for name, (value, _) in by_name.items() if len(value) <= MAX_BYTES):
             arguments: list[bytes | int] = [timestamp_prefix(now)]
             for value, rows in (by_name[name] for name in part):
-                arguments += [value, max(1, int((expires_at(rows) - now).total_seconds() * 1000))]
+                arguments += [value, max(1, int((expires_at(view.report, rows) - now).total_seconds() * 1000))]
             try:
                 await self._connection.execute(
                     lambda redis, part=part, args=arguments: redis.eval(_PUT_SCRIPT, len(part), *part, *args)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from usage_cost_mcp.analysis.allocation import (
-    API_KEY,
     WORKSPACE_KEY_VIEW,
     AllocationRule,
     allocate_spend,
@@ -14,10 +13,11 @@ from usage_cost_mcp.analysis.allocation import (
 )
 from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.errors import UnavailableError
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Report
+from usage_cost_mcp.model.dimensions import API_KEY
 from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_or_cancel, gather_pair, run_in_thread_if
 
@@ -55,17 +55,17 @@ def _parts(
 ) -> Iterator[Coroutine[Any, Any, CacheResult]]:
     """The bill, whose use it is shared by, and for API keys what tells their workspaces."""
 
-    def days(report: Report, view: tuple[str, ...]) -> Coroutine[Any, Any, CacheResult]:
+    def days(report: UpstreamReport, view: tuple[str, ...]) -> Coroutine[Any, Any, CacheResult]:
         return context.cache.days(report, [view], "1d", period, call)
 
-    yield days(SPEND, SPEND.base_view)
+    yield days(COST_REPORT, COST_REPORT.base_view)
     if by.dimension != API_KEY:
-        yield days(USAGE, by.view)
+        yield days(USAGE_REPORT, by.view)
         return
     yield context.cache.key_usage_days(by.view, period, call)
-    yield days(USAGE, USAGE.base_view)
+    yield days(USAGE_REPORT, USAGE_REPORT.base_view)
     if context.workspaces is not None:
-        yield days(USAGE, WORKSPACE_KEY_VIEW)
+        yield days(USAGE_REPORT, WORKSPACE_KEY_VIEW)
 
 
 async def _workspaces(by: AllocationRule, context: ReportContext, call: CallContext) -> Mapping[str | None, str | None]:

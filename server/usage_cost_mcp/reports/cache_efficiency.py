@@ -7,15 +7,17 @@ from decimal import Decimal
 from fractions import Fraction
 
 from usage_cost_mcp.analysis.cache_savings import SAVINGS_MEASURES, cache_tokens, can_be_priced, with_savings
-from usage_cost_mcp.analysis.cost_usage_join import PRIORITY_TIERS, join
+from usage_cost_mcp.analysis.cost_usage_join import join
 from usage_cost_mcp.analysis.prices import PriceKey, Prices, changed_prices, prices_of
 from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.model.dimensions import MAX_GROUPINGS, USAGE, Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.query_schema import USAGE_QUERY
 from usage_cost_mcp.model.rows import DayRows, Number, Sums
 from usage_cost_mcp.model.series import matching
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
@@ -27,7 +29,7 @@ from .series_report import OFFLOAD_ROWS, FilteredNotes, GroupLine, Measure, Seri
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
 
 _DIGITS = 9
-_SAVED, _PRICED, _ESTIMATED = range(len(USAGE.measures), len(USAGE.measures) + len(SAVINGS_MEASURES))
+_SAVED, _PRICED, _ESTIMATED = range(len(USAGE_REPORT.measures), len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES))
 """Where a row holds what it saved, and how much is known about that."""
 
 
@@ -69,7 +71,7 @@ async def _fetch(
     """The rows of the usage report with what each of them saved."""
     views = _views(query)
     held, found = await gather_pair(
-        context.cache.days(USAGE, views, query.width, days, call),
+        context.cache.days(USAGE_REPORT, views, query.width, days, call),
         _prices(days, views, context, call),
     )
     if not isinstance(found, str) and not can_be_priced(held.days[0].dimensions):
@@ -105,9 +107,9 @@ _TOO_LARGE = "with all that sets a price the usage report was too large or too s
 def _views(query: Query) -> Sequence[tuple[str, ...]]:
     """The views of the question, preferably with all that sets a price."""
     wanted = {*query.views[-1], *PriceKey._fields}
-    if wanted <= set(USAGE.base_view) or len(wanted) > MAX_GROUPINGS:
+    if wanted <= set(USAGE_REPORT.base_view) or len(wanted) > USAGE_REPORT.max_groupings:
         return query.views
-    return [*USAGE.views_for(wanted), *query.views]
+    return [*USAGE_REPORT.views_for(wanted), *query.views]
 
 
 async def _prices(
@@ -119,7 +121,7 @@ async def _prices(
             f"beside {', '.join(views[0])} Anthropic's report has no room for all that sets a price. "
             "Ask with fewer dimensions."
         )
-    if context.cache.is_known_oversized(USAGE, USAGE.base_view, "1d"):
+    if context.cache.is_known_oversized(USAGE_REPORT, USAGE_REPORT.base_view, "1d"):
         return _TOO_LARGE
     try:
         async with asyncio.timeout((call.deadline - context.clock.monotonic()) / 2):
@@ -162,7 +164,7 @@ def _about_savings(held: CacheResult, filters: Filters) -> Iterator[Note]:
 def _sums(held: CacheResult, filters: Filters) -> Sums:
     """The sums of all rows that pass the filters."""
     with exact():
-        none: Sums = (0,) * (len(USAGE.measures) + len(SAVINGS_MEASURES))
+        none: Sums = (0,) * (len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES))
         return tuple(map(sum, zip(none, *matching(held.days, filters), strict=True)))
 
 
@@ -178,7 +180,7 @@ _ONE_PERCENT = Fraction(1, 100)
 CACHE_REPORT = SeriesDefinition(
     name="cache_hit_ratio",
     title="Cache hit ratio",
-    report=USAGE,
+    schema=USAGE_QUERY,
     shown=[CACHE_HIT_RATIO, CACHE_SAVINGS],
     totals=[
         CACHE_HIT_RATIO,

@@ -9,12 +9,12 @@ from pydantic import Field
 
 from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
-from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, SPEND, USAGE, Report
 from usage_cost_mcp.model.money import format_exact
 from usage_cost_mcp.model.names import NamesById
 from usage_cost_mcp.model.periods import Period, parse_period, provisional_since
 from usage_cost_mcp.model.rows import Number, Sums
 from usage_cost_mcp.model.series import add_up, aggregate
+from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS, COST_REPORT, USAGE_REPORT, UpstreamReport
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
@@ -173,7 +173,9 @@ async def run_values(
         raise InvalidQueryError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
     days = parse_period(period, context.today())
     (cost, tokens), (labels, keys) = await gather_pair(
-        gather_pair(_sizes(SPEND, dimension, days, context, call), _sizes(USAGE, dimension, days, context, call)),
+        gather_pair(
+            _sizes(COST_REPORT, dimension, days, context, call), _sizes(USAGE_REPORT, dimension, days, context, call)
+        ),
         gather_pair(fetch_labels(context.directory, [dimension], call), _keys(dimension, context, call)),
     )
     return ValuesResult(
@@ -207,7 +209,7 @@ def _housekeeping(
 
 
 async def _sizes(
-    report: Report, dimension: str, period: Period, context: ReportContext, call: CallContext
+    report: UpstreamReport, dimension: str, period: Period, context: ReportContext, call: CallContext
 ) -> _Sizes | None:
     if dimension not in report.dimensions:
         return None
@@ -218,4 +220,4 @@ async def _sizes(
     return _Sizes(held, by_value, size(table.totals()))
 
 
-_SIZE: dict[str, Callable[[Sums], Number]] = {SPEND.name: lambda sums: sums[0], USAGE.name: all_tokens}
+_SIZE: dict[str, Callable[[Sums], Number]] = {COST_REPORT.name: lambda sums: sums[0], USAGE_REPORT.name: all_tokens}

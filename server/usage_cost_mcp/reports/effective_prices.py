@@ -9,9 +9,6 @@ from typing import TypeVar
 from pydantic import Field
 
 from usage_cost_mcp.analysis.cost_usage_join import (
-    OUTPUT,
-    TOKEN_TYPES,
-    UNCACHED,
     PriceCell,
     PricedCells,
     WorkspacePriceKey,
@@ -29,9 +26,11 @@ from usage_cost_mcp.analysis.prices import (
     unpriced,
 )
 from usage_cost_mcp.errors import unknown_value_error
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.model.dimensions import OUTPUT, TOKEN_TYPES, UNCACHED, Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period, provisional_since
+from usage_cost_mcp.model.query_schema import SPEND_QUERY
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
@@ -172,7 +171,7 @@ class PricesResult:
         """What a filter names may be in either report; token types are in the bill alone."""
         either = replace(self.held.spend, days=[*self.held.spend.days, *self.held.usage.days])
         for dimension, values in self.filters.items():
-            held = either if dimension in USAGE.dimensions else self.held.spend
+            held = either if dimension in USAGE_REPORT.dimensions else self.held.spend
             yield from notes.filter_notes({dimension: values}, held, self.labels)
 
     def _about_prices(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
@@ -255,7 +254,9 @@ async def run_prices(
     for dimension in filter_by or {}:
         if dimension not in PRICE_DIMENSIONS:
             raise unknown_value_error("filter_by", dimension, PRICE_DIMENSIONS)
-    query = parse_query(SPEND, context.today(), period=period, filter_by=filter_by, top=top, default_top=default_top)
+    query = parse_query(
+        SPEND_QUERY, context.today(), period=period, filter_by=filter_by, top=top, default_top=default_top
+    )
     filters = await resolve_filters(query, context, call)
     held, labels = await gather_pair(
         fetch_spend_and_usage(context, query.period, call), fetch_labels(context.directory, filters, call)

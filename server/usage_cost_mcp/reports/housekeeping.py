@@ -5,7 +5,7 @@ from datetime import date
 from fractions import Fraction
 
 from usage_cost_mcp.cache import CacheResult
-from usage_cost_mcp.model.dimensions import Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, NamesById
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Number
@@ -13,7 +13,7 @@ from usage_cost_mcp.model.series import matching
 
 from .answers import AnswerModel, Note
 from .labels import Labels
-from .token_usage import PRIORITY, all_tokens
+from .token_usage import all_tokens
 
 
 class UsageMix(AnswerModel):
@@ -43,7 +43,7 @@ def usage_mix(costs: Mapping[str | None, Number], usage: CacheResult, period: Pe
         tokens=tokens,
         long_context_share=share(context_window=frozenset({"200k-1M"})),
         batch_share=share(service_tier=frozenset({"batch"})),
-        priority_share=share(service_tier=PRIORITY),
+        priority_share=share(service_tier=PRIORITY_TIERS),
         largest_model=model,
         largest_model_cost_share=round(float(of_cost), _DIGITS) if model else None,
     )

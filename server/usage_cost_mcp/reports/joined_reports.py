@@ -6,8 +6,9 @@ from datetime import datetime
 
 from usage_cost_mcp.analysis.cost_usage_join import PricedCells, WorkspacePriceKey, join
 from usage_cost_mcp.cache import CacheResult, CacheStatus, combine_statuses
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
+from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
@@ -62,8 +63,8 @@ async def fetch_spend_and_usage(context: ReportContext, period: Period, call: Ca
         UpstreamError: When either cannot be had, whole.
     """
     spend, usage = await gather_pair(
-        context.cache.days(SPEND, [SPEND.base_view], "1d", period, call),
-        context.cache.days(USAGE, [USAGE.base_view], "1d", period, call),
+        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", period, call),
+        context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", period, call),
     )
     return SpendAndUsage(period, spend, usage)
 

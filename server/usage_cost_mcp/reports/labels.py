@@ -9,8 +9,9 @@ from usage_cost_mcp.analysis.allocation import NOT_ATTRIBUTABLE
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.errors import InvalidQueryError, UnavailableError, short_repr, unknown_value_error
-from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED_DIMENSIONS, NULL_WORDS, Filters, Report
+from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED_DIMENSIONS, NULL_WORDS, Filters
 from usage_cost_mcp.model.names import Name, NamesById
+from usage_cost_mcp.model.query_schema import QuerySchema
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.runtime.call_context import CallContext
@@ -109,7 +110,7 @@ async def resolve_filters(query: Query, context: ReportContext, call: CallContex
             [
                 found
                 for value in dict.fromkeys(values)
-                for found in await _meant(dimension, value, query.report, context, call)
+                for found in await _meant(dimension, value, query.schema, context, call)
             ]
         )
         for dimension, values in query.filter_by.items()
@@ -117,18 +118,18 @@ async def resolve_filters(query: Query, context: ReportContext, call: CallContex
 
 
 async def _meant(
-    dimension: str, given: str | None, report: Report, context: ReportContext, call: CallContext
+    dimension: str, given: str | None, schema: QuerySchema, context: ReportContext, call: CallContext
 ) -> list[str | None]:
     """What one given value stands for; several values when it is a comma list. Names may hold commas themselves."""
     parts = list(dict.fromkeys(part.strip() for part in (given or "").split(",") if part.strip()))
     if len(parts) > 1 and await _is_no_name(dimension, given or "", context, call):
-        return [await _resolve_one(dimension, part, report, context, call) for part in parts]
+        return [await _resolve_one(dimension, part, schema, context, call) for part in parts]
     try:
-        return [await _resolve_one(dimension, given, report, context, call)]
+        return [await _resolve_one(dimension, given, schema, context, call)]
     except InvalidQueryError:
         if "," not in (given or ""):
             raise
-        return [await _resolve_one(dimension, part, report, context, call) for part in parts]
+        return [await _resolve_one(dimension, part, schema, context, call) for part in parts]
 
 
 async def _is_no_name(dimension: str, given: str, context: ReportContext, call: CallContext) -> bool:
@@ -140,9 +141,9 @@ async def _is_no_name(dimension: str, given: str, context: ReportContext, call: 
 
 
 async def _resolve_one(
-    dimension: str, given: str | None, report: Report, context: ReportContext, call: CallContext
+    dimension: str, given: str | None, schema: QuerySchema, context: ReportContext, call: CallContext
 ) -> str | None:
-    found = await _found(dimension, given, report, context, call)
+    found = await _found(dimension, given, schema, context, call)
     if context.can_see(dimension, found):
         return found
     names = await context.directory.names(dimension, call) or {
@@ -152,9 +153,9 @@ async def _resolve_one(
 
 
 async def _found(
-    dimension: str, given: str | None, report: Report, context: ReportContext, call: CallContext
+    dimension: str, given: str | None, schema: QuerySchema, context: ReportContext, call: CallContext
 ) -> str | None:
-    if dimension in report.attributable and given:
+    if dimension in schema.allocatable and given:
         nobody = {NOT_ATTRIBUTABLE, NOT_ATTRIBUTABLE_LABELS[dimension].casefold()}
         if given.casefold() in nobody:
             return NOT_ATTRIBUTABLE
@@ -163,7 +164,9 @@ async def _found(
     if given is None or given.casefold() == NULL_LABELS[dimension].casefold():
         return None
     if dimension in KNOWN_VALUES:
-        return _one_of(dimension, given, [*KNOWN_VALUES[dimension], *sorted(context.cache.values(report, dimension))])
+        return _one_of(
+            dimension, given, [*KNOWN_VALUES[dimension], *sorted(context.cache.values(schema.report, dimension))]
+        )
     if dimension == "service_account_id" and not given.startswith(_ID_PREFIXES[dimension]):
         raise InvalidQueryError(f"filter_by {dimension} takes ids that start with svac_, not {short_repr(given)}.")
     if dimension == "model" and "," in given:

@@ -4,11 +4,11 @@ import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
-from usage_cost_mcp.analysis.allocation import API_KEY, AllocationRule
+from usage_cost_mcp.analysis.allocation import AllocationRule
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
-from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS, Filters
+from usage_cost_mcp.model.dimensions import API_KEY, NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.series import values_of
 

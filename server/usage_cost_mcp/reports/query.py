@@ -7,9 +7,10 @@ from datetime import UTC, date, tzinfo
 from usage_cost_mcp.analysis.allocation import AllocationRule, allocation_rule_for
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.buckets import resolution
-from usage_cost_mcp.model.dimensions import BILLED, SPEND, Report, Width, check_filter_by, parse_group_by
+from usage_cost_mcp.model.dimensions import WORKSPACE
 from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
-from usage_cost_mcp.model.rows import WORKSPACE
+from usage_cost_mcp.model.query_schema import QuerySchema
+from usage_cost_mcp.model.upstream_reports import Width
 
 DEFAULT_PERIOD = "last_30_days"
 DEFAULT_GRANULARITY: Granularity = "day"
@@ -32,7 +33,7 @@ class Query:
         by_default: Neither granularity nor top was chosen, so the answer may be brief.
     """
 
-    report: Report
+    schema: QuerySchema
     period: Period
     group_by: tuple[str, ...]
     filter_by: RawFilters
@@ -58,8 +59,8 @@ def with_workspace_dimension(query: Query) -> Query:
     try:
         return replace(
             query,
-            views=query.report.views_for(named),
-            allocation_rule=allocation_rule_for(query.report, named),
+            views=query.schema.report.views_for(named),
+            allocation_rule=allocation_rule_for(query.schema, named),
         )
     except InvalidQueryError as refusal:
         raise refusal.with_note("workspace_id is always among them, because you see only some workspaces.") from None
@@ -69,7 +70,7 @@ _WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}
 
 
 def parse_query(
-    report: Report,
+    schema: QuerySchema,
     today: date,
     *,
     period: str = DEFAULT_PERIOD,
@@ -86,49 +87,24 @@ def parse_query(
         QuestionError: For anything that the report cannot answer; names what is accepted.
     """
     days = parse_period(period, today, zone)
-    groups = parse_group_by(report, group_by)
+    groups = schema.parse_group_by(group_by)
     filters = filter_by or {}
-    check_filter_by(report, filters)
+    schema.check_filter_by(filters)
     return Query(
-        report=report,
+        schema=schema,
         period=days,
         group_by=groups,
         filter_by=filters,
-        views=report.views_for([*groups, *filters]),
-        allocation_rule=allocation_rule_for(report, [*groups, *filters]),
-        granularity=_granularity(report, days, granularity or DEFAULT_GRANULARITY),
+        views=schema.report.views_for([*groups, *filters]),
+        allocation_rule=allocation_rule_for(schema, [*groups, *filters]),
+        granularity=_granularity(schema, days, granularity or DEFAULT_GRANULARITY),
         top=default_top if top is None else _checked_top(top),
         default_size=granularity is None and top is None,
     )
 
 
-def billed_query(
-    today: date,
-    *,
-    period: str,
-    group_by: Sequence[str] = (),
-    filter_by: RawFilters | None = None,
-    top: int | None = None,
-    default_top: int | None = None,
-) -> Query:
-    """Check a question about spend as it is billed, by nothing that is only estimated.
-
-    Raises:
-        QuestionError: For anything that the cost report cannot answer; names what is accepted.
-    """
-    query = parse_query(
-        BILLED, today, period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=default_top
-    )
-    return replace(query, report=SPEND)
-
-
-def granularities(report: Report) -> tuple[Granularity, ...]:
-    """The granularities of a report; spend exists per day only."""
-    return GRANULARITIES[GRANULARITIES.index("day") :] if report.name == "spend" else GRANULARITIES
-
-
-def _granularity(report: Report, period: Period, given: str) -> Granularity:
-    accepted = granularities(report)
+def _granularity(schema: QuerySchema, period: Period, given: str) -> Granularity:
+    accepted = schema.granularities
     given = given.strip().lower()
     if given in GRANULARITIES and given not in accepted:
         raise InvalidQueryError(f"granularity {given}: spend exists per UTC day only. Accepted: {', '.join(accepted)}.")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from usage_cost_mcp.model.rows import WORKSPACE
+from usage_cost_mcp.model.dimensions import WORKSPACE
 from usage_cost_mcp.runtime.call_context import CallContext
 
 from .answers import Note

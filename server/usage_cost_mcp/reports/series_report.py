@@ -1,14 +1,15 @@
 """From a question to exact series: the way that spend, tokens and the cache hit ratio have in common."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.buckets import bucket_name
-from usage_cost_mcp.model.dimensions import Filters, Report
+from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.periods import Granularity, Period, granularities_from, provisional_since
+from usage_cost_mcp.model.query_schema import QuerySchema
 from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate
 from usage_cost_mcp.runtime.call_context import CallContext
@@ -56,7 +57,7 @@ async def fetch_rows(
     query: Query, days: Period, context: ReportContext, call: CallContext
 ) -> tuple[CacheResult, FilteredNotes]:
     """The rows of the report as they are, with nothing to say of them."""
-    return await context.cache.days(query.report, query.views, query.width, days, call), lambda _: ()
+    return await context.cache.days(query.schema.report, query.views, query.width, days, call), lambda _: ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class SeriesDefinition:
     Attributes:
         name: As in the answer's `report`.
         title: What the summary begins with.
-        report: The upstream report that it reads.
+        schema: What it accepts of the upstream report that it reads.
         shown: The measures that have a value per bucket.
         totals: The measures of the totals.
         group_totals: Those of each group's totals, where they are fewer.
@@ -79,7 +80,7 @@ class SeriesDefinition:
 
     name: str
     title: str
-    report: Report
+    schema: QuerySchema
     shown: Sequence[Measure]
     totals: Sequence[Measure]
     sort_key: Callable[[Sums], Number]
@@ -246,9 +247,17 @@ async def run_series(kind: SeriesDefinition, query: Query, context: ReportContex
     filters = normalize_values(filters, held)
     # Only now: an hour that began while the rows were read has its place too.
     now = context.now()
-    measured = replace(query.report, measures=query.report.measures + kind.extra_measures)
     table = await run_in_thread_if(
-        lambda: aggregate(held.days, measured, query.period, query.granularity, now, query.group_by, filters),
+        lambda: aggregate(
+            held.days,
+            query.schema.report,
+            query.period,
+            query.granularity,
+            now,
+            query.group_by,
+            filters,
+            extra_measures=kind.extra_measures,
+        ),
         when=held.row_count > OFFLOAD_ROWS,
     )
     return SeriesResult(

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 from usage_cost_mcp.cache import CacheResult
-from usage_cost_mcp.model.dimensions import SPEND, Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
+from usage_cost_mcp.model.query_schema import SPEND_QUERY
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.runtime.call_context import CallContext
@@ -17,7 +18,6 @@ from .answers import Note
 from .context import ReportContext
 from .query import Query
 from .series_report import FilteredNotes, GroupLine, Measure, SeriesDefinition, fetch_rows
-from .token_usage import PRIORITY
 
 COST = Measure("cost", "USD", lambda sums: format_exact(sums[0]))
 
@@ -33,7 +33,7 @@ def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
 
 
 def caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
-    if filters.get("service_tier", {None}) <= PRIORITY:
+    if filters.get("service_tier", {None}) <= PRIORITY_TIERS:
         yield Note(code=notes.NOT_IN_ANY_REPORT, message="Priority Tier cost is in no report: this is not its cost.")
     elif None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
         yield Note(
@@ -59,7 +59,7 @@ async def _fetch(
 SPEND_REPORT = SeriesDefinition(
     name="spend",
     title="Spend",
-    report=SPEND,
+    schema=SPEND_QUERY,
     shown=[COST],
     totals=[COST],
     sort_key=lambda sums: sums[0],

@@ -19,11 +19,13 @@ from usage_cost_mcp.analysis.anomalies import (
 from usage_cost_mcp.analysis.cost_usage_join import PricedCells, join
 from usage_cost_mcp.analysis.price_volume_mix import Driver, decompose
 from usage_cost_mcp.cache import CacheResult, CacheStatus, combine_statuses
-from usage_cost_mcp.model.dimensions import SPEND, USAGE, Filters
-from usage_cost_mcp.model.money import exact, format_dollars, format_exact
+from usage_cost_mcp.model.dimensions import Filters
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact, parse_dollars
 from usage_cost_mcp.model.periods import Period, provisional_since, until_yesterday
+from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import aggregate
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
@@ -32,10 +34,9 @@ from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
 from .context import ReportContext
 from .joined_reports import COMMON_DIMENSIONS
 from .labels import Labels, fetch_labels, normalize_values, resolve_filters
-from .query import Query, RawFilters, billed_query
+from .query import Query, RawFilters, parse_query
 from .series_report import OFFLOAD_ROWS
 from .spend_comparison import Normalization, driver_label, format_signed
-from .spend_forecast import parse_dollars
 
 DEFAULT_GROUP_BY = ("workspace_id",)
 
@@ -173,14 +174,14 @@ async def run_anomalies(
         UpstreamError: When the rows cannot be had, whole.
     """
     least = None if minimum is None else parse_dollars("minimum", minimum)
-    query = billed_query(
-        context.today(), period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=None
+    query = parse_query(
+        BILLED_QUERY, context.today(), period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=None
     )
     judged = until_yesterday(query.period, context.today())
     filters = await resolve_filters(query, context, call)
     looked_at = Period(judged.start - HISTORY_DAYS * _DAY, judged.end, judged.end)
     held, labels = await gather_pair(
-        context.cache.days(SPEND, [SPEND.base_view], "1d", looked_at, call),
+        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", looked_at, call),
         fetch_labels(context.directory, {"workspace_id", *query.group_by, *query.filter_by}, call),
     )
     filters, now = normalize_values(filters, held), context.now()
@@ -188,7 +189,7 @@ async def run_anomalies(
     begun = min((rows.day for rows in held.days if len(rows)), default=looked_at.end)
 
     def reviewed() -> tuple[Mapping[Key, Sequence[Decimal]], Decimal, DetectionResult]:
-        table = aggregate(held.days, SPEND, looked_at, "day", now, query.group_by, filters)
+        table = aggregate(held.days, COST_REPORT, looked_at, "day", now, query.group_by, filters)
         known = slice((begun - looked_at.start).days, None)
         groups = {key: [Decimal(cost) for (cost,) in columns[known]] for key, columns in table.groups.items()}
         floor = least or default_minimum(groups)
@@ -246,7 +247,7 @@ async def _drivers(
     """What is likely behind each finding: the largest cause of the change from its weekdays before."""
     if not review.anomalies or not {*query.group_by, *filters} <= COMMON_DIMENSIONS:
         return [None] * len(review.anomalies), []
-    usage = await context.cache.days(USAGE, [USAGE.base_view], "1d", looked_at, call)
+    usage = await context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", looked_at, call)
     now = context.now()
 
     def cells(days: Iterable[date], only: Filters) -> PricedCells:

@@ -12,11 +12,13 @@ from usage_cost_mcp.analysis.cost_usage_join import normalize_geo_filter
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, apportioned, decompose
 from usage_cost_mcp.cache import combine_statuses
 from usage_cost_mcp.errors import InvalidQueryError
-from usage_cost_mcp.model.dimensions import SPEND, Filters
+from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period, parse_period, period_before, provisional_since, until_yesterday
+from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import add_up, aggregate
+from usage_cost_mcp.model.upstream_reports import COST_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
@@ -25,7 +27,7 @@ from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
 from .context import ReportContext
 from .joined_reports import COMMON_DIMENSIONS, SpendAndUsage, fetch_spend_and_usage
 from .labels import NULL_LABELS, Labels, fetch_labels, normalize_values, resolve_filters
-from .query import Query, RawFilters, billed_query
+from .query import Query, RawFilters, parse_query
 from .series_report import OFFLOAD_ROWS
 from .spend import caveats
 
@@ -305,7 +307,8 @@ async def run_comparison(
         QuestionError: For anything that cannot be compared.
         UpstreamError: When the rows cannot be had, whole.
     """
-    query = billed_query(
+    query = parse_query(
+        BILLED_QUERY,
         context.today(),
         period=period,
         group_by=group_by,
@@ -387,7 +390,7 @@ def _compared(
 
 
 def _costs(cubes: SpendAndUsage, group_by: Sequence[str], filters: Filters, now: datetime) -> dict[Key, Decimal]:
-    table = aggregate(cubes.spend.days, SPEND, cubes.period, "total", now, group_by, filters)
+    table = aggregate(cubes.spend.days, COST_REPORT, cubes.period, "total", now, group_by, filters)
     return {key: Decimal(add_up(columns)[0]) for key, columns in table.groups.items()}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
@@ -11,11 +11,12 @@ from pydantic import Field
 
 from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, exhaustion_date, forecast
 from usage_cost_mcp.cache import CacheResult
-from usage_cost_mcp.errors import InvalidQueryError, short_repr
-from usage_cost_mcp.model.dimensions import SPEND, Filters
-from usage_cost_mcp.model.money import exact, format_dollars, format_exact
+from usage_cost_mcp.model.dimensions import Filters
+from usage_cost_mcp.model.money import exact, format_dollars, format_exact, parse_dollars
 from usage_cost_mcp.model.periods import Period, parse_horizon, provisional_since
+from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.series import aggregate
+from usage_cost_mcp.model.upstream_reports import COST_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
@@ -23,7 +24,7 @@ from . import notes
 from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
 from .context import ReportContext
 from .labels import fetch_labels, normalize_values, resolve_filters
-from .query import RawFilters, billed_query
+from .query import RawFilters, parse_query
 
 DEFAULT_UNTIL = "month_end"
 
@@ -200,15 +201,15 @@ async def run_forecast(
     amount = None if budget is None else parse_dollars("budget", budget)
     today = context.today()
     period = parse_horizon(until, today)
-    query = billed_query(today, period="yesterday", filter_by=filter_by)
+    query = parse_query(BILLED_QUERY, today, period="yesterday", filter_by=filter_by)
     filters = await resolve_filters(query, context, call)
     known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today - _DAY, today - _DAY)
     held, labels = await gather_pair(
-        context.cache.days(SPEND, [SPEND.base_view], "1d", known, call),
+        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", known, call),
         fetch_labels(context.directory, query.filter_by, call),
     )
     filters, now = normalize_values(filters, held), context.now()
-    (columns,) = aggregate(held.days, SPEND, known, "day", now, (), filters).groups.values()
+    (columns,) = aggregate(held.days, COST_REPORT, known, "day", now, (), filters).groups.values()
     history = {day: Decimal(cost) for day, (cost,) in zip(known.days, columns, strict=True)}
     begun = [day.day for day in held.days if len(day)]
     to_come = forecast(history, today, period.end)
@@ -247,23 +248,3 @@ def _about_trust(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Not
         yield Note(code="short_history", message=f"With {days} days of spend the interval is rather too narrow.")
     if not tested.months:
         yield Note(code="backtest_unavailable", message="The history is too short to test a forecast this far ahead.")
-
-
-def parse_dollars(argument: str, given: str) -> Decimal:
-    """An amount above zero, as people write it: 5000, 5,000.50, $5000 or 5k.
-
-    Raises:
-        QuestionError: For anything else.
-    """
-    written = given.strip().lower().removeprefix("$").replace(",", "")
-    try:
-        amount = Decimal(written.removesuffix("k")) * (1000 if written.endswith("k") else 1)
-    except InvalidOperation:
-        amount = Decimal(0)
-    if not (amount.is_finite() and _MIN_DOLLARS <= amount < _MAX_DOLLARS):
-        raise InvalidQueryError(f"{argument} must be dollars above zero, such as 5000, not {short_repr(given)}.")
-    return amount
-
-
-_MIN_DOLLARS = Decimal("0.000001")
-_MAX_DOLLARS = Decimal(10) ** 15

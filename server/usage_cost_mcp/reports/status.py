@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from usage_cost_mcp.cache import CacheResult, combine_statuses
-from usage_cost_mcp.model.dimensions import SPEND, USAGE
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period, parse_period
 from usage_cost_mcp.model.rows import Number
 from usage_cost_mcp.model.series import add_up, aggregate
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
@@ -104,8 +104,10 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
     (organization_id, name), (spend, usage) = await gather_pair(
         context.directory.organization(call),
         gather_pair(
-            context.cache.days(SPEND, [SPEND.base_view], "1d", recent, call),
-            context.cache.days(USAGE, USAGE.views_for(["service_tier", "context_window"]), "1d", recent, call),
+            context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", recent, call),
+            context.cache.days(
+                USAGE_REPORT, USAGE_REPORT.views_for(["service_tier", "context_window"]), "1d", recent, call
+            ),
         ),
     )
     costs = _cost_by_model(spend.within(complete), complete, context)
@@ -136,7 +138,7 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
 
 
 def _cost_by_model(spend: CacheResult, period: Period, context: ReportContext) -> dict[str | None, Number]:
-    table = aggregate(spend.days, SPEND, period, "total", context.now(), ["model"])
+    table = aggregate(spend.days, COST_REPORT, period, "total", context.now(), ["model"])
     return {key[0]: add_up(columns)[0] for key, columns in table.groups.items()}
 
 

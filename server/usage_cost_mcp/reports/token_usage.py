@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
-from usage_cost_mcp.model.dimensions import USAGE, Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
+from usage_cost_mcp.model.query_schema import USAGE_QUERY
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 from .answers import Note
 from .series_report import GroupLine, Measure, SeriesDefinition
@@ -14,13 +16,10 @@ from .series_report import GroupLine, Measure, SeriesDefinition
 ALL = "all"
 DEFAULT_MEASURES = ("input_tokens", "output_tokens")
 
-PRIORITY = frozenset[str | None]({"priority", "priority_on_demand"})
-"""The service tiers whose cost is in no report."""
-
 _INPUTS = slice(0, 4)
 """Where a row of the usage report holds its four disjoint counts of input tokens."""
-_CACHE_READ = USAGE.measures.index("cache_read_input_tokens")
-_OUTPUT = USAGE.measures.index("output_tokens")
+_CACHE_READ = USAGE_REPORT.measure_names.index("cache_read_input_tokens")
+_OUTPUT = USAGE_REPORT.measure_names.index("output_tokens")
 
 
 def input_tokens(sums: Sums) -> int:
@@ -50,7 +49,7 @@ MEASURES = {
         INPUT_TOKENS,
         *(
             Measure(name, "requests" if name.endswith("requests") else "tokens", _count(index))
-            for index, name in enumerate(USAGE.measures)
+            for index, name in enumerate(USAGE_REPORT.measure_names)
         ),
     )
 }
@@ -95,7 +94,7 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
     return SeriesDefinition(
         name="token_usage",
         title="Tokens",
-        report=USAGE,
+        schema=USAGE_QUERY,
         shown=shown,
         totals=list(MEASURES.values()),
         sort_key=size,
@@ -106,7 +105,7 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
 
 def _caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
     days = [day for day in held.days if "service_tier" in day.dimensions]
-    wanted = PRIORITY & filters.get("service_tier", PRIORITY)
+    wanted = PRIORITY_TIERS & filters.get("service_tier", PRIORITY_TIERS)
     if any(map(any, matching(days, {**filters, "service_tier": wanted}))):
         yield Note(
             code="priority_tier_included",

@@ -5,10 +5,11 @@ from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, BILLED, SPEND, USAGE, Report
+from usage_cost_mcp.model.query_schema import BILLED_QUERY, SPEND_QUERY, USAGE_QUERY, QuerySchema
+from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS
 from usage_cost_mcp.reports.dimension_values import MAX_VALUES
 from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PRICE_DIMENSIONS
-from usage_cost_mcp.reports.query import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP, granularities
+from usage_cost_mcp.reports.query import DEFAULT_GRANULARITY, DEFAULT_TOP, MAX_TOP
 from usage_cost_mcp.reports.token_usage import ALL, DEFAULT_MEASURES, MEASURES
 
 
@@ -35,14 +36,14 @@ def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
     return WithJsonSchema({"type": kind, "description": description, **more})
 
 
-def _group_by(report: Report) -> Any:
-    items = {"type": "string", "enum": list(report.accepted_dimensions)}
-    most = "at most five" if report is USAGE else f"at most one of {', '.join(report.attributable)}"
+def _group_by(schema: QuerySchema) -> Any:
+    items = {"type": "string", "enum": list(schema.dimensions)}
+    most = "at most five" if schema == USAGE_QUERY else f"at most one of {', '.join(schema.allocatable)}"
     return _schema("array", f"Dimensions; {most}, those of filter_by included.", items=items)
 
 
-def _granularity(report: Report) -> Any:
-    return _schema("string", f"Default {DEFAULT_GRANULARITY}.", enum=list(granularities(report)))
+def _granularity(schema: QuerySchema) -> Any:
+    return _schema("string", f"Default {DEFAULT_GRANULARITY}.", enum=list(schema.granularities))
 
 
 def _no_truth_value(given: object) -> object:
@@ -63,9 +64,9 @@ Period = Annotated[
 
 Timezone = Annotated[Text, _schema("string", "IANA zone of the days instead of UTC, such as Europe/Berlin.")]
 
-BilledDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(BILLED)]
-SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND)]
-UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE)]
+BilledDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(BILLED_QUERY)]
+SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND_QUERY)]
+UsageDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(USAGE_QUERY)]
 
 
 Filters = Annotated[
@@ -89,8 +90,8 @@ PriceFilters = Annotated[
     ),
 ]
 
-SpendGranularity = Annotated[str | None, _granularity(SPEND)]
-UsageGranularity = Annotated[str | None, _granularity(USAGE)]
+SpendGranularity = Annotated[str | None, _granularity(SPEND_QUERY)]
+UsageGranularity = Annotated[str | None, _granularity(USAGE_QUERY)]
 
 Top = Annotated[
     int | None,

@@ -224,7 +224,7 @@ async def _series(
     def ask(context: ReportContext, call: CallContext) -> Awaitable[SeriesResult]:
         zone = parse_zone(timezone)
         query = parse_query(
-            kind.report,
+            kind.schema,
             context.today(zone),
             period=period,
             zone=zone,

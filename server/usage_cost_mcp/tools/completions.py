@@ -11,9 +11,10 @@ from datetime import timedelta
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from usage_cost_mcp.errors import UsageCostError
-from usage_cost_mcp.model.dimensions import NULL_WORDS, SPEND, USAGE
+from usage_cost_mcp.model.dimensions import NULL_WORDS
 from usage_cost_mcp.model.periods import PERIODS_BEFORE, parse_period
 from usage_cost_mcp.model.series import values_of
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.reports.context import ReportContext
 from usage_cost_mcp.reports.labels import NULL_LABELS, fetch_labels
 from usage_cost_mcp.reports.query import DEFAULT_PERIOD
@@ -96,10 +97,10 @@ def _fixed(*values: str) -> Callable[[ReportContext, CallContext], Awaitable[Seq
 
 async def _models(context: ReportContext, call: CallContext) -> list[Candidates]:
     """The models in what is held, else in the spend of the last 30 days."""
-    models = context.cache.values(SPEND, "model") or context.cache.values(USAGE, "model")
+    models = context.cache.values(COST_REPORT, "model") or context.cache.values(USAGE_REPORT, "model")
     if not models:
         recent = parse_period(DEFAULT_PERIOD, context.today())
-        held = await context.cache.days(SPEND, [SPEND.base_view], "1d", recent, call)
+        held = await context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", recent, call)
         models = {model for model in values_of(held.days, "model") if model}
     return [(model,) for model in sorted(models)]
 
@@ -112,7 +113,7 @@ def _named(dimension: str) -> Callable[[ReportContext, CallContext], Awaitable[S
         names = labels.names.get(dimension)
         null = [(NULL_LABELS[dimension], NULL_WORDS[dimension])] if context.can_see(dimension, None) else []
         if names is None:
-            return [*null, *((value,) for value in sorted(context.cache.values(USAGE, dimension)))]
+            return [*null, *((value,) for value in sorted(context.cache.values(USAGE_REPORT, dimension)))]
         order = sorted(names, key=lambda value: (names[value].archived, names[value].display.casefold()))
         return [*((labels.of(dimension, value), value) for value in order), *null]
 

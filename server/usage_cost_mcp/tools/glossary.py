@@ -7,7 +7,9 @@ the sentences alone. A name without one is an error when the glossary is made.
 from collections.abc import Iterable, Sequence
 
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS
-from usage_cost_mcp.model.dimensions import ALL_DIMENSIONS, BILLED, KNOWN_VALUES, NULL_WORDS, SPEND, USAGE
+from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NULL_WORDS
+from usage_cost_mcp.model.query_schema import SPEND_QUERY
+from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS, COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.reports.cache_efficiency import CACHE_HIT_RATIO, CACHE_SAVINGS
 from usage_cost_mcp.reports.labels import NULL_LABELS
 from usage_cost_mcp.reports.series_report import Measure
@@ -102,8 +104,8 @@ def as_markdown() -> str:
 
 
 def _dimension(name: str) -> Sequence[str]:
-    spend = "billed" if name in BILLED.dimensions else "estimated" if name in SPEND.attributable else "-"
-    usage = "counted" if name in USAGE.dimensions else "-"
+    spend = "billed" if name in COST_REPORT.dimensions else "estimated" if name in SPEND_QUERY.allocatable else "-"
+    usage = "counted" if name in USAGE_REPORT.dimensions else "-"
     word = f' (say "{NULL_WORDS[name]}")' if name in NULL_WORDS else ""
     values = ", ".join(KNOWN_VALUES.get(name, ["any"]))
     return [name, _DIMENSIONS[name], spend, usage, values, f"{NULL_LABELS[name]}{word}"]

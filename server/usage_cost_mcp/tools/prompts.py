@@ -19,13 +19,12 @@ from mcp.server.mcpserver.prompts.base import Message, PromptArgument, UserMessa
 from mcp.types import INVALID_PARAMS, CallToolResult
 
 from usage_cost_mcp.errors import InvalidQueryError, short_repr, unknown_value_error
-from usage_cost_mcp.model.money import format_dollars, format_exact
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS
+from usage_cost_mcp.model.money import format_dollars, format_exact, parse_dollars
 from usage_cost_mcp.model.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.query import DEFAULT_PERIOD, MAX_TOP
 from usage_cost_mcp.reports.spend_comparison import parse_against
-from usage_cost_mcp.reports.spend_forecast import parse_dollars
-from usage_cost_mcp.reports.token_usage import PRIORITY
 
 from .catalogue import (
     cache_hit_ratio,
@@ -169,7 +168,7 @@ def chargeback_report(today: date, month: str = "last_month", workspace: str = "
     days = _month(month, today)
     only = _only(workspace_id=workspace, api_key_id=api_key)
     whole: dict[str, Any] = {**_on(days), "granularity": "total", "filter_by": only, "top": MAX_TOP}
-    priority = {**(only or {}), "service_tier": sorted(map(str, PRIORITY))}
+    priority = {**(only or {}), "service_tier": sorted(map(str, PRIORITY_TIERS))}
     return _prompt(
         f"Make a chargeback report of the Claude API spend of {days}{_narrowed(only)}.",
         [
