@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from importlib.metadata import version
 from typing import Any
 from unittest.mock import patch
 
@@ -294,5 +295,5 @@ def test_demo_refuses_a_malformed_setting_before_it_starts() -> None:
 
 
 def test_version_and_help_need_no_settings() -> None:
-    assert run("--version").stdout.strip() == "0.1.0"
+    assert run("--version").stdout.strip() == version("usage-cost-mcp")
     assert "get_spend" in run("call", "--help").stdout

@@ -16,7 +16,7 @@ import tomllib
 from base64 import b64decode
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.metadata import distributions
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -78,6 +78,10 @@ def test_every_description_has_the_version_of_the_project() -> None:
     [package] = REGISTRY["packages"]
     assert {MANIFEST["version"], REGISTRY["version"], package["version"]} == {PROJECT["version"]}
     assert {MANIFEST["name"], package["identifier"]} == {PROJECT["name"]}
+
+
+def test_the_installed_version_is_that_of_the_project() -> None:
+    assert version(PROJECT["name"]) == PROJECT["version"]
 
 
 @pytest.mark.anyio
@@ -185,6 +189,73 @@ def test_the_packer_has_one_version_everywhere() -> None:
     texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/install.md", ".ci/run")]
     texts.append((PACKAGING / "bundle.py").read_text(encoding="utf-8"))
     assert [re.findall(r"@anthropic-ai/mcpb@([\d.]+)", text) for text in texts] == [["2.1.2"]] * 4
+
+
+# A release
+
+STATES_THE_VERSION = ("pyproject.toml", "packaging/server.json", "packaging/mcpb/manifest.json", "CHANGELOG.md")
+
+
+@pytest.fixture
+def copy_of_project(tmp_path: Path) -> Path:
+    """The release script with the files that it changes."""
+    for name in (*STATES_THE_VERSION, "packaging/release.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    changelog = tmp_path / "CHANGELOG.md"
+    older = changelog.read_text(encoding="utf-8").partition("## [0.1.0]")[2]
+    changelog.write_text(f"# Changelog\n\n## [Unreleased]\n\n- News.\n\n## [0.1.0]{older}", encoding="utf-8")
+    return tmp_path
+
+
+def release(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, project / "packaging" / "release.py", *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_release_changes_every_statement_of_the_version_and_nothing_else(copy_of_project: Path) -> None:
+    before = {name: (copy_of_project / name).read_text(encoding="utf-8") for name in STATES_THE_VERSION[:3]}
+    done = release(copy_of_project, "12.3.4")
+    assert (done.returncode, done.stderr) == (0, "")
+    for name, text in before.items():
+        changed = (copy_of_project / name).read_text(encoding="utf-8")
+        assert changed == re.sub(rf'(version"?\W+"){re.escape(PROJECT["version"])}"', r'\g<1>12.3.4"', text)
+        assert "12.3.4" in changed
+
+
+def test_a_release_dates_the_section_of_its_changes(copy_of_project: Path) -> None:
+    assert release(copy_of_project, "12.3.4").returncode == 0
+    sections = re.split(r"^## ", (copy_of_project / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert sections[1] == "[Unreleased]\n\n"
+    assert re.fullmatch(r"\[12\.3\.4\] - \d{4}-\d\d-\d\d\n\n- News\.\n\n", sections[2])
+    assert sections[3].startswith("[0.1.0] - 2026-11-28\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "usage: release.py MAJOR.MINOR.PATCH"),
+        (["1.0"], "usage: release.py MAJOR.MINOR.PATCH"),
+        (["0.1.0"], "CHANGELOG.md already has a section for 0.1.0."),
+    ],
+)
+def test_a_release_that_cannot_be_changes_nothing(copy_of_project: Path, arguments: list[str], reason: str) -> None:
+    before = (copy_of_project / "pyproject.toml").read_bytes()
+    done = release(copy_of_project, *arguments)
+    assert (done.returncode, done.stderr) == (1, f"{reason}\n")
+    assert (copy_of_project / "pyproject.toml").read_bytes() == before
+
+
+def test_a_release_needs_changes(copy_of_project: Path) -> None:
+    changelog = copy_of_project / "CHANGELOG.md"
+    changelog.write_text(changelog.read_text(encoding="utf-8").replace("- News.\n", ""), encoding="utf-8")
+    done = release(copy_of_project, "12.3.4")
+    assert (done.returncode, done.stderr) == (1, "CHANGELOG.md lists no unreleased changes.\n")
 
 
 # The links

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ async def test_instructions_fit_where_hosts_cut_them_and_name_every_tool(client:
 
 async def test_the_server_says_who_it_is(client: Client) -> None:
     assert client.server_info is not None
-    assert (client.server_info.name, client.server_info.version) == ("usage-cost-mcp", "0.1.0")
+    assert (client.server_info.name, client.server_info.version) == ("usage-cost-mcp", version("usage-cost-mcp"))
 
 
 @pytest.mark.parametrize(
