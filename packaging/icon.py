@@ -1,4 +1,4 @@
-"""Draw the icon of the bundle: spend by day, stacked.
+"""Draw the icon of the bundle: stacked bars of daily spend.
 
 .venv/bin/python packaging/icon.py
 """
@@ -11,38 +11,37 @@ ICON = Path(__file__).parent / "mcpb" / "icon.png"
 
 SIZE = 512
 RADIUS = 96
-GROUND = (28, 36, 52)
+BACKGROUND = (28, 36, 52)
 SERIES = [(116, 192, 252), (255, 169, 77), (105, 219, 124)]  # from the bottom up
 BARS = [(90, 40, 30), (110, 60, 20), (80, 30, 60), (140, 70, 40), (160, 80, 60)]
 LEFT, BOTTOM, WIDTH, STEP = 84, 420, 52, 73
 
 
-def _corner(x: int, y: int) -> int:
-    """How opaque a pixel is: the corners are round."""
+def _opacity(x: int, y: int) -> int:
+    """The alpha of a pixel, 0 to 255: the corners are round."""
     dx, dy = (max(RADIUS - at - 0.5, at + 0.5 - (SIZE - RADIUS), 0) for at in (x, y))
     return round(255 * min(max(RADIUS - (dx * dx + dy * dy) ** 0.5 + 0.5, 0), 1))
 
 
 def _colour(x: int, y: int) -> tuple[int, int, int]:
-    """What is drawn at a pixel: a part of a bar, or the ground."""
+    """The colour of a pixel: a segment of a bar, or the background."""
     bar, across = divmod(x - LEFT, STEP)
     height = BOTTOM - y
     if bar not in range(len(BARS)) or across >= WIDTH or height <= 0:
-        return GROUND
-    for colour, part in zip(SERIES, BARS[bar], strict=True):
-        if height <= part:
+        return BACKGROUND
+    for colour, segment in zip(SERIES, BARS[bar], strict=True):
+        if height <= segment:
             return colour
-        height -= part
-    return GROUND
+        height -= segment
+    return BACKGROUND
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def drawn() -> bytes:
-    """The icon, as a PNG."""
-    rows = (b"".join(bytes((*_colour(x, y), _corner(x, y))) for x in range(SIZE)) for y in range(SIZE))
+def icon_png() -> bytes:
+    rows = (b"".join(bytes((*_colour(x, y), _opacity(x, y))) for x in range(SIZE)) for y in range(SIZE))
     pixels = b"".join(b"\0" + row for row in rows)
     header = struct.pack(">IIBBBBB", SIZE, SIZE, 8, 6, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(pixels, 9)), (b"IEND", b"")]
@@ -50,4 +49,4 @@ def drawn() -> bytes:
 
 
 if __name__ == "__main__":
-    ICON.write_bytes(drawn())
+    ICON.write_bytes(icon_png())

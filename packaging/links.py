@@ -1,4 +1,4 @@
-"""Print the links that add the server of a clone, by default of this one, to Cursor and to VS Code.
+"""Print the links that add the server to Cursor and VS Code, from a given clone or from this one.
 
 .venv/bin/python packaging/links.py
 """
@@ -16,22 +16,22 @@ CLONE_IN_EXAMPLE = "/path/to/usage-cost-mcp"
 
 
 def configuration(clone: str) -> tuple[str, dict[str, Any]]:
-    """The name of the server in the example, and how a host starts it from a clone."""
+    """The name and the configuration of the server in the example, with the path of the clone."""
     [(name, server)] = json.loads(EXAMPLE.read_text(encoding="utf-8"))["mcpServers"].items()
     return name, server | {"command": server["command"].replace(CLONE_IN_EXAMPLE, clone)}
 
 
-def for_cursor(name: str, server: dict[str, Any]) -> str:
-    """A link to Cursor, which shows the configuration before it adds it: the key is put in there."""
+def cursor_link(name: str, server: dict[str, Any]) -> str:
+    """A link for Cursor, which shows the configuration first; the user enters the key there."""
     config = b64encode(_json(server).encode()).decode()
     return f"cursor://anysphere.cursor-deeplink/mcp/install?{urlencode({'name': name, 'config': config})}"
 
 
-def for_vscode(name: str, server: dict[str, Any]) -> str:
-    """A link to VS Code, which asks for the key and keeps it."""
+def vscode_link(name: str, server: dict[str, Any]) -> str:
+    """A link for VS Code, which asks for the key and stores it."""
     inputs = [{"id": each, "type": "promptString", "description": each, "password": True} for each in server["env"]]
-    asked = {each: f"${{input:{each}}}" for each in server["env"]}
-    return "vscode:mcp/install?" + quote(_json({"name": name, **server, "env": asked, "inputs": inputs}), safe="")
+    env = {each: f"${{input:{each}}}" for each in server["env"]}
+    return "vscode:mcp/install?" + quote(_json({"name": name, **server, "env": env, "inputs": inputs}), safe="")
 
 
 def _json(value: dict[str, Any]) -> str:
@@ -39,5 +39,5 @@ def _json(value: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    added = configuration(sys.argv[1] if sys.argv[1:] else str(ROOT.resolve()))
-    print(for_cursor(*added), for_vscode(*added), sep="\n\n")
+    server = configuration(sys.argv[1] if sys.argv[1:] else str(ROOT.resolve()))
+    print(cursor_link(*server), vscode_link(*server), sep="\n\n")

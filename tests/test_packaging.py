@@ -1,7 +1,7 @@
-"""Each way to install: what it says is true, and what it starts answers.
+"""Each way to install: its description is true, and the server that it starts answers.
 
-What needs a program that is not on the PATH is skipped: `mcpb` packs the bundle, `uv` installs and starts it as a host
-does, `skillsaw` holds the registry's schema.
+Tests that need a program that is not on the PATH are skipped: `mcpb` packs the bundle, `uv` installs and starts it as a
+host does, `skillsaw` knows the registry's schema.
 """
 
 import asyncio
@@ -43,16 +43,16 @@ packs = pytest.mark.skipif(PACKER is None, reason="mcpb is not on the PATH")
 installs = pytest.mark.skipif(not MAY_INSTALL, reason="needs uv, and TEST_INSTALLS=1 to install from the package index")
 
 
-def run(*words: str | Path, **options: Any) -> str:
-    """What a command prints that goes well, and does not say the key."""
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=300, check=False, **options)
+def run(*command: str | Path, **options: Any) -> str:
+    """The output of a command that must succeed and must not print the key."""
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300, check=False, **options)
     assert done.returncode == 0, done.stderr
     assert keeps_silent(done.stdout + done.stderr)
     return done.stdout
 
 
-def asked(server: StdioServerParameters) -> tuple[list[str], dict[str, Any]]:
-    """The tools of a server that is started, and its answer to a question."""
+def tools_and_answer(server: StdioServerParameters) -> tuple[list[str], dict[str, Any]]:
+    """Start a server; its tools, and its answer to a question."""
 
     async def conversation() -> tuple[list[str], dict[str, Any]]:
         async with LeakCheckingClient(server) as client:
@@ -62,8 +62,8 @@ def asked(server: StdioServerParameters) -> tuple[list[str], dict[str, Any]]:
     return asyncio.run(conversation())
 
 
-def installed(environment: Path) -> set[str]:
-    """What is in a virtual environment beside our own package, with its version."""
+def installed_versions(environment: Path) -> set[str]:
+    """The packages of a virtual environment with their versions, except this project."""
     [packages] = environment.glob("lib/python*/site-packages")
     found = {re.sub(r"[-_.]+", "-", each.name).lower(): each.version for each in distributions(path=[str(packages)])}
     return {
@@ -71,7 +71,7 @@ def installed(environment: Path) -> set[str]:
     }
 
 
-# What is said of the server
+# The descriptions
 
 
 def test_every_description_has_the_version_of_the_project() -> None:
@@ -94,8 +94,8 @@ async def test_the_manifest_lists_exactly_our_tools(client: Client) -> None:
 
 
 def test_the_key_is_asked_for_as_a_secret_and_nothing_else_is() -> None:
-    [(name, asked_for)] = MANIFEST["user_config"].items()
-    assert (asked_for["sensitive"], asked_for["required"]) == (True, True)
+    [(name, prompt)] = MANIFEST["user_config"].items()
+    assert (prompt["sensitive"], prompt["required"]) == (True, True)
     assert MANIFEST["server"]["mcp_config"]["env"] == {"ANTHROPIC_ADMIN_API_KEY": f"${{user_config.{name}}}"}
     [variable] = REGISTRY["packages"][0]["environmentVariables"]
     assert variable["name"] == "ANTHROPIC_ADMIN_API_KEY"
@@ -132,7 +132,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @packs
-def test_the_bundle_holds_the_program_and_nothing_of_its_development(bundle: Path) -> None:
+def test_the_bundle_holds_the_program_and_no_development_files(bundle: Path) -> None:
     assert {path.name for path in bundle.iterdir()} == {
         "LICENSE",
         "README.md",
@@ -162,16 +162,16 @@ def test_the_installed_bundle_answers(bundle: Path) -> None:
     given = {name: value.replace("${user_config.admin_api_key}", KEY) for name, value in config["env"].items()}
 
     assert run(*words, "--version", env=environment()) == f"{PROJECT['version']}\n"
-    assert installed(bundle / ".venv") <= PINNED
+    assert installed_versions(bundle / ".venv") <= PINNED
     with serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as url:
         env = environment(**given, USAGE_COST_MCP_BASE_URL=url)
-        tools, answer = asked(StdioServerParameters(command=words[0], args=words[1:], env=env))
+        tools, answer = tools_and_answer(StdioServerParameters(command=words[0], args=words[1:], env=env))
     assert tools == [tool["name"] for tool in MANIFEST["tools"]]
     assert answer["summary"].startswith("Spend ")
     assert answer["demo"] is False
 
 
-def test_without_the_packer_the_command_says_how_to_run_it(tmp_path: Path) -> None:
+def test_without_the_packer_the_script_prints_the_command_that_provides_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, PACKAGING / "bundle.py", tmp_path / "build"],
         env={"PATH": str(tmp_path)},
@@ -310,7 +310,7 @@ def instructions() -> Iterator[tuple[str, str]]:
             yield name, words
 
 
-def test_the_container_has_two_stages_a_user_without_rights_and_no_shell() -> None:
+def test_the_container_has_two_stages_an_unprivileged_user_and_no_shell() -> None:
     order = [name for name, _ in instructions()]
     last = dict(instructions())
     assert order.count("FROM") == 2
@@ -321,7 +321,7 @@ def test_the_container_has_two_stages_a_user_without_rights_and_no_shell() -> No
 
 
 @installs
-def test_what_the_container_builds_answers(tmp_path: Path) -> None:
+def test_the_server_built_by_the_container_steps_answers(tmp_path: Path) -> None:
     context, target = tmp_path / "build", tmp_path / "opt"
     context.mkdir()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -330,15 +330,17 @@ def test_what_the_container_builds_answers(tmp_path: Path) -> None:
             run("sh", "-euc", words.replace("/opt/", f"{target}/"), cwd=context, env=environment(PATH=path))
         elif name == "COPY" and not words.startswith("--from"):
             copy(words.split(), context)
-    assert installed(target / "usage-cost-mcp") <= PINNED
+    assert installed_versions(target / "usage-cost-mcp") <= PINNED
     [command] = json.loads(dict(instructions())["ENTRYPOINT"])
-    tools, answer = asked(StdioServerParameters(command=command.replace("/opt/", f"{target}/"), args=["--demo"]))
+    tools, answer = tools_and_answer(
+        StdioServerParameters(command=command.replace("/opt/", f"{target}/"), args=["--demo"])
+    )
     assert tools == [tool["name"] for tool in MANIFEST["tools"]]
     assert answer["demo"] is True
 
 
 def copy(words: list[str], context: Path) -> None:
-    """What COPY does with files and, into a folder of that name, with a folder."""
+    """Copy files, or a folder into a folder of that name, as COPY does."""
     *names, target = words
     for name in names:
         if (ROOT / name).is_dir():

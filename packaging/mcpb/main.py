@@ -1,4 +1,4 @@
-"""Where a host enters the bundle: the same as the `usage-cost-mcp` command."""
+"""The entry point of the bundle: the same as the command `usage-cost-mcp`."""
 
 import sys
 
