@@ -1,4 +1,4 @@
-"""Pictures of answers: what a client gets, what is drawn in them, and what is never done for them."""
+"""PNG charts of answers: what a client receives, what they show, and that drawing them is isolated."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
 pytestmark = pytest.mark.anyio
 
 HOSTILE = '{"signal":"1/0"}</text>"];x'
-"""The name of a workspace, to be read and never to be run."""
+"""A workspace name that must never be executed."""
 
 PICTURES: list[tuple[str, dict[str, Any]]] = [
     ("get_spend", {"group_by": ["model"]}),
@@ -54,7 +54,7 @@ PICTURES: list[tuple[str, dict[str, Any]]] = [
 
 
 def picture_of(result: CallToolResult) -> bytes:
-    """The one picture of a result: whole, small, and about as wide as a chat."""
+    """The only image of a result: complete, small, and about as wide as a chat."""
     (image,) = [block for block in result.content if isinstance(block, ImageContent)]
     assert image.mime_type == "image/png"
     png = base64.b64decode(image.data)
@@ -74,25 +74,25 @@ def read(answer: dict[str, Any]) -> Drawable:
 
 
 async def drawn(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:
-    """What is drawn of an answer."""
+    """The Vega-Lite specification of an answer's chart."""
     return specification(read(await ask(client, tool, **arguments)))
 
 
 def marks(spec: dict[str, Any], kind: str, panel: int = 0) -> list[dict[str, Any]]:
-    """The rows of all marks of a kind."""
+    """The data rows of all marks of a kind."""
     layers = spec["vconcat"][panel]["layer"]
     return [row for layer in layers if layer["mark"]["type"] == kind for row in layer["data"]["values"]]
 
 
 @pytest.fixture
-def instead_of_the_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
-    """What is imported in its place from now on."""
+def fake_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], object]:
+    """Replaces the renderer's module by the given source code."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return (tmp_path / "vl_convert.py").write_text
 
 
 @pytest.mark.parametrize(("tool", "arguments"), PICTURES)
-async def test_a_picture_comes_beside_the_same_two_halves(
+async def test_a_chart_is_added_to_the_unchanged_text_and_structured_halves(
     connect: Connect, tool: str, arguments: dict[str, Any]
 ) -> None:
     async with connect() as client:
@@ -105,7 +105,7 @@ async def test_a_picture_comes_beside_the_same_two_halves(
     assert [block.type for block in plain.content] == ["text"]
 
 
-async def test_a_year_of_days_and_eleven_series_stays_small(connect: Connect) -> None:
+async def test_a_chart_of_a_year_of_days_and_eleven_series_is_small(connect: Connect) -> None:
     year = {"period": "2025-11-23..2026-11-22", "group_by": ["description"], "granularity": "day", "top": 10}
     async with connect(max_answer_characters=None) as client:
         result = await client.call_tool("get_spend", {**year, "chart": True})
@@ -116,7 +116,7 @@ async def test_a_year_of_days_and_eleven_series_stays_small(connect: Connect) ->
 
 
 @pytest.mark.parametrize("tool", ["get_spend", "cache_hit_ratio", "compare_spend"])
-async def test_a_hostile_name_is_plain_text_in_the_picture(client: Client, upstream: Upstream, tool: str) -> None:
+async def test_a_hostile_name_is_plain_text_in_the_chart(client: Client, upstream: Upstream, tool: str) -> None:
     def hostile(request: Request) -> Response | None:
         if not request.path.endswith("workspaces"):
             return None
@@ -133,7 +133,7 @@ async def test_a_hostile_name_is_plain_text_in_the_picture(client: Client, upstr
     assert HOSTILE in html.unescape(svg)
 
 
-async def test_each_piece_of_a_column_is_what_its_group_cost(client: Client) -> None:
+async def test_each_segment_of_a_column_is_the_cost_of_its_group(client: Client) -> None:
     answer = await ask(client, "get_spend", period="last_7_days", group_by=["model"])
     pieces = marks(specification(read(answer)), "rect")
     for series in answer["series"]:
@@ -142,12 +142,12 @@ async def test_each_piece_of_a_column_is_what_its_group_cost(client: Client) -> 
         assert heights == pytest.approx(costs)
 
 
-async def test_credits_go_below_zero(client: Client) -> None:
+async def test_credits_are_drawn_below_zero(client: Client) -> None:
     pieces = marks(await drawn(client, "get_spend", period="2026-10", group_by=["workspace_id"]), "rect")
     assert min(piece["y2"] for piece in pieces) < 0
 
 
-async def test_groups_beyond_the_colours_are_one(connect: Connect) -> None:
+async def test_groups_beyond_the_number_of_colours_are_merged(connect: Connect) -> None:
     async with connect(max_answer_characters=None) as client:
         answer = await ask(client, "get_spend", period="2026-10", group_by=["description"], top=100)
     spec = specification(read(answer))
@@ -191,14 +191,14 @@ async def test_a_waterfall_ends_at_the_whole_change(client: Client) -> None:
     assert causes[-1]["x2"] == pytest.approx(total["x2"])
 
 
-async def test_a_waterfall_without_known_causes_is_of_groups(client: Client) -> None:
+async def test_a_comparison_without_drivers_shows_groups(client: Client) -> None:
     answer = await ask(client, "compare_spend", filter_by={"token_type": ["output_tokens"]})
     assert not answer["drivers"]
     *groups, _ = marks(specification(read(answer)), "rect")
     assert [group["name"] for group in groups] == [group["label"] for group in answer["groups"]]
 
 
-async def test_a_fan_opens_where_the_known_days_end_and_has_the_budget(client: Client) -> None:
+async def test_a_forecast_fan_starts_after_the_complete_days_and_shows_the_budget(client: Client) -> None:
     answer = await ask(client, "forecast_spend", budget=8000)
     spec = specification(read(answer))
     band = marks(spec, "area")
@@ -207,7 +207,7 @@ async def test_a_fan_opens_where_the_known_days_end_and_has_the_budget(client: C
     assert [row["y"] for row in marks(spec, "rule")] == [8000.0]
 
 
-async def test_equal_names_keep_colours_of_their_own(client: Client) -> None:
+async def test_groups_with_equal_names_have_different_colours(client: Client) -> None:
     answer = read(await ask(client, "get_spend", group_by=["model"]))
     assert isinstance(answer, SeriesAnswer)
     twins = [each.model_copy(update={"label": "Twin"}) for each in answer.series]
@@ -220,10 +220,10 @@ async def test_equal_names_keep_colours_of_their_own(client: Client) -> None:
 @pytest.mark.parametrize(
     "text", ["raise ImportError('no such thing')", "def vegalite_to_png(*_, **__): raise ValueError"]
 )
-async def test_without_the_extra_both_halves_say_how_to_get_it(
-    client: Client, instead_of_the_renderer: Callable[[str], object], text: str
+async def test_without_the_extra_both_halves_say_how_to_install_it(
+    client: Client, fake_renderer: Callable[[str], object], text: str
 ) -> None:
-    instead_of_the_renderer(text)
+    fake_renderer(text)
     result = await client.call_tool("get_spend", {"chart": True})
     assert [block.type for block in result.content] == ["text"]
     assert result.structured_content
@@ -232,21 +232,21 @@ async def test_without_the_extra_both_halves_say_how_to_get_it(
     assert "pip install 'usage-cost-mcp\\[charts\\]'" in text_of(result)
 
 
-async def test_the_renderer_is_not_given_the_key(
+async def test_the_renderer_process_does_not_receive_the_key(
     client: Client,
-    instead_of_the_renderer: Callable[[str], object],
+    fake_renderer: Callable[[str], object],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_ADMIN_API_KEY", KEY)
-    instead_of_the_renderer("import os, pathlib\npathlib.Path(__file__).with_name('seen').write_text(str(os.environ))")
+    fake_renderer("import os, pathlib\npathlib.Path(__file__).with_name('seen').write_text(str(os.environ))")
     await client.call_tool("get_spend", {"chart": True})
     seen = await asyncio.to_thread((tmp_path / "seen").read_text)
     assert "PATH" in seen
     assert KEY not in seen
 
 
-def test_the_renderer_fetches_nothing() -> None:
+def test_the_renderer_makes_no_network_requests() -> None:
     asked: list[Request] = []
 
     def respond(request: Request) -> Response:
@@ -268,7 +268,7 @@ def test_the_renderer_fetches_nothing() -> None:
 
 
 @pytest.mark.parametrize("chart", ["false", "true"])
-def test_the_server_itself_never_loads_the_renderer_and_draws_only_when_asked(chart: str) -> None:
+def test_the_server_never_imports_the_renderer_and_starts_it_only_on_request(chart: str) -> None:
     program = (
         "import sys; from usage_cost_mcp.cli.main import main\n"
         f"main(['call', 'get_spend', 'period=last_7_days', 'chart={chart}', '--demo', '--json'])\n"
@@ -289,19 +289,19 @@ def test_the_server_itself_never_loads_the_renderer_and_draws_only_when_asked(ch
     assert json.loads(done.stdout)["report"] == "spend"
 
 
-async def test_what_is_not_true_or_false_is_refused(client: Client) -> None:
+async def test_chart_must_be_true_or_false(client: Client) -> None:
     result = await client.call_tool("get_spend", {"chart": "pie"})
     assert result.is_error
     assert "chart must be true or false" in text_of(result)
 
 
-def test_a_waterfall_in_the_terminal_steps_from_cause_to_cause() -> None:
+def test_the_terminal_waterfall_steps_from_driver_to_driver() -> None:
     whole, half = "█" * 32, "░" * 16
     assert waterfall([2.0, -1.0]) == [whole, f"{' ' * 16}{half}", "█" * 16]
     assert waterfall([0.0]) == ["", ""]
 
 
-async def test_the_terminal_draws_causes_and_the_course_of_a_forecast(client: Client) -> None:
+async def test_the_terminal_draws_drivers_and_the_cumulative_forecast(client: Client) -> None:
     comparison = render(await ask(client, "compare_spend", period="2026-10", against="2026-09")) or ""
     forecast = render(await ask(client, "forecast_spend", budget=8000)) or ""
     assert "+$20.14  █" in comparison
@@ -309,7 +309,7 @@ async def test_the_terminal_draws_causes_and_the_course_of_a_forecast(client: Cl
     assert "2026-11-30   $7,003.90  ░" in forecast
 
 
-def test_the_picture_and_the_chart_in_the_conversation_have_the_same_colours() -> None:
+def test_the_png_and_the_interactive_chart_use_the_same_colours() -> None:
     page = (Path(usage_cost_mcp.__file__).parent / "view" / "chart.html").read_text(encoding="utf-8")
     assert ", ".join(f'"{colour}"' for colour in PALETTE) in page
     assert f'OTHER = "{OTHER}"' in page

@@ -1,4 +1,4 @@
-"""What is offered while a person types: real names, ids and models, with few requests, and never an error."""
+"""Completions: real names, ids and models, with few requests and never an error."""
 
 from collections.abc import Callable
 
@@ -45,7 +45,9 @@ async def offered(client: Client, argument: str, typed: str, prompt: str = "cach
         ("nothing", "", []),
     ],
 )
-async def test_what_is_typed_is_completed(client: Client, argument: str, typed: str, values: list[str]) -> None:
+async def test_a_prefix_or_part_of_a_name_is_completed(
+    client: Client, argument: str, typed: str, values: list[str]
+) -> None:
     assert await offered(client, argument, typed) == values
 
 
@@ -78,7 +80,7 @@ async def test_each_prompt_completes_its_own_arguments(
     assert await offered(client, argument, typed, prompt) == values
 
 
-async def test_a_resource_has_nothing_to_complete(client: Client) -> None:
+async def test_resources_have_no_completions(client: Client) -> None:
     reference = ResourceTemplateReference(uri="usage-cost://{name}")
     assert (await client.complete(reference, {"name": "name", "value": ""})).completion.values == []
 
@@ -87,7 +89,7 @@ async def test_a_resource_has_nothing_to_complete(client: Client) -> None:
     ("prompt", "argument"),
     [("caching_review", "workspace"), ("chargeback_report", "api_key"), ("explain_spend_change", "model")],
 )
-async def test_whatever_is_offered_is_accepted(connect: Connect, prompt: str, argument: str) -> None:
+async def test_every_completion_is_accepted_as_an_argument(connect: Connect, prompt: str, argument: str) -> None:
     dimension = {"workspace": "workspace_id", "api_key": "api_key_id", "model": "model"}[argument]
     async with connect() as client:
         for value in await offered(client, argument, "", prompt):
@@ -96,27 +98,27 @@ async def test_whatever_is_offered_is_accepted(connect: Connect, prompt: str, ar
 
 
 @pytest.mark.parametrize(("argument", "path"), [("workspace", "workspaces"), ("api_key", "api_keys")])
-async def test_a_list_of_names_is_read_once(client: Client, upstream: Upstream, argument: str, path: str) -> None:
+async def test_a_list_of_names_is_fetched_once(client: Client, upstream: Upstream, argument: str, path: str) -> None:
     for typed in ("", "w", "we", "web"):
         await complete(client, argument, typed)
     assert len(upstream.requests) == upstream.asked(path) == 1
 
 
 @pytest.mark.parametrize("tool", ["get_spend", "get_token_usage"])
-async def test_models_that_are_held_cost_no_request(client: Client, upstream: Upstream, tool: str) -> None:
+async def test_models_in_cached_data_need_no_request(client: Client, upstream: Upstream, tool: str) -> None:
     await ask(client, tool, period="2026-10")
     upstream.requests.clear()
     assert "claude-opus-4-6" in await offered(client, "model", "claude")
     assert upstream.requests == []
 
 
-async def test_else_models_are_those_of_the_last_30_days_read_once(client: Client, upstream: Upstream) -> None:
+async def test_otherwise_models_of_the_last_30_days_are_fetched_once(client: Client, upstream: Upstream) -> None:
     for typed in ("", "c"):
         assert "claude-haiku-4-5" in await offered(client, "model", typed)
     assert len(upstream.requests) == upstream.asked("cost_report") == 1
 
 
-async def test_months_and_words_cost_no_request(client: Client, upstream: Upstream) -> None:
+async def test_months_and_period_keywords_need_no_request(client: Client, upstream: Upstream) -> None:
     await complete(client, "month", "", "chargeback_report")
     await complete(client, "period", "")
     assert upstream.requests == []
@@ -132,14 +134,14 @@ FAILURES: dict[str, Callable[[Request], Response | None]] = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-async def test_an_upstream_failure_leaves_a_completion_empty(client: Client, upstream: Upstream, failure: str) -> None:
+async def test_an_upstream_failure_gives_no_completions(client: Client, upstream: Upstream, failure: str) -> None:
     upstream.override = FAILURES[failure]
     assert await offered(client, "workspace", "prod") == []
     assert await offered(client, "api_key", "web") == []
     assert await offered(client, "model", "claude") == []
 
 
-async def test_without_names_the_ids_that_are_held_are_offered(client: Client, upstream: Upstream) -> None:
+async def test_without_names_the_ids_in_cached_data_are_offered(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_token_usage", period="2026-10")
     upstream.override = FAILURES["500"]
     assert "wrkspc_demoProduction" in await offered(client, "workspace", "prod")
@@ -157,7 +159,7 @@ async def test_there_are_at_most_100_values(connect: Connect, upstream: Upstream
         assert (await complete(client, "workspace", "team 24")).values == [f"Team 24{n}" for n in range(10)]
 
 
-async def test_a_hostile_name_is_offered_as_it_is_shown_elsewhere(connect: Connect, upstream: Upstream) -> None:
+async def test_a_hostile_name_is_sanitized(connect: Connect, upstream: Upstream) -> None:
     name = "pro\u202ed\u0000 \x1b[31mred"
     page = {
         "data": [{"id": "wrkspc_1", "name": name, "type": "workspace", "archived_at": None}],

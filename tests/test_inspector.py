@@ -1,4 +1,4 @@
-"""The official inspector, where it is installed: `npm install @modelcontextprotocol/inspector`, on the PATH."""
+"""The official MCP inspector, if it is on the PATH: `npm install @modelcontextprotocol/inspector`."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ INSPECTOR = shutil.which("mcp-inspector")
 
 @pytest.mark.skipif(INSPECTOR is None, reason="mcp-inspector is not on the PATH")
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-def test_the_inspector_accepts_the_tool_list_strictly(era: str) -> None:
+def test_the_inspector_accepts_the_tool_list_in_strict_mode(era: str) -> None:
     server = [sys.executable, "-m", "usage_cost_mcp", "serve", "--demo"]
     done = subprocess.run(
         [str(INSPECTOR), "--cli", "-q", *server, "--method", "tools/list", "--strict", "--protocol-era", era],

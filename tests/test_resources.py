@@ -1,4 +1,4 @@
-"""The resources: a glossary that names what there is, no more and no less, and the state as `get_status` tells it."""
+"""Resources: a glossary of exactly the existing names, and the status as returned by `get_status`."""
 
 import json
 import re
@@ -25,7 +25,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 def tables_in(markdown: str) -> list[list[dict[str, str]]]:
-    """Each table, as rows by the words of its head."""
+    """The tables of a page, each as rows by column name."""
     tables: list[list[dict[str, str]]] = []
     for block in re.findall(r"(?:^\|.*\n)+", markdown, re.MULTILINE):
         head, _, *body = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines())
@@ -50,13 +50,13 @@ async def test_the_resources_are_listed_with_titles_and_types(client: Client) ->
     assert all(each.description for each in listed)
 
 
-async def test_the_glossary_reads_as_reviewed(client: Client, upstream: Upstream) -> None:
+async def test_the_glossary_matches_the_reviewed_snapshot(client: Client, upstream: Upstream) -> None:
     text = await read(client, GLOSSARY)
     assert text == external_file("snapshots/glossary.md", format=".txt")
     assert upstream.requests == []
 
 
-async def test_the_glossary_names_every_dimension_and_who_has_it(client: Client) -> None:
+async def test_the_glossary_lists_every_dimension_and_the_reports_that_have_it(client: Client) -> None:
     rows = tables_in(await read(client, GLOSSARY))[0]
     assert {row["dimension"] for row in rows} == await accepted(client, "list_dimension_values", "dimension")
     spend, usage = [await accepted(client, tool, "group_by") for tool in ("get_spend", "get_token_usage")]
@@ -69,7 +69,7 @@ async def test_the_glossary_names_every_dimension_and_who_has_it(client: Client)
 
 
 @pytest.mark.parametrize("tool", ["get_spend", "get_token_usage"])
-async def test_the_glossary_agrees_with_what_the_tools_answer(
+async def test_the_glossary_agrees_with_the_answers_of_the_tools(
     connect: Connect, tool: Literal["get_spend", "get_token_usage"]
 ) -> None:
     column = {"get_spend": "spend", "get_token_usage": "usage"}[tool]
@@ -87,7 +87,7 @@ async def test_the_glossary_agrees_with_what_the_tools_answer(
                 assert labels.keys() - {None} <= set(row["values"].split(", "))
 
 
-async def test_the_glossary_names_every_measure_with_its_unit(client: Client) -> None:
+async def test_the_glossary_lists_every_measure_with_its_unit(client: Client) -> None:
     rows = tables_in(await read(client, GLOSSARY))[1]
     measures = await accepted(client, "get_token_usage", "measures") - {"all"}
     assert {row["measure"] for row in rows if row["tool"] == "get_token_usage"} == measures
@@ -96,19 +96,19 @@ async def test_the_glossary_names_every_measure_with_its_unit(client: Client) ->
         assert {row["measure"]: row["unit"] for row in rows if row["tool"] == tool} == answer["measures"]
 
 
-async def test_the_glossary_names_every_cause_of_a_change(client: Client) -> None:
+async def test_the_glossary_lists_every_effect_of_a_comparison(client: Client) -> None:
     effects = (await ask(client, "compare_spend", period="2026-10"))["effects"]
     causes = (await read(client, GLOSSARY)).partition("## Causes of a change")[2].partition("##")[0]
     assert re.findall(r"^- \*\*(\w+)\*\*: \w", causes, re.MULTILINE) == list(effects)
 
 
-async def test_the_glossary_leaves_out_what_status_says_is_left_out(client: Client) -> None:
+async def test_the_glossary_and_the_status_state_the_same_limits(client: Client) -> None:
     limits = (await ask(client, "get_status"))["limits"]
-    said = (await read(client, GLOSSARY)).partition("## What the numbers never hold\n\n")[2]
-    assert said == "\n".join(f"- {limit}" for limit in limits)
+    text = (await read(client, GLOSSARY)).partition("## Limits of the data\n\n")[2]
+    assert text == "\n".join(f"- {limit}" for limit in limits)
 
 
-async def test_what_the_glossary_says_is_in_one_report_only_is_so(client: Client) -> None:
+async def test_values_that_the_glossary_assigns_to_one_report_are_only_in_that_report(client: Client) -> None:
     async def groups(tool: str, dimension: str) -> set[str | None]:
         answer = await ask(client, tool, period="2026-10", group_by=[dimension], granularity="total")
         return {each["group"][dimension] for each in answer["series"]}
@@ -118,13 +118,13 @@ async def test_what_the_glossary_says_is_in_one_report_only_is_so(client: Client
     assert {"code_execution", "session_usage"} <= await groups("get_spend", "cost_type")
 
 
-async def test_the_status_is_the_answer_of_the_tool(client: Client) -> None:
+async def test_the_status_resource_equals_the_answer_of_get_status(client: Client) -> None:
     await ask(client, "get_status")
-    asked = await ask(client, "get_status")
-    assert json.loads(await read(client, STATUS)) == asked
+    answer = await ask(client, "get_status")
+    assert json.loads(await read(client, STATUS)) == answer
 
 
-async def test_a_status_that_cannot_be_had_is_an_error_in_our_words(client: Client, upstream: Upstream) -> None:
+async def test_a_failed_status_has_the_error_message_of_the_tool(client: Client, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
     with pytest.raises(MCPError) as failed:
         await client.read_resource(STATUS)
@@ -138,12 +138,12 @@ async def test_an_unknown_resource_is_not_found(client: Client) -> None:
     assert failed.value.error.code == INVALID_PARAMS
 
 
-async def test_no_resource_says_the_key(client: Client) -> None:
+async def test_no_resource_contains_the_key(client: Client) -> None:
     for uri in (GLOSSARY, STATUS):
         assert keeps_silent(await read(client, uri))
 
 
-async def test_two_clients_of_one_server_each_have_a_status(connect: Connect) -> None:
+async def test_the_status_is_available_to_several_clients(connect: Connect) -> None:
     async with connect() as one, connect("legacy") as other:
         assert (
             json.loads(await read(one, STATUS))["organization"] == json.loads(await read(other, STATUS))["organization"]

@@ -1,7 +1,7 @@
-"""The chart of MCP Apps: what hosts read of it, and how it behaves in a browser, inside the official host code.
+"""The MCP Apps chart: its resource, and its behavior in a browser inside the official host code.
 
-The cases in the browser are in view/chart.mjs, run once by Node; each is a test here. They need Node on the PATH and
-`npm install --prefix tests/view --no-package-lock`, which brings a browser along.
+The browser cases are in view/chart.mjs, which Node runs once; each is a test here. They need Node on the PATH and
+`npm install --prefix tests/view --no-package-lock`, which installs a browser.
 """
 
 import json
@@ -37,11 +37,11 @@ pytestmark = pytest.mark.anyio
 HERE = Path(__file__).parent / "view"
 NODE = shutil.which("node")
 SCREENSHOTS = os.environ.get("CHART_SCREENSHOTS")
-"""A folder for a picture of every case."""
+"""Folder for a screenshot of every case."""
 
 CASES = re.findall(r'^test\("(.+?)",', (HERE / "chart.mjs").read_text(encoding="utf-8"), re.MULTILINE)
 
-DRAWN = ["get_spend", "get_token_usage", "cache_hit_ratio", "compare_spend", "forecast_spend"]
+CHART_TOOLS = ["get_spend", "get_token_usage", "cache_hit_ratio", "compare_spend", "forecast_spend"]
 
 HOSTILE_NAMES = {
     "Production": "<img src=x onerror=window.pwned=1>",
@@ -51,13 +51,13 @@ HOSTILE_NAMES = {
 }
 
 
-async def test_the_tools_with_something_to_draw_point_at_the_chart_and_no_other(client: Client) -> None:
+async def test_only_the_tools_with_a_chart_reference_it(client: Client) -> None:
     tools = (await client.list_tools()).tools
-    assert [tool.name for tool in tools if tool.meta] == DRAWN
+    assert [tool.name for tool in tools if tool.meta] == CHART_TOOLS
     assert all(tool.meta in (None, {"ui": {"resourceUri": CHART_URI}}) for tool in tools)
 
 
-async def test_the_chart_is_one_page_of_at_most_50_kilobytes_that_names_nothing_outside(client: Client) -> None:
+async def test_the_chart_is_one_self_contained_page_of_at_most_50_kilobytes(client: Client) -> None:
     (listed,) = [each for each in (await client.list_resources()).resources if each.uri == CHART_URI]
     (page,) = (await client.read_resource(CHART_URI)).contents
     assert isinstance(page, TextResourceContents)
@@ -68,7 +68,7 @@ async def test_the_chart_is_one_page_of_at_most_50_kilobytes_that_names_nothing_
     assert not re.search(r"\beval\b|[iI]nnerHTML|AdjacentHTML|document\.write|Function\(|import\(|fetch\(", page.text)
 
 
-@pytest.mark.parametrize("tool", DRAWN)
+@pytest.mark.parametrize("tool", CHART_TOOLS)
 async def test_a_host_without_apps_gets_the_same_answer(upstream: Upstream, clock: FrozenClock, tool: str) -> None:
     apps = advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})
     answers: list[CallToolResult] = []
@@ -83,7 +83,7 @@ async def test_a_host_without_apps_gets_the_same_answer(upstream: Upstream, cloc
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, str | None]]:
-    """What went wrong in each case, None where nothing did."""
+    """The error of each case; None for success."""
     here = tmp_path_factory.mktemp("chart")
     with ExitStack() as stack:
         upstream = stack.enter_context(serve_on_loopback(DemoApi(lambda: NOW).respond))
@@ -92,7 +92,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, st
             "key": KEY,
             "upstream": upstream,
             "hostile": stack.enter_context(serve_on_loopback(hostile_api())),
-            "year": str(a_year_of_days(upstream, here / "year.json")),
+            "year": str(write_year_of_days(upstream, here / "year.json")),
             "screenshots": SCREENSHOTS and str(Path(SCREENSHOTS).resolve()),
         }
         (here / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
@@ -119,7 +119,7 @@ def test_in_a_browser(outcomes: dict[str, str | None], case: str) -> None:
 
 
 def hostile_api() -> Any:
-    """The demo organization with names that want to be more than text."""
+    """The demo organization with names that contain markup and formulas."""
     api = DemoApi(lambda: NOW)
 
     def respond(request: Request) -> Response:
@@ -132,8 +132,8 @@ def hostile_api() -> Any:
     return respond
 
 
-def a_year_of_days(upstream: str, path: Path) -> Path:
-    """A real answer that is longer than any that a host gets, kept in a file."""
+def write_year_of_days(upstream: str, path: Path) -> Path:
+    """Write a real answer, longer than the limit for hosts, to a file."""
     settings = replace(Settings.for_demo({}, upstream), max_answer_characters=None)
     days = {"start": (NOW - timedelta(days=365)).date(), "end": (NOW - timedelta(days=1)).date()}
 

@@ -15,7 +15,7 @@ const plan = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const URI = "ui://usage-cost/chart.html";
 const MIME_TYPE = "text/html;profile=mcp-app";
 
-/** What a host sends when the resource asks for nothing. */
+/** The policy that a host sends when the resource requests nothing. */
 const DEFAULT_CSP = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; " +
   "img-src 'self' data:; media-src 'self' data:; connect-src 'none'";
 
@@ -51,7 +51,7 @@ test("a credit is drawn below zero", async ({ open, ask }) => {
   assert.ok(Math.abs(Number(await bar.getAttribute("y")) - zero) < 1);
 });
 
-test("the exact values are shown where the pointer is", async ({ open, ask }) => {
+test("exact values are shown on hover", async ({ open, ask }) => {
   const app = await open();
   const answer = await ask(app, "get_spend", WEEK);
   await app.locator('.bar[data-index="2"]').first().hover();
@@ -78,13 +78,13 @@ test("the legend hides a group, the scale follows and the sum of the rest is exa
   assert.deepEqual(await app.texts("svg text"), before);
 });
 
-test("days that are not over or may be revised are hatched, and the key says so", async ({ open, ask }) => {
+test("days that are in progress or provisional are hatched, and the key says so", async ({ open, ask }) => {
   const app = await open();
   const answer = await ask(app, "get_spend", MONTH);
   assert.deepEqual(answer.partial_buckets, ["2026-11-22"]);
   assert.equal(await app.count('.hatched[data-standing="partial"]'), 1);
   assert.equal(await app.count('.hatched[data-standing="provisional"]'), 3);
-  assert.deepEqual(await app.texts("#keys li"), ["may be revised (since 2026-11-19)", "not over"]);
+  assert.deepEqual(await app.texts("#keys li"), ["provisional (from 2026-11-19 on)", "in progress"]);
 });
 
 test("ratios are drawn as lines with the overall ratio in the values", async ({ open, ask }) => {
@@ -98,7 +98,7 @@ test("ratios are drawn as lines with the overall ratio in the values", async ({ 
   assert.ok((await app.texts("svg text")).some((label) => label.endsWith("%")));
 });
 
-test("another measure of the same answer is a choice away", async ({ open, ask }) => {
+test("another measure of the same answer can be selected", async ({ open, ask }) => {
   const app = await open();
   const answer = await ask(app, "get_token_usage", { period: "this_month", group_by: ["model"] });
   assert.deepEqual(await app.texts("#show option"), ["input tokens", "output tokens"]);
@@ -129,11 +129,11 @@ test("a comparison is drawn as a waterfall from one total to the other", async (
   assert.ok((await app.text("#tip")).includes(dollars(answer.drivers[0].change)), await app.text("#tip"));
 });
 
-test("periods of different lengths are compared by the day", async ({ open, ask }) => {
+test("periods of different lengths are compared per day", async ({ open, ask }) => {
   const app = await open();
   const october = await ask(app, "compare_spend", OCTOBER);
   assert.equal(october.per, "day");
-  const ends = [october.previous_cost / 30, october.cost / 31].map((cost) => `$${cost.toFixed(2)} a day`);
+  const ends = [october.previous_cost / 30, october.cost / 31].map((cost) => `$${cost.toFixed(2)} per day`);
   const words = await app.texts(".head span:last-child");
   assert.deepEqual([words[0], words.at(-1)], ends);
   const week = await ask(app, "compare_spend", { period: "last_7_days" });
@@ -201,7 +201,7 @@ test("the table is copied as CSV, through the host's permission", async ({ open,
   ]);
 });
 
-test("the table is copied where the clipboard is not permitted, too", async ({ open, ask }) => {
+test("the table is copied also without permission for the clipboard", async ({ open, ask }) => {
   const app = await open({ expected: /Clipboard/ });
   await ask(app, "get_spend", WEEK);
   await app.locator("#copy").click();
@@ -223,7 +223,7 @@ test("no cell of the CSV is a formula", async ({ open, show }) => {
   ]);
 });
 
-test("the question is asked again by another dimension, through the host", async ({ open, ask, calls }) => {
+test("regrouping calls the tool again, through the host", async ({ open, ask, calls }) => {
   const app = await open();
   await ask(app, "get_spend", { ...WEEK, top: 3, filter_by: { model: ["claude-opus-4-6"] } });
   await app.locator("#by").selectOption("workspace_id");
@@ -238,7 +238,7 @@ test("the question is asked again by another dimension, through the host", async
   assert.deepEqual(calls.at(-1).arguments.group_by, []);
 });
 
-test("by every dimension that a tool takes, and no other", async ({ open, ask, tools }) => {
+test("exactly the dimensions that a tool accepts are offered for grouping", async ({ open, ask, tools }) => {
   for (const name of ["get_spend", "get_token_usage", "cache_hit_ratio", "compare_spend"]) {
     const app = await open();
     await ask(app, name, {});
@@ -249,7 +249,7 @@ test("by every dimension that a tool takes, and no other", async ({ open, ask, t
   }
 });
 
-test("a refusal is shown and the picture stays", async ({ open, ask }) => {
+test("an error is shown and the chart stays", async ({ open, ask }) => {
   const app = await open();
   await ask(app, "get_spend", WEEK);
   const bars = await app.count(".bar");
@@ -260,14 +260,14 @@ test("a refusal is shown and the picture stays", async ({ open, ask }) => {
   assert.equal(await app.locator("#by").inputValue(), "model");
 });
 
-test("a host that cannot call tools shows no such choice", async ({ open, ask }) => {
+test("without tool calls in the host there is no regrouping", async ({ open, ask }) => {
   const app = await open({ capabilities: {} });
   await ask(app, "get_spend", WEEK);
   assert.equal(await app.locator("#by").isVisible(), false);
   assert.ok(await app.count(".bar"));
 });
 
-test("the next answer replaces the picture", async ({ open, ask }) => {
+test("the next answer replaces the chart", async ({ open, ask }) => {
   const app = await open();
   await ask(app, "get_spend", WEEK);
   await app.locator("#legend button").first().click();
@@ -279,14 +279,14 @@ test("the next answer replaces the picture", async ({ open, ask }) => {
   assert.equal(await app.count(".bar"), 0);
 });
 
-test("a failed call is told in its own words", async ({ open, show }) => {
+test("the message of a failed call is shown", async ({ open, show }) => {
   const app = await open();
   await show(app, {}, { isError: true, content: [{ type: "text", text: "The key is refused." }] }, false);
   await app.locator("#status", { hasText: "The key is refused." }).waitFor();
   assert.equal(await app.locator("#controls").isVisible(), false);
 });
 
-test("only the host is listened to", async ({ open, ask, page }) => {
+test("messages from other windows are ignored", async ({ open, ask, page }) => {
   const app = await open();
   const answer = await ask(app, "get_spend", WEEK);
   await app.locator("html").evaluate((_, structuredContent) => new Promise((resolve) => {
@@ -312,7 +312,7 @@ test("hostile names are text, in the chart, the table and the tip", async ({ ope
   await app.stays("hostile names in the table");
 });
 
-test("a year of days by eleven groups is drawn with every bar, inside its page", async ({ open, show }) => {
+test("a year of days by eleven groups is drawn completely, inside the page", async ({ open, show }) => {
   const app = await open();
   const answer = JSON.parse(readFileSync(plan.year, "utf8"));
   assert.deepEqual([answer.buckets.length, answer.series.length], [365, 11]);
@@ -335,12 +335,12 @@ const narrow = (tool, args) => async ({ open, ask }) => {
   await app.locator("#as-table").click();
   await app.stays("as a table");
 };
-test("nothing of spend overflows at a width of 320 pixels", narrow("get_spend", MONTH));
-test("nothing of ratios overflows at a width of 320 pixels", narrow("cache_hit_ratio", RATIOS));
-test("nothing of a comparison overflows at a width of 320 pixels", narrow("compare_spend", OCTOBER));
-test("nothing of a forecast overflows at a width of 320 pixels", narrow("forecast_spend", { budget: 8000 }));
+test("spend does not overflow at a width of 320 pixels", narrow("get_spend", MONTH));
+test("ratios do not overflow at a width of 320 pixels", narrow("cache_hit_ratio", RATIOS));
+test("a comparison does not overflow at a width of 320 pixels", narrow("compare_spend", OCTOBER));
+test("a forecast does not overflow at a width of 320 pixels", narrow("forecast_spend", { budget: 8000 }));
 
-test("it is drawn anew for another width, and tells the host its height", async ({ open, ask, page }) => {
+test("it is redrawn for another width, and reports its height to the host", async ({ open, ask, page }) => {
   const app = await open({ width: 360 });
   await ask(app, "get_spend", WEEK);
   const narrow = Number(await app.locator("svg").getAttribute("width"));
@@ -352,7 +352,7 @@ test("it is drawn anew for another width, and tells the host its height", async 
   await app.stays("wide");
 });
 
-test("it is dark in a dark host, in the host's own colours where it has any", async ({ open, ask, page }) => {
+test("it is dark in a dark host, and uses the host's colours", async ({ open, ask, page }) => {
   const app = await open({ context: { theme: "dark" } });
   await ask(app, "get_spend", WEEK);
   assert.equal(await app.background(), "rgb(31, 30, 29)");
@@ -372,7 +372,7 @@ test("it follows the host from light to dark", async ({ open, ask, page }) => {
   await app.eventually(() => app.background(), "rgb(31, 30, 29)");
 });
 
-test("everything can be reached and read with the keyboard alone", async ({ open, ask, page }) => {
+test("everything can be reached and read by keyboard", async ({ open, ask, page }) => {
   const app = await open();
   const answer = await ask(app, "get_spend", WEEK);
   await page().locator("iframe").focus();
@@ -401,14 +401,14 @@ test("a screen reader finds names, roles and a table with a caption", async ({ o
   const app = await open();
   const answer = await ask(app, "get_spend", WEEK);
   await app.role("application", { name: answer.summary }).waitFor();
-  await app.role("combobox", { name: "by" }).waitFor();
+  await app.role("combobox", { name: "Group by" }).waitFor();
   await app.role("button", { name: "Table", pressed: false }).click();
   await app.role("table", { name: answer.summary }).waitFor();
   await app.role("columnheader", { name: answer.series[0].label }).waitFor();
   await app.role("rowheader", { name: "2026-11-15" }).waitFor();
 });
 
-test("the rows of a comparison are walked with the arrow keys", async ({ open, ask }) => {
+test("the arrow keys move through the rows of a comparison", async ({ open, ask }) => {
   const app = await open();
   const answer = await ask(app, "compare_spend", OCTOBER);
   await app.locator("#plot").focus();
@@ -417,7 +417,7 @@ test("the rows of a comparison are walked with the arrow keys", async ({ open, a
   assert.ok((await app.text("#live")).includes(answer.drivers[0].label));
 });
 
-test("a sandbox without an origin of its own is enough", async ({ open, ask }) => {
+test("it works in a sandbox with an opaque origin", async ({ open, ask }) => {
   const app = await open({ sandbox: "allow-scripts" });
   await ask(app, "get_spend", WEEK);
   await app.locator("#by").selectOption("workspace_id");
@@ -425,7 +425,7 @@ test("a sandbox without an origin of its own is enough", async ({ open, ask }) =
   assert.ok(await app.count(".bar"));
 });
 
-test("it answers the host's wish to take it down", async ({ open, ask, page }) => {
+test("it answers the host's teardown request", async ({ open, ask, page }) => {
   const app = await open();
   await ask(app, "get_spend", WEEK);
   assert.deepEqual(await page().evaluate(() => window.host.tearDown()), {});
@@ -447,7 +447,7 @@ test("nothing can be loaded or evaluated under the default policy", async ({ ope
   assert.deepEqual(outcome, ["blocked", "blocked"]);
 });
 
-// ---- Numbers, seen independently of the chart ----
+// ---- Numbers, computed independently of the chart ----
 
 const values = (answer, measure) => answer.series.flatMap((each) => each.values[measure]);
 
@@ -464,7 +464,7 @@ function exactSum(amounts) {
   return `${units / 10n ** 30n}.${String(units % 10n ** 30n).padStart(30, "0")}`.replace(/\.?0+$/, "");
 }
 
-/** An answer of one bucket with labels that no server would send. */
+/** An answer with one bucket and labels that no server would send. */
 function made({ labels, cost }) {
   const series = labels.map((label) => ({ label, group: { model: label }, values: { cost }, totals: { cost: cost[0] } }));
   return {
@@ -479,9 +479,9 @@ function made({ labels, cost }) {
   };
 }
 
-// ---- The stage ----
+// ---- Test bed ----
 
-process.env.AWS_EXECUTION_ENV ??= "AWS_Lambda_nodejs22.x"; // the browser's package then brings the libraries along, too
+process.env.AWS_EXECUTION_ENV ??= "AWS_Lambda_nodejs22.x"; // makes the browser's package include its libraries
 const { default: packaged } = await import("@sparticuz/chromium");
 const { chromium } = await import("playwright-core");
 
@@ -521,7 +521,7 @@ const outer = await serve({
 const inner = await serve({ "/": { body: resource.text, headers: { "content-security-policy": DEFAULT_CSP } } });
 const browser = await chromium.launch({ executablePath: await packaged.executablePath(), args: ["--no-sandbox"] });
 
-/** What a case works with: pages of its own, watched for complaints. */
+/** The fixture of a case: its own pages; errors and unexpected requests on them fail the case. */
 function stage(name) {
   const contexts = [], complaints = [], calls = [];
   let newest, pictures = 0;
@@ -534,8 +534,8 @@ function stage(name) {
 
   async function open({
     width = 720, server = "demo", capabilities = { serverTools: {} }, context = { theme: "light" },
-    permissions, // what the resource asks for
-    expected, // complaints that belong to the case
+    permissions, // requested by the resource
+    expected, // errors that belong to the case
     sandbox = "allow-scripts allow-same-origin",
   } = {}) {
     const browsing = await browser.newContext({ viewport: { width, height: 700 } });
@@ -578,7 +578,7 @@ function stage(name) {
         await page.bringToFront();
         return page.evaluate(() => { window.focus(); return navigator.clipboard.readText(); });
       },
-      /** Nothing lies outside the page, whose own parts may scroll. */
+      /** No element lies outside the page; its parts may scroll. */
       stays: async (when) => {
         const outside = await frame.locator("html").evaluate((root) => [
           ...(root.scrollWidth > window.innerWidth ? [`the page is ${root.scrollWidth} wide`] : []),
@@ -623,13 +623,13 @@ function stage(name) {
   return { given: { open, show, ask, calls, tools, page: () => newest }, finish };
 }
 
-/** A promise with an end: a page that says nothing must not hold up the others. */
+/** A promise with a timeout, so that a page without an answer does not block the others. */
 async function within(seconds, promise) {
   let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not done in ${seconds} s`)), 1000 * seconds);
+  const timeout = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`timed out after ${seconds} s`)), 1000 * seconds);
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  return Promise.race([promise, timeout]).finally(() => clearTimeout(timer));
 }
 
 async function outcome({ name, run }) {

@@ -1,7 +1,7 @@
-"""The words of the answers: every dimension and measure, what it means, and what it leaves out.
+"""Glossary: the meaning of every dimension and measure, and what it excludes.
 
-Which names there are, what their values are and which tool accepts them is taken from where that is decided; here are
-the sentences alone. A name without one is an error when the glossary is made.
+Only the sentences are written here. Names, values and the tools that accept them come from the code that defines
+them; a name without a sentence is an error.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,72 +20,73 @@ from usage_cost_mcp.reports.token_usage import MEASURES
 _INTRODUCTION = """\
 # Glossary
 
-Anthropic has two reports. The **cost report** is the bill, in US dollars per UTC day: billed cost, as FinOps calls it.
-The **usage report** counts tokens and web searches. Names of dimensions and of their values are Anthropic's own."""
+Anthropic has two reports. The **cost report** has billed cost, in US dollars per UTC day. The **usage report** counts
+tokens and web searches. The names of dimensions and values are Anthropic's."""
 
 _DIMENSIONS = {
-    "workspace_id": "The workspace that was used. Its name can be given too; archived ones stay in past days.",
-    "api_key_id": "The API key that was used. The cost report does not have it: spend by key is an estimate.",
-    "account_id": "The user account of a request that was signed in with OAuth. Spend by account is an estimate.",
-    "service_account_id": "The service account of a request with a federated identity, by id alone. Spend by it is an "
-    "estimate.",
-    "model": "The model, as it is billed. Search, code execution, session time and credits have none.",
-    "cost_type": "What kind of cost. session_usage is the session time of managed agents. Credits fit none.",
-    "token_type": "Which price of a model. Costs that are not for tokens have none.",
-    "service_tier": "How requests are served, which sets the price. The Priority Tier is in usage only: its cost is "
-    "in no report.",
-    "context_window": "How long the context of a request was; a long one may have its own price.",
-    "inference_geo": "Where inference ran; us may have its own price. not_available: the model cannot choose.",
-    "speed": "Fast mode or not. It is in usage only, so no cost can be told by it.",
-    "description": "How Anthropic words a line of the bill: a label for people, which may change.",
+    "workspace_id": "The workspace that was used. Accepts names; archived workspaces stay in past days.",
+    "api_key_id": "The API key that was used. The cost report does not have it, so spend by key is an estimate.",
+    "account_id": "The user account of a request signed in with OAuth. Spend by account is an estimate.",
+    "service_account_id": "The service account of a request with a federated identity, by id only. Spend by service "
+    "account is an estimate.",
+    "model": "The billed model. Web search, code execution, session time and credits have none.",
+    "cost_type": "The kind of cost. session_usage is the session time of managed agents. Credits have none.",
+    "token_type": "The kind of token that was billed. Costs other than tokens have none.",
+    "service_tier": "How requests are served; affects the price. The Priority Tier is in usage only: its cost is not "
+    "reported.",
+    "context_window": "The context length of a request; a long context may have its own price.",
+    "inference_geo": "Where inference ran; us may have its own price. not_available: the model offers no choice.",
+    "speed": "Fast mode or not. Only in the usage report, so there is no cost by speed.",
+    "description": "The line item in Anthropic's words: a label for people, which may change.",
 }
 
 _MEASURES = {
-    "cost": "Billed cost, exact. Credits are in it, below zero. It leaves out the Priority Tier, seats, subscriptions, "
-    "taxes, the balance and what is used through other clouds, and is not the invoice.",
+    "cost": "Billed cost, exact. Includes credits as negative amounts. Excludes the Priority Tier, seats, "
+    "subscriptions, taxes, the prepaid balance and usage through other clouds. It is not the invoice.",
     "input_tokens": "All input: the sum of the four counts below.",
-    "uncached_input_tokens": "Input that was neither read from the prompt cache nor written to it.",
-    "cache_read_input_tokens": "Input that was read from the prompt cache.",
-    "cache_creation_5m_input_tokens": "Input that was written to the prompt cache for five minutes.",
-    "cache_creation_1h_input_tokens": "Input that was written to the prompt cache for an hour.",
-    "output_tokens": "Tokens that the model wrote.",
-    "web_search_requests": "Searches of the web search tool. Not a count of requests: there is none.",
-    "cache_hit_ratio": "cache_read_input_tokens / input_tokens, from summed counts. Null where there was no input.",
-    "cache_savings": "What the input would have cost without the cache, less what it did cost, the premium for writes "
-    "included, by effective prices. It leaves out tokens without a price, above all those of the Priority Tier.",
+    "uncached_input_tokens": "Input neither read from the prompt cache nor written to it.",
+    "cache_read_input_tokens": "Input read from the prompt cache.",
+    "cache_creation_5m_input_tokens": "Input written to the prompt cache for five minutes.",
+    "cache_creation_1h_input_tokens": "Input written to the prompt cache for one hour.",
+    "output_tokens": "Tokens generated by the model.",
+    "web_search_requests": "Searches by the web search tool. Not a request count, which is not reported.",
+    "cache_hit_ratio": "cache_read_input_tokens / input_tokens, from summed counts. Null without input.",
+    "cache_savings": "What the input would have cost without the cache, minus what it did cost, including the premium "
+    "for cache writes, at effective prices. Excludes tokens without a price, mainly those of the Priority Tier.",
 }
 _TOKENS = (
-    "Token counts hold every tier, the Priority Tier too, and may hold requests that were blocked. They leave out code "
+    "Token counts include every tier, also the Priority Tier, and may include blocked requests. They exclude code "
     "execution and session time."
 )
 
 _EFFECTS = {
-    "volume": "more or fewer tokens, at the price that they had",
-    "price": "the same tokens at another effective price",
+    "volume": "more or fewer tokens, at the previous price",
+    "price": "current tokens at a different effective price",
     "model_mix": "tokens that moved from one model to another",
     "tier_mix": "tokens that moved to another tier, context window or geo",
-    "cache_mix": "another share of the input from the cache",
+    "cache_mix": "a larger or smaller share of the input read from the cache",
     "output_mix": "more or less output for the same input",
-    "no_tokens": "costs that are not for tokens: search, code execution, sessions, credits",
+    "no_tokens": "costs other than tokens: web search, code execution, sessions, credits",
 }
 
 _WORDS = """\
-## Words that are made from these
+## Derived terms
 
-- **Effective price** (`get_effective_prices`): billed cost divided by the tokens of the same cell, in dollars per
-  million. It is no list price; where only one of both reports has a cell, there is none.
-- **Allocated cost**: spend by API key, account or service account. Each cost is shared by tokens of the same cell, and
-  the parts add up to the bill. What has no tokens is not attributable. Showback and chargeback by key are estimates.
+- **Effective price** (`get_effective_prices`): billed cost divided by the tokens of the same model, tier, context
+  window, geo and token type, in dollars per million tokens. It is not a list price.
+- **Allocated cost**: spend by API key, account or service account. Each cost is allocated in proportion to tokens of
+  the same kind, and the parts add up to the bill. Cost without tokens is not attributable. Showback and chargeback by
+  key are estimates.
 - **Forecast** (`forecast_spend`): exact spend so far, and an estimate of the rest with an 80% interval.
-- **Anomaly** (`find_spend_anomalies`): a day that is out of line with its group's own weekdays. Today is left out.
-- **Partial**: a bucket that is not over yet. **Provisional**: a day that may still be revised.
+- **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its own weekdays. Excludes today.
+- **Partial**: a bucket still in progress. **Provisional**: a day that Anthropic may still revise.
 - **Other**: all groups beyond the largest, as one exact line.
 
-No cost is amortized: what was billed for a day is on that day. There is no cost per request, hour or local day."""
+No cost is amortized: each day has what was billed for that day. There is no cost per request, hour or local day."""
 
 
 def as_markdown() -> str:
-    """The whole glossary."""
+    """The glossary as Markdown."""
     return "\n\n".join(
         [
             _INTRODUCTION,
@@ -97,7 +98,7 @@ def as_markdown() -> str:
             "## Causes of a change (`compare_spend`)",
             _list(f"**{effect}**: {_EFFECTS[effect]}" for effect in EFFECTS),
             _WORDS,
-            "## What the numbers never hold",
+            "## Limits of the data",
             _list(LIMITS),
         ]
     )

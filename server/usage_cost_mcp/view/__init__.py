@@ -1,7 +1,7 @@
-"""The chart that hosts with MCP Apps show in the conversation: one page that draws an answer's structured half.
+"""The chart that hosts with MCP Apps show in the conversation: a page that draws the structured half of an answer.
 
-Why a page of our own: the official `App` class with a charting library is a megabyte, and a view may load nothing from
-elsewhere. The page speaks the few messages that it needs itself.
+Why our own page: the official `App` class with a charting library is a megabyte, and a view may not load anything from
+the network. The page implements the few messages that it needs.
 
 Source: https://github.com/modelcontextprotocol/ext-apps/blob/main/specification/2026-01-26/apps.mdx
 """
@@ -12,11 +12,11 @@ from mcp.server.apps import Apps, ResourcePermissions
 from mcp.server.mcpserver.resources import FileResource
 
 CHART_URI = "ui://usage-cost/chart.html"
-"""What the tools that have something to draw point at."""
+"""URI of the chart, referenced by the tools that have one."""
 
 
 def chart_app() -> Apps:
-    """The extension that serves the chart; the page is read when a host asks for it."""
+    """The MCP extension that serves the chart. The page is read on request."""
     permissions = ResourcePermissions(clipboard_write={})
     apps = Apps()
     apps.add_resource(
@@ -24,7 +24,7 @@ def chart_app() -> Apps:
             uri=CHART_URI,
             name="chart",
             title="Chart of an answer",
-            description="What hosts with MCP Apps draw answers with.",
+            description="Interactive chart of an answer, for hosts with MCP Apps.",
             path=Path(__file__).with_name("chart.html"),
             encoding="utf-8",
             meta={"ui": {"permissions": permissions.model_dump(by_alias=True, exclude_none=True)}},
