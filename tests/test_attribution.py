@@ -52,7 +52,7 @@ def true_costs(month: str, group: Callable[[org.Stream], Group]) -> dict[Group, 
     demo, costs = org.Organization(NOW.date()), defaultdict[Group, Fraction](Fraction)
     day = date.fromisoformat(f"{month}-01")
     while f"{day:%Y-%m}" == month:
-        for stream, (*tokens, searches) in demo.usage(day, 0, org.MINUTES_A_DAY):
+        for stream, (*tokens, searches) in demo.usage(day, 0, org.MINUTES_PER_DAY):
             costs[group(stream)] += Fraction(searches, 100)
             if stream.tier != "priority":
                 for token_type, count in zip(org.TOKEN_TYPES, tokens, strict=True):

@@ -16,7 +16,7 @@ from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refu
 from tests.test_effective_prices import DAY, billed, used
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.demo.organization import MINUTES_A_DAY, TOKEN_TYPES, Organization
+from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, TOKEN_TYPES, Organization
 from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
@@ -32,7 +32,7 @@ def truth(first: str, last: str, **whose: str | None) -> tuple[Fraction, int]:
     """What some streams saved by the demo's own prices, and how many rows that is made of."""
     day, saved, rows = date.fromisoformat(first), Fraction(), 0
     while day <= date.fromisoformat(last):
-        for stream, counts in DEMO.usage(day, 0, MINUTES_A_DAY):
+        for stream, counts in DEMO.usage(day, 0, MINUTES_PER_DAY):
             if stream.tier != "priority" and all(getattr(stream, name) == value for name, value in whose.items()):
                 whole = DEMO.price(stream, UNCACHED, day)
                 for token_type, count in zip(CACHED, counts[1:4], strict=True):

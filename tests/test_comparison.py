@@ -25,9 +25,11 @@ pytestmark = pytest.mark.anyio
 DAY = timedelta(days=1)
 
 
-def cost(first: date, last: date) -> Decimal:
-    """What the demo organization's own story says that these days cost."""
-    story = Organization(NOW.date())
+STORY = Organization(NOW.date())
+
+
+def cost(first: date, last: date, story: Organization = STORY) -> Decimal:
+    """The cost of some days, by the story of the demo organization."""
     days = [first + n * DAY for n in range((last - first).days + 1)]
     return sum((line.cents / 100 for day in days for line in story.costs(day)), Decimal(0))
 
@@ -41,18 +43,17 @@ def within_one_percent(told: str, truth: Decimal) -> bool:
     return abs(Decimal(told) - truth) <= abs(truth) / 100
 
 
-# --- the causes of the story, each held against the story told without it ------------------------------------------
+# --- the events of the story, each compared with the story without it ------------------------------------------
 
 
-async def test_a_price_cut_is_named_and_sized(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_price_cut_is_named_and_sized(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-06", against="2026-05")
     found = driver(answer, "price")
     first, last = date(2026, 6, 1), date(2026, 6, 30)
-    with_it = cost(first, last)
-    monkeypatch.setattr(organization, "PRICE_CUT_MONTH", -1)
+    without_it = cost(first, last, Organization(NOW.date(), price_cut_month=None))
     assert found["label"] == "lower price of claude-sonnet-4-6"
     assert found == answer["drivers"][0]
-    assert within_one_percent(found["change"], (with_it - cost(first, last)) / 30)
+    assert within_one_percent(found["change"], (cost(first, last) - without_it) / 30)
 
 
 async def test_a_switch_of_models_is_named_and_sized(client: Client) -> None:
@@ -71,26 +72,24 @@ async def test_a_switch_of_models_is_named_and_sized(client: Client) -> None:
     assert within_one_percent(found["change"], truth)
 
 
-async def test_a_cache_regression_is_named_and_sized(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cache_regression_is_named_and_sized(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-04", against="2026-03")
     found = driver(answer, "cache_mix")
     first, last = date(2026, 4, 1), date(2026, 4, 30)
-    with_it = cost(first, last)
-    monkeypatch.setattr(organization, "REGRESSION_MONTH", 99)
+    without_it = cost(first, last, Organization(NOW.date(), regression_month=None))
     assert found["label"] == "less of the input of Production from the cache"
     assert found == answer["drivers"][0]
-    assert within_one_percent(found["change"], (with_it - cost(first, last)) / 30)
+    assert within_one_percent(found["change"], (cost(first, last) - without_it) / 30)
 
 
-async def test_a_jump_of_traffic_is_named_and_sized(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_jump_of_traffic_is_named_and_sized(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10-21", against="2026-10-14")
     found = driver(answer, "volume")
     spike = date(2026, 10, 21)
-    with_it = cost(spike, spike)
-    monkeypatch.setattr(organization, "SPIKE_FACTOR", 1)
+    without_it = cost(spike, spike, Organization(NOW.date(), spike_factor=1))
     assert found["label"] == "more tokens of Research / claude-opus-4-6"
     assert found == answer["drivers"][0]
-    assert within_one_percent(found["change"], with_it - cost(spike, spike))
+    assert within_one_percent(found["change"], cost(spike, spike) - without_it)
 
 
 async def test_a_credit_is_named_and_sized(client: Client) -> None:

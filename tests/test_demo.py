@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support import oracle
 from tests.support.harness import NOW
 from usage_cost_mcp.demo import DemoApi, Organization, organization, serve_on_loopback
-from usage_cost_mcp.demo.organization import MINUTES_A_DAY, is_third_wednesday
+from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, is_third_wednesday
 
 DEMO = Organization(NOW.date())
 SIX_GROUPINGS = "&".join(
@@ -42,15 +42,15 @@ def get(url: str, path: str, key: str = "sk-ant-admin01-demo", version: str = "2
         return error.code, json.load(error)["error"]["type"]
 
 
-@given(DAYS, st.lists(st.integers(1, MINUTES_A_DAY - 1), max_size=5, unique=True))
+@given(DAYS, st.lists(st.integers(1, MINUTES_PER_DAY - 1), max_size=5, unique=True))
 def test_any_pieces_of_a_day_add_up_to_the_day(day: date, cuts: list[int]) -> None:
-    edges = [0, *sorted(cuts), MINUTES_A_DAY]
+    edges = [0, *sorted(cuts), MINUTES_PER_DAY]
     pieces: dict[object, list[int]] = {}
     for start, end in pairwise(edges):
         for stream, counts in DEMO.usage(day, start, end):
             sums = pieces.setdefault(stream, [0] * len(counts))
             pieces[stream] = [left + right for left, right in zip(sums, counts, strict=True)]
-    assert pieces == {stream: list(counts) for stream, counts in DEMO.usage(day, 0, MINUTES_A_DAY)}
+    assert pieces == {stream: list(counts) for stream, counts in DEMO.usage(day, 0, MINUTES_PER_DAY)}
 
 
 @given(DAYS)
@@ -58,7 +58,7 @@ def test_every_token_cost_is_tokens_times_price(day: date) -> None:
     expected = sum(
         (
             tokens * DEMO.price(stream, token_type, day) / 10_000
-            for stream, counts in DEMO.usage(day, 0, MINUTES_A_DAY)
+            for stream, counts in DEMO.usage(day, 0, MINUTES_PER_DAY)
             if stream.tier != "priority"
             for token_type, tokens in zip(organization.TOKEN_TYPES, counts, strict=False)
         ),
@@ -67,7 +67,7 @@ def test_every_token_cost_is_tokens_times_price(day: date) -> None:
     assert sum(line.cents for line in DEMO.costs(day) if line.cost_type == "tokens") == expected
 
 
-def test_the_same_day_is_the_same_whoever_asks() -> None:
+def test_a_day_is_always_the_same() -> None:
     again = Organization(NOW.date())
     assert list(again.costs(date(2026, 5, 5))) == list(DEMO.costs(date(2026, 5, 5)))
 

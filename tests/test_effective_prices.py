@@ -12,7 +12,7 @@ from mcp import Client
 from tests.support.generated_orgs import SPEND, USAGE_VALUES, GeneratedOrg, Harness, Row, midnight, open_harness
 from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.demo.organization import MINUTES_A_DAY, TOKEN_TYPES, Organization, Stream
+from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, TOKEN_TYPES, Organization, Stream
 from usage_cost_mcp.render.terminal import render
 
 DEMO = Organization(NOW.date())
@@ -33,7 +33,7 @@ def true_prices(month: str) -> dict[Kind, dict[str, Fraction]]:
     prices: dict[Kind, dict[str, Fraction]] = defaultdict(dict)
     day = date.fromisoformat(f"{month}-01")
     while day.isoformat().startswith(month):
-        for stream, counts in DEMO.usage(day, 0, MINUTES_A_DAY):
+        for stream, counts in DEMO.usage(day, 0, MINUTES_PER_DAY):
             for token_type, count in zip(TOKEN_TYPES, counts, strict=False):
                 if count and stream.tier != "priority":
                     prices[kind(stream)][token_type] = Fraction(DEMO.price(stream, token_type, day))

@@ -50,16 +50,16 @@ class Part(org.Organization):
             if stream.workspace in self._workspaces:
                 yield stream, counts
 
-    def costs(self, day: date, end: int = org.MINUTES_A_DAY) -> Iterator[org.CostLine]:
+    def costs(self, day: date, end: int = org.MINUTES_PER_DAY) -> Iterator[org.CostLine]:
         return (line for line in super().costs(day, end) if line.workspace in self._workspaces)
 
 
 def cut_api(now: Callable[[], datetime], workspaces: Workspaces) -> Callable[[Request], Response]:
     """The Admin API of that organization: rows, keys and names of some workspaces, accounts that used them of late."""
-    api, part = DemoApi(now), Part(now().date(), workspaces)
-    vars(api)["_organization"] = part
+    part = Part(now().date(), workspaces)
+    api = DemoApi(now, part)
     days = [now().date() - timedelta(days=n) for n in range(31)]
-    accounts = {stream.account for day in days for stream, _ in part.usage(day, 0, org.MINUTES_A_DAY)}
+    accounts = {stream.account for day in days for stream, _ in part.usage(day, 0, org.MINUTES_PER_DAY)}
     kept: dict[str, Callable[[Mapping[str, Any]], bool]] = {
         "workspaces": lambda item: item["id"] in workspaces,
         "api_keys": lambda item: item["workspace_id"] in workspaces,

@@ -1,4 +1,4 @@
-"""The Admin API as documented, over the demo organization: the paths, parameters, limits and refusals of the real one.
+"""The Admin API as documented, serving the demo organization, with the real paths, parameters, limits and errors.
 
 Source: https://platform.claude.com/docs/en/manage-claude/usage-cost-api
 """
@@ -54,12 +54,13 @@ class DemoApi:
     """Answers requests as the real API would.
 
     Args:
-        now: The source of the current moment (UTC); the newest data is from then.
+        now: Returns the current time in UTC; data ends there.
+        organization: By default the demo organization as of today.
     """
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], organization: Organization | None = None) -> None:
         self._now = now
-        self._organization = Organization(now().date())
+        self._organization = organization or Organization(now().date())
         self._ids = count(1)
         self._routes: dict[str, Callable[[Request], object]] = {
             "/v1/organizations/me": lambda _: org.ORGANIZATION,
@@ -71,7 +72,7 @@ class DemoApi:
         }
 
     def respond(self, request: Request) -> Response:
-        """The answer to a GET, refusals included."""
+        """The response to a GET, including errors."""
         headers = {"request-id": f"req_demo{next(self._ids):08}", "date": format_datetime(self._now(), usegmt=True)}
         try:
             _check_headers(request.headers)
@@ -92,8 +93,8 @@ class DemoApi:
         groups: dict[tuple[str | None, ...], Counts] = {}
         for stream, counts in self._organization.usage(start.date(), first, max(first, last)):
             key = tuple(_USAGE_DIMENSIONS[dimension](stream) for dimension in group_by)
-            so_far = groups.get(key, (0,) * len(counts))
-            groups[key] = tuple(left + right for left, right in zip(so_far, counts, strict=True))
+            running = groups.get(key, (0,) * len(counts))
+            groups[key] = tuple(left + right for left, right in zip(running, counts, strict=True))
         return [_usage_result(dict(zip(group_by, key, strict=True)), sums) for key, sums in groups.items()]
 
     def _cost_report(self, request: Request) -> object:
@@ -108,11 +109,11 @@ class DemoApi:
         return [_cost_result(lines, group_by) for lines in groups.values()]
 
     def _last_minute(self, start: datetime, end: datetime) -> int:
-        """The minute of the bucket's day up to which there is data."""
+        """The minute of the bucket's day at which data ends."""
         known = min(end, self._now())
         if known <= start:
             return minute_of(start)
-        return org.MINUTES_A_DAY if known.date() > start.date() else minute_of(known)
+        return org.MINUTES_PER_DAY if known.date() > start.date() else minute_of(known)
 
 
 def _not_found(_request: Request) -> object:
@@ -128,7 +129,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Query:
-    """The parameters of a report, checked."""
+    """The validated parameters of a report request."""
 
     start: datetime
     end: datetime
@@ -155,17 +156,17 @@ class _Query:
             raise _bad_request("Cannot specify more than 5 group_by[] dimensions.")
         if set(group_by) - set(dimensions):
             raise _bad_request("group_by[]: Input should be a dimension of this report")
-        start = _snapped(_moment(single.get("starting_at", ""), "starting_at"), _STEPS[width])
+        start = _floor(_moment(single.get("starting_at", ""), "starting_at"), _STEPS[width])
         default_end = now.replace(hour=0, minute=0, second=0, microsecond=0)
         end = _moment(single["ending_at"], "ending_at") if "ending_at" in single else default_end
-        if _snapped(end, _STEPS[width]) <= start:
+        if _floor(end, _STEPS[width]) <= start:
             raise _bad_request("Invalid date range: ending date must be after starting date")
         if "page" in single:
-            start = _moment(_unpacked(single["page"]), "page")
+            start = _moment(_decode_token(single["page"]), "page")
         return cls(start, end, _STEPS[width], _limit(single, *_LIMITS[width]), group_by)
 
     def page(self, results: Callable[[datetime, datetime], list[object]]) -> object:
-        """Buckets, oldest first, one per step, empty ones too, as many as the limit allows."""
+        """One page: a bucket per step, oldest first, including empty ones, up to the limit."""
         starts = [self.start + n * self.step for n in range(min(self.limit, (self.end - self.start) // self.step))]
         following = self.start + len(starts) * self.step
         has_more = following + self.step <= self.end
@@ -179,7 +180,7 @@ class _Query:
                 for start in starts
             ],
             "has_more": has_more,
-            "next_page": _packed(_rfc3339(following)) if has_more else None,
+            "next_page": _encode_token(_rfc3339(following)) if has_more else None,
         }
 
 
@@ -191,7 +192,7 @@ def _moment(text: str, name: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _snapped(moment: datetime, step: timedelta) -> datetime:
+def _floor(moment: datetime, step: timedelta) -> datetime:
     midnight = datetime.combine(moment.date(), datetime.min.time(), UTC)
     return midnight + (moment - midnight) // step * step
 
@@ -200,21 +201,21 @@ def _rfc3339(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _packed(text: str) -> str:
+def _encode_token(text: str) -> str:
     return f"page_{base64.urlsafe_b64encode(text.encode()).decode()}"
 
 
-def _unpacked(token: str) -> str:
+def _decode_token(token: str) -> str:
     try:
         return base64.urlsafe_b64decode(token.removeprefix("page_")).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise _bad_request("page: invalid page token") from None
 
 
-def _limit(single: Mapping[str, str], default: int, most: int) -> int:
+def _limit(single: Mapping[str, str], default: int, maximum: int) -> int:
     limit = single.get("limit", str(default))
-    if not (limit.isdigit() and 1 <= int(limit) <= most):
-        raise _bad_request(f"limit: Input should be from 1 to {most}")
+    if not (limit.isdigit() and 1 <= int(limit) <= maximum):
+        raise _bad_request(f"limit: Input should be from 1 to {maximum}")
     return int(limit)
 
 
@@ -269,7 +270,7 @@ _CREATED = _rfc3339(datetime(2024, 1, 15, 9, tzinfo=UTC))
 
 
 def _workspaces(request: Request) -> list[dict[str, object]]:
-    archived_too = dict(request.query).get("include_archived") == "true"
+    include_archived = dict(request.query).get("include_archived") == "true"
     return [
         {
             "id": workspace,
@@ -280,7 +281,7 @@ def _workspaces(request: Request) -> list[dict[str, object]]:
             "display_color": "#6C5BB9",
         }
         for workspace, name in org.WORKSPACES.items()
-        if archived_too or workspace not in org.ARCHIVED_WORKSPACES
+        if include_archived or workspace not in org.ARCHIVED_WORKSPACES
     ]
 
 

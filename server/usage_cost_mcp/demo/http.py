@@ -1,4 +1,4 @@
-"""A small HTTP server on the loopback address, for as long as a `with` block lasts."""
+"""A small HTTP server on the loopback address."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A GET, taken apart."""
+    """A parsed GET request."""
 
     path: str
     query: Sequence[tuple[str, str]]
@@ -22,7 +22,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A JSON answer."""
+    """A JSON response."""
 
     body: Any
     status: int = HTTPStatus.OK
@@ -33,19 +33,19 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that leaves is no news."""
+        """Ignore clients that disconnect."""
 
 
 _POLL_SECONDS = 0.02
-"""How long leaving the block may take."""
+"""Bounds how long the server takes to stop."""
 
 
 @contextmanager
 def serve_on_loopback(respond: Callable[[Request], Response]) -> Generator[str]:
-    """Answer every GET with `respond`, each in a thread of its own.
+    """Answer every GET with `respond`, one thread per request, while the context is open.
 
     Yields:
-        The base URL, on a port that was free.
+        The base URL, on a free port.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def serve_on_loopback(respond: Callable[[Request], Response]) -> Generator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
-            """Say nothing: stderr is for the person at the keyboard."""
+            """No access log: stderr belongs to the user."""
 
     server = _Server(("127.0.0.1", 0), Handler)
     serving = threading.Thread(target=server.serve_forever, args=[_POLL_SECONDS], name="demo-admin-api", daemon=True)

@@ -1,15 +1,16 @@
-"""The demo organization: two years of a believable company, made anew from a date, always the same for that date.
+"""The demo organization: two years of usage and costs of a fictional company, a pure function of the current date.
 
 The story, in months before the current one (0 is the current month, 24 the first with data):
-    24  two products on older models; caching has just begun
-    14  a two-month hackathon in a workspace that was archived afterwards
-     9  the move to the 4.6 models
-     7  a broken prompt prefix: for this month, Production reads far less from its cache
+    24  two products on older models; prompt caching has just started
+    14  a two-month hackathon in a workspace that is archived afterwards
+     9  the migration to the 4.6 models
+     7  a broken prompt prefix: for one month, Production reads far less from its cache;
+        Support starts to use managed agents
      5  Sonnet 4.6 becomes cheaper
      3  Support moves its chat from Sonnet 4.5 to Haiku 4.5
      1  a runaway evaluation in Research on the third Wednesday (the cost spike), a service credit on the 25th
 
-Prices are the demo's own. Every count is an integer and every amount exact, so that tests can demand equality.
+Prices are fictional. Counts are integers and amounts are exact, so that tests can require equality.
 """
 
 import calendar
@@ -20,7 +21,7 @@ from decimal import Decimal
 from hashlib import blake2b
 
 MONTHS = 24
-MINUTES_A_DAY = 24 * 60
+MINUTES_PER_DAY = 24 * 60
 
 ORGANIZATION = {
     "id": "d3300000-0000-4000-8000-000000000001",
@@ -72,16 +73,16 @@ AROUND_THE_CLOCK = (6, 5, 4, 4, 4, 5, 7, 9, 11, 12, 12, 12, 12, 12, 12, 12, 12, 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One steady use of one model.
+    """A steady workload on one model.
 
     Attributes:
-        thousand_tokens: All input on an average working day of the current month, in thousands.
+        thousand_tokens: Total input on an average working day of the current month, in thousands of tokens.
         output: Output tokens per thousand input tokens.
-        cached: Of a thousand input tokens, how many are read from the cache, two years ago and in the last year.
-        written: Of a thousand input tokens, how many are written to the cache for 5 minutes and for an hour.
+        cached: Cache reads per thousand input tokens, two years ago and over the last year.
+        written: Cache writes per thousand input tokens, for 5 minutes and for an hour.
         growth: Per month, in thousandths.
-        weekend: What is left on Saturday and Sunday, in thousandths.
-        since: The first month, counted back from the current one.
+        weekend: The share of a working day's traffic on Saturdays and Sundays, in thousandths.
+        since: The first month, in months before the current one.
         until: The last month, counted the same way.
         searches: Web searches per million input tokens.
     """
@@ -106,7 +107,7 @@ class Stream:
 
     @property
     def inference_geo(self) -> str:
-        """Older models cannot choose where they run."""
+        """Older models have no choice of geo."""
         return self.geo if self.model in _WITH_GEO else "not_available"
 
 
@@ -138,9 +139,9 @@ _PRICES = {
     OLD_SONNET: (Decimal(3), Decimal(15)),
 }
 _SONNET_SINCE_MONTH_5 = (Decimal("2.5"), Decimal("12.5"))
-_CENTS_A_SEARCH = Decimal(1)
-_CENTS_A_CONTAINER_HOUR = Decimal(5)
-_CENTS_A_SESSION_HOUR = Decimal(8)
+_CENTS_PER_SEARCH = Decimal(1)
+_CENTS_PER_CONTAINER_HOUR = Decimal(5)
+_CENTS_PER_SESSION_HOUR = Decimal(8)
 
 TOKEN_TYPES = (
     "uncached_input_tokens",
@@ -154,10 +155,11 @@ _INPUT_FACTORS = (Decimal(1), Decimal("0.1"), Decimal("1.25"), Decimal(2))
 SPIKE_MONTH = 1
 SPIKE_FACTOR = 14
 CREDIT = (1, 25)
-"""Months back, day of the month."""
+"""Months before the current one, day of the month."""
 CREDIT_CENTS = Decimal(-45_000)
 REGRESSION_MONTH = 7
 PRICE_CUT_MONTH = 5
+_SESSIONS_SINCE = 7
 
 Counts = tuple[int, ...]
 """The five token counts in the order of `TOKEN_TYPES`, then web searches."""
@@ -165,7 +167,7 @@ Counts = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class CostLine:
-    """One line of the bill of a day, in cents."""
+    """One line of a day's bill, in cents."""
 
     workspace: str | None
     description: str
@@ -179,45 +181,60 @@ class CostLine:
 
 
 class Organization:
-    """The demo organization as it stands on a day.
+    """The demo organization as of a day.
 
     Args:
-        today: The day that the story leads up to (UTC).
+        today: The current UTC day, to which the months of the story count back.
+        price_cut_month: The month in which Sonnet 4.6 becomes cheaper, in months before the current one; None for
+            never.
+        regression_month: The month of the broken prompt prefix; None for never.
+        spike_factor: How much traffic the runaway evaluation has on its day, as a multiple of the usual.
     """
 
-    def __init__(self, today: date) -> None:
+    def __init__(
+        self,
+        today: date,
+        *,
+        price_cut_month: int | None = PRICE_CUT_MONTH,
+        regression_month: int | None = REGRESSION_MONTH,
+        spike_factor: int = SPIKE_FACTOR,
+    ) -> None:
         self._month = today.year * 12 + today.month
+        self._price_cut_month = price_cut_month
+        self._regression_month = regression_month
+        self._spike_factor = spike_factor
 
     def months_back(self, day: date) -> int:
-        """How many months a day lies before the current one."""
+        """How many months before the current one a day lies."""
         return self._month - (day.year * 12 + day.month)
 
     def usage(self, day: date, start: int, end: int) -> Iterator[tuple[Stream, Counts]]:
-        """What each stream used from one minute of the day to another; nothing where it used nothing.
+        """The usage of each active stream between two minutes of a day.
 
-        Cut a day into any pieces: their counts add up to the day's.
+        However a day is split, the counts of its parts add up to the day's.
         """
         for stream in STREAMS:
             counts = self._day(stream, day)
             if any(counts):
-                first, last, whole = (_weight(stream.hours, minute) for minute in (start, end, MINUTES_A_DAY))
+                first, last, whole = (_weight(stream.hours, minute) for minute in (start, end, MINUTES_PER_DAY))
                 part = tuple(count * last // whole - count * first // whole for count in counts)
                 if any(part):
                     yield stream, part
 
-    def costs(self, day: date, end: int = MINUTES_A_DAY) -> Iterator[CostLine]:
-        """The bill of a day, up to a minute of it. Priority Tier is billed elsewhere."""
+    def costs(self, day: date, end: int = MINUTES_PER_DAY) -> Iterator[CostLine]:
+        """The bill of a day up to a minute. It excludes Priority Tier, as the real cost report does."""
         for stream, counts in self.usage(day, 0, end):
             if stream.tier != "priority":
                 yield from self._token_costs(stream, counts, day)
             if counts[-1]:
-                cents = _CENTS_A_SEARCH * counts[-1]
+                cents = _CENTS_PER_SEARCH * counts[-1]
                 yield CostLine(stream.workspace, "Web Search Usage", cents, "web_search")
         yield from self._other_costs(day, end)
 
     def price(self, stream: Stream, token_type: str, day: date) -> Decimal:
         """Dollars per million tokens."""
-        cheaper = stream.model == SONNET and self.months_back(day) <= PRICE_CUT_MONTH
+        cut = self._price_cut_month
+        cheaper = stream.model == SONNET and cut is not None and self.months_back(day) <= cut
         into, out = _SONNET_SINCE_MONTH_5 if cheaper else _PRICES[stream.model]
         long = stream.context == "200k-1M"
         if token_type == OUTPUT:
@@ -246,11 +263,11 @@ class Organization:
         back = self.months_back(day)
         if not 0 <= back <= MONTHS or not end:
             return
-        minutes = (600 + _noise("containers", day, 900)) * end // MINUTES_A_DAY
-        yield CostLine(RESEARCH, "Code Execution Usage", minutes * _CENTS_A_CONTAINER_HOUR / 64, "code_execution")
-        if back <= REGRESSION_MONTH:
-            minutes = (200 + _noise("sessions", day, 400)) * end // MINUTES_A_DAY
-            yield CostLine(SUPPORT, "Session Usage", minutes * _CENTS_A_SESSION_HOUR / 64, "session_usage")
+        minutes = (600 + _noise("containers", day, 900)) * end // MINUTES_PER_DAY
+        yield CostLine(RESEARCH, "Code Execution Usage", minutes * _CENTS_PER_CONTAINER_HOUR / 64, "code_execution")
+        if back <= _SESSIONS_SINCE:
+            minutes = (200 + _noise("sessions", day, 400)) * end // MINUTES_PER_DAY
+            yield CostLine(SUPPORT, "Session Usage", minutes * _CENTS_PER_SESSION_HOUR / 64, "session_usage")
         if (back, day.day) == CREDIT:
             yield CostLine(None, "Service Credit", CREDIT_CENTS, None)
 
@@ -259,10 +276,10 @@ class Organization:
         if not max(0, stream.until) <= back <= stream.since:
             return (0,) * (len(TOKEN_TYPES) + 1)
         total = stream.thousand_tokens * self._pace(stream, day, back)
-        read = _between(*stream.cached, back) * 100 + _noise(f"{stream}cache", day, 1_500)
+        read = _interpolate(*stream.cached, back) * 100 + _noise(f"{stream}cache", day, 1_500)
         if stream.cached == (0, 0):
             read = 0
-        elif back == REGRESSION_MONTH and stream.workspace == PRODUCTION:
+        elif back == self._regression_month and stream.workspace == PRODUCTION:
             read //= 4
         cache_read = total * read // 100_000
         short, long = (total * share // 1000 for share in stream.written)
@@ -277,19 +294,19 @@ class Organization:
         )
 
     def _pace(self, stream: Stream, day: date, back: int) -> int:
-        """How busy the stream is on the day, in thousandths of an average working day of the current month."""
+        """The stream's traffic on a day, in thousandths of an average working day of the current month."""
         pace = 1000 * 1000**back // (1000 + stream.growth) ** back
         pace = pace * (900 + _noise(str(stream), day, 200)) // 1000
         if day.weekday() >= calendar.SATURDAY:
             pace = pace * stream.weekend // 1000
         if stream.api_key == EVALS and back == SPIKE_MONTH and is_third_wednesday(day):
-            pace *= SPIKE_FACTOR
+            pace *= self._spike_factor
         return pace
 
 
 def is_third_wednesday(day: date) -> bool:
     """Whether it is the third Wednesday of its month."""
-    return day.weekday() == calendar.WEDNESDAY and (day.day - 1) // 7 == 2  # noqa: PLR2004 - third, from zero
+    return day.weekday() == calendar.WEDNESDAY and (day.day - 1) // 7 == 2  # noqa: PLR2004 - the third, counted from zero
 
 
 def minute_of(moment: datetime) -> int:
@@ -299,22 +316,22 @@ def minute_of(moment: datetime) -> int:
 
 
 def _weight(hours: Sequence[int], minute: int) -> int:
-    """How much of a day's weight has passed by a minute; 60 times the hours' sum at its end."""
+    """The cumulative weight of a day up to a minute; 60 times the sum of the hours at its end."""
     hour, rest = divmod(minute, 60)
     return 60 * sum(hours[:hour]) + (hours[hour] * rest if rest else 0)
 
 
-def _between(then: int, now: int, back: int) -> int:
-    """A way that was gone in the first year."""
+def _interpolate(then: int, now: int, back: int) -> int:
+    """Linear from `then`, two years ago, to `now`, a year ago; constant since."""
     return now - (now - then) * max(0, back - _LAST_YEAR) // (MONTHS - _LAST_YEAR)
 
 
 _LAST_YEAR = 12
-"""Months in which caching is as good as it is now."""
+"""Months with the current share of cache reads."""
 
 
 def _noise(what: str, day: date, size: int) -> int:
-    """A number from 0 to size - 1 that looks random and is always the same."""
+    """A deterministic pseudo-random number from 0 to size - 1."""
     digest = blake2b(f"{what}{day}".encode(), digest_size=4).digest()
     return int.from_bytes(digest) % size
 
@@ -335,7 +352,7 @@ _TYPE_LABELS: dict[str, str] = dict(
 
 
 def _description(stream: Stream, token_type: str) -> str:
-    """As Anthropic words it: a label for people, one per price."""
+    """A label in Anthropic's style, one per price."""
     family, major, minor = stream.model.removeprefix("claude-").split("-")
     name = f"Claude {family.title()} {major}.{minor} Usage"
     kinds = {"batch": " (Batch)"}.get(stream.tier, "")
