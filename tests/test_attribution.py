@@ -1,10 +1,9 @@
 """Spend by API key, account and service account: the bill to the last digit, and the truth where it is known."""
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from fractions import Fraction
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 
+from tests.support.attribution import Group, attributed, by_group, true_costs
 from tests.support.generated_orgs import (
     SPEND,
     USAGE,
@@ -25,19 +25,12 @@ from tests.support.generated_orgs import (
     row_of,
     worlds,
 )
-from tests.support.harness import NOW, Upstream, ask, refusal, text_of
+from tests.support.harness import Upstream, ask, override_body, refusal, text_of
 from usage_cost_mcp.demo import organization as org
-from usage_cost_mcp.demo.http import Request, Response
+from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 DIMENSIONS = ["api_key_id", "account_id", "service_account_id"]
-Group = tuple[str | None, ...]
-
-
-def by_group(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
-    """What is not zero."""
-    found = {tuple(each["group"].values()): Fraction(each["totals"]["cost"]) for each in answer["series"]}
-    return {group: cost for group, cost in found.items() if cost}
 
 
 def codes(answer: Mapping[str, Any]) -> list[str]:
@@ -45,25 +38,6 @@ def codes(answer: Mapping[str, Any]) -> list[str]:
 
 
 # ── The demo organization, whose true costs are known ──
-
-
-def true_costs(month: str, group: Callable[[org.Stream], Group]) -> dict[Group, Fraction]:
-    """What each stream cost in a month: tokens at their price, searches at a cent."""
-    demo, costs = org.Organization(NOW.date()), defaultdict[Group, Fraction](Fraction)
-    day = date.fromisoformat(f"{month}-01")
-    while f"{day:%Y-%m}" == month:
-        for stream, (*tokens, searches) in demo.usage(day, 0, org.MINUTES_PER_DAY):
-            costs[group(stream)] += Fraction(searches, 100)
-            if stream.tier != "priority":
-                for token_type, count in zip(org.TOKEN_TYPES, tokens, strict=True):
-                    costs[group(stream)] += count * Fraction(demo.price(stream, token_type, day)) / 10**6
-        day += timedelta(days=1)
-    return dict(costs)
-
-
-def attributed(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
-    """What is not zero and has tokens."""
-    return {group: cost for group, cost in by_group(answer).items() if "not_attributable" not in group}
 
 
 @pytest.mark.anyio
@@ -131,19 +105,6 @@ async def test_a_key_can_be_picked_by_name_id_or_word(client: Client, value: str
     assert Fraction(one["totals"]["cost"]) == by_group(everyone)[key,]
 
 
-def edited(path: str, edit: Callable[[Body], object], upstream: Upstream) -> Callable[[Request], Response | None]:
-    """The answers of a path, changed."""
-
-    def instead(request: Request) -> Response | None:
-        if not request.path.endswith(path):
-            return None
-        body = json.loads(json.dumps(upstream.respond(request).body))
-        edit(body)
-        return Response(body)
-
-    return instead
-
-
 def _without(*ids: str) -> Callable[[Body], object]:
     def edit(body: Body) -> None:
         body["data"] = [key for key in body["data"] if key["id"] not in ids]
@@ -161,7 +122,7 @@ def _untold(body: Body) -> None:
 async def test_a_key_that_the_list_no_longer_knows_is_found_by_what_the_others_leave(
     client: Client, upstream: Upstream, edit: Callable[[Body], object]
 ) -> None:
-    upstream.override = edited("api_keys", edit, upstream)
+    upstream.override = override_body("api_keys", edit, upstream)
     answer = await ask(client, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     assert attributed(answer) == true_costs("2026-10", lambda stream: (stream.api_key,))
 
@@ -172,7 +133,7 @@ async def test_nothing_is_lost_when_no_key_is_known(
     client: Client, upstream: Upstream, edit: Callable[[Body], object]
 ) -> None:
     known = await ask(client, "get_spend", period="2026-10", granularity="week")
-    upstream.override = edited("api_keys", edit, upstream)
+    upstream.override = override_body("api_keys", edit, upstream)
     answer = await ask(client, "get_spend", period="2026-10", granularity="week", group_by=["api_key_id"])
     assert answer["bucket_totals"] == known["bucket_totals"]
     assert {group[0] for group in attributed(answer)} == {
@@ -188,7 +149,7 @@ def _no_geo(body: Body) -> None:
 
 @pytest.mark.anyio
 async def test_costs_without_a_geo_find_their_tokens_all_the_same(client: Client, upstream: Upstream) -> None:
-    upstream.override = edited("cost_report", _no_geo, upstream)
+    upstream.override = override_body("cost_report", _no_geo, upstream)
     answer = await ask(client, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     assert attributed(answer) == true_costs("2026-10", lambda stream: (stream.api_key,))
 

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 
-from tests.support.generated_orgs import SPEND, GeneratedOrg, Harness, Row, open_harness
+from tests.support.generated_orgs import DAY, SPEND, GeneratedOrg, Harness, Row, billed, open_harness, used
 from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
-from tests.test_effective_prices import DAY, billed, used
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, TOKEN_TYPES, Organization

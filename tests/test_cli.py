@@ -1,26 +1,20 @@
 """The command line as a shell and a host see it: real processes, real pipes."""
 
 import csv
-import io
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Generator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from importlib.metadata import version
-from typing import Any
-from unittest.mock import patch
 
 import pytest
 from mcp import Client, StdioServerParameters
 
 from tests.support import oracle
-from tests.support.canary import KEY, keeps_silent
 from tests.support.harness import ask
-from usage_cost_mcp.cli.main import main
+from tests.support.processes import HANDSHAKE, connected_to, environment, message, run
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 QUARTER = ("period=2026-08-01..2026-10-29", "group_by=model")
@@ -31,48 +25,6 @@ def api() -> Generator[str]:
     """An Admin API elsewhere: any server that speaks it will do."""
     with serve_on_loopback(DemoApi(lambda: datetime.now(UTC)).respond) as url:
         yield url
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """This process's environment without settings of ours, and with the given ones."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "USAGE_COST_"))
-    }
-    return inherited | settings
-
-
-def run(*words: str, env: Mapping[str, str] | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "usage_cost_mcp", *words],
-        input=stdin,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=False,
-        env=env or environment(),
-    )
-    assert keeps_silent(done.stdout, done.stderr)
-    return done
-
-
-def run_here(*words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """The same in this process, for tables: starting one takes a hundred times as long as most commands."""
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with (
-        patch.dict(os.environ, env or environment(), clear=True),
-        redirect_stdout(stdout),
-        redirect_stderr(stderr),
-    ):
-        try:
-            status = main(words)
-        except SystemExit as ended:  # as argparse refuses
-            status = int(ended.code or 0)
-    assert keeps_silent(stdout.getvalue(), stderr.getvalue())
-    return subprocess.CompletedProcess(words, status, stdout.getvalue(), stderr.getvalue())
-
-
-def connected_to(url: str) -> dict[str, str]:
-    return environment(ANTHROPIC_ADMIN_API_KEY=KEY, USAGE_COST_MCP_BASE_URL=url)
 
 
 def test_call_gives_every_cent_of_any_admin_api_as_json(api: str) -> None:
@@ -202,21 +154,6 @@ def test_an_ordinary_api_key_is_recognised_before_any_request() -> None:
     assert done.returncode == 2
     assert "ordinary API key" in done.stderr
     assert "not-a-real-key" not in done.stderr
-
-
-def message(identity: int | None, method: str, **params: Any) -> str:
-    """A line of the protocol; a notification when it has no id."""
-    body = {"jsonrpc": "2.0", "method": method, "params": params}
-    return json.dumps(body if identity is None else {**body, "id": identity}) + "\n"
-
-
-HANDSHAKE = message(
-    1,
-    "initialize",
-    protocolVersion="2025-11-25",
-    capabilities={},
-    clientInfo={"name": "a test", "version": "1"},
-) + message(None, "notifications/initialized")
 
 
 def test_stdout_carries_nothing_but_protocol_and_the_process_ends_with_its_input() -> None:

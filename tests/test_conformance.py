@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.harness import REPORTS
-from tests.test_cli import environment
+from tests.support.processes import environment
 
 SERVER = Path(__file__).with_name("support") / "conformance_server.py"
 REQUIRED = {"2025-11-25": 30, "2026-07-28": 37}

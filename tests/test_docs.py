@@ -20,10 +20,9 @@ from markdown_it.token import Token
 from mcp import Client
 
 from tests.support.fake_idp import Issuer, issuing, key
-from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, error, on, refusal
 from tests.support.inprocess_http_server import Front, served
-from tests.test_tool_list import TOOLS
-from tests.test_upstream import error, on
+from tests.support.workspace_scoping import TOOLS
 from tests.update_docs import DOCUMENTS, ROOT, SHOWN, current
 from usage_cost_mcp import reports
 from usage_cost_mcp.app import build_server

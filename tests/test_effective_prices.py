@@ -9,14 +9,22 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from tests.support.generated_orgs import SPEND, USAGE_VALUES, GeneratedOrg, Harness, Row, midnight, open_harness
+from tests.support.generated_orgs import (
+    DAY,
+    SPEND,
+    GeneratedOrg,
+    Harness,
+    Row,
+    billed,
+    open_harness,
+    used,
+)
 from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, TOKEN_TYPES, Organization, Stream
 from usage_cost_mcp.render.terminal import render
 
 DEMO = Organization(NOW.date())
-DAY = date(2026, 10, 6)
 Kind = tuple[str, str, str, str]
 MONTHS = [f"{2024 + n // 12}-{n % 12 + 1:02}" for n in range(10, 34)]
 """The 24 complete months of the demo organization."""
@@ -149,21 +157,6 @@ async def test_a_bill_that_cannot_be_read_gives_no_prices(client: Client, upstre
 def house() -> Generator[Harness]:
     with open_harness() as house:
         yield house
-
-
-GROUP: dict[str, str | None] = {
-    **{dimension: values[0] for dimension, values in USAGE_VALUES.items()},
-    "cost_type": "tokens",
-    "description": "Some Usage",
-}
-
-
-def billed(cents: str, token_type: str, **group: str | None) -> Row:
-    return Row(midnight(DAY), {**GROUP, "token_type": token_type, **group}, (cents,))
-
-
-def used(*counts: int, **group: str | None) -> Row:
-    return Row(midnight(DAY), {**GROUP, **group}, (*counts, *[0] * (6 - len(counts))))
 
 
 def prices_in(house: Harness, bill: list[Row], use: list[Row]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from tests.evals.cases import Accepted, Case, all_cases
 from tests.evals.endpoints import Wanted
 from tests.evals.runner import MOST_TURNS, call, server
 from tests.evals.scoring import Called, Score, alternatives, is_right, numbers, score, tells
-from tests.test_tool_list import TOOLS
+from tests.support.workspace_scoping import TOOLS
 
 CASES = all_cases()
 BY_QUESTION = {case.question: case for case in CASES}

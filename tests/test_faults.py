@@ -32,8 +32,6 @@ pytestmark = pytest.mark.anyio
 PATIENT = Limits(max_body_bytes=2**20, retry_budget=1000)
 IMPATIENT = replace(PATIENT, request_seconds=0.8)
 """For what hangs: a moment stands for half a minute."""
-SOMEWHAT_PATIENT = replace(PATIENT, request_seconds=1.5)
-"""For a process that meets both."""
 
 TOOLS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "get_spend": ({"period": "yesterday", "group_by": ["model"]}, {"spend"}),

@@ -26,8 +26,8 @@ from tests.support.fault_cases import status as answers_with
 from tests.support.fault_server import Act, FaultServer, Piece, fault_server, healthy
 from tests.support.harness import FrozenClock, Upstream, ask
 from tests.support.inprocess_http_server import Front, served
+from tests.support.processes import connected_to, environment
 from tests.support.subprocess_http_server import NO_TLS, HttpServer, client_of, started, until
-from tests.test_cli import connected_to, environment
 from usage_cost_mcp.app import SharedResources, build_report_context
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Response

@@ -12,7 +12,7 @@ import pytest
 from tests.support.fault_cases import sends
 from tests.support.fault_server import Act, FaultServer, fault_server
 from tests.support.harness import FrozenClock
-from tests.test_cli import HANDSHAKE, connected_to, environment, message
+from tests.support.processes import HANDSHAKE, connected_to, environment, message
 from usage_cost_mcp.demo import DemoApi
 
 SERVE = [sys.executable, "-m", "usage_cost_mcp", "serve", "--demo"]

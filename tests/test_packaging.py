@@ -26,7 +26,7 @@ from mcp import Client, StdioServerParameters
 
 from tests.support.canary import KEY, keeps_silent
 from tests.support.harness import LeakCheckingClient, ask
-from tests.test_cli import environment
+from tests.support.processes import environment
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 ROOT = Path(__file__).parent.parent

@@ -11,8 +11,8 @@ import pytest
 from mcp import Client
 
 from tests.support.harness import Connect, ask
+from tests.support.processes import environment, run
 from tests.support.subprocess_http_server import started
-from tests.test_cli import environment, run
 from usage_cost_mcp.render.terminal import render
 
 ROOT = Path(__file__).parent.parent

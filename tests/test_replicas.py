@@ -5,49 +5,30 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Generator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from mcp import Client
 from pydantic import SecretStr
 
 from tests.support.canary import KEY
-from tests.support.harness import NOW, REPORTS, FrozenClock, LeakCheckingClient, Upstream, ask, refusal
+from tests.support.harness import NOW, REPORTS, FrozenClock, Upstream, ask, refusal
+from tests.support.processes import connected_to, run
 from tests.support.redis_servers import PASSWORD, PROGRAMS, Store, running
-from tests.test_cli import connected_to, run
-from usage_cost_mcp.app import SharedResources, build_server
+from tests.support.replicas import REPLICAS, RunningClock, replica, replicas, truth
+from usage_cost_mcp.app import SharedResources
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
-REPLICAS = 4
 CALLS_EACH = 200
 NINETY_DAYS = "2026-08-01..2026-10-29"
 ONE_WALK = 3
 BY_MODEL: dict[str, Any] = {"period": NINETY_DAYS, "group_by": ["model"]}
-
-
-@dataclass
-class RunningClock:
-    """Time as it passes, from the moment at which every test takes place."""
-
-    started: float = field(default_factory=time.monotonic)
-    ahead: float = 0
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.monotonic() - self.started)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -66,32 +47,8 @@ def no_password_in_the_log(caplog: pytest.LogCaptureFixture) -> Generator[None]:
     assert PASSWORD not in "".join(record.getMessage() for record in caplog.get_records("call"))
 
 
-@asynccontextmanager
-async def replica(upstream: Upstream, redis: Store | None, **changes: Any) -> AsyncGenerator[Client]:
-    """A server of its own, with a client."""
-    limits, clock = changes.pop("limits", Limits()), changes.pop("clock", None) or RunningClock()
-    asked = {"admin_key": SecretStr(KEY), "redis_url": redis and redis.url, **changes}
-    settings = replace(Settings.for_demo({}, upstream.url), **asked)
-    async with LeakCheckingClient(build_server(settings, clock, limits)) as client:
-        yield client
-
-
-@asynccontextmanager
-async def replicas(upstream: Upstream, redis: Store | None, many: int = REPLICAS) -> AsyncGenerator[list[Client]]:
-    async with AsyncExitStack() as opened:
-        yield [await opened.enter_async_context(replica(upstream, redis)) for _ in range(many)]
-
-
 def spend_of(answers: list[dict[str, Any]]) -> set[str]:
     return {answer["totals"]["cost"] for answer in answers}
-
-
-async def truth(upstream: Upstream, **query: Any) -> str:
-    """What a server alone says."""
-    async with replica(Upstream(upstream.respond, upstream.url), None) as alone:
-        answer = await ask(alone, "get_spend", **query)
-    upstream.requests.clear()
-    return answer["totals"]["cost"]
 
 
 def slowly(seconds: float) -> Any:

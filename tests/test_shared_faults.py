@@ -28,9 +28,9 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.harness import REPORTS, Upstream, ask, refusal
+from tests.support.processes import connected_to
 from tests.support.redis_servers import PASSWORD, PROGRAMS, Store, hung, running
-from tests.test_cli import connected_to
-from tests.test_replicas import RunningClock, replica, replicas, truth
+from tests.support.replicas import RunningClock, replica, replicas, truth
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.redis_backend import RedisConnection, RedisUnavailable
 from usage_cost_mcp.runtime.limits import Limits

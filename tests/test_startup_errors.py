@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.canary import KEY
-from tests.test_cli import environment, run, run_here
+from tests.support.processes import environment, run, run_here
 from usage_cost_mcp.http import server
 
 TOKENS = "USAGE_COST_MCP_TOKENS_FILE"

@@ -22,9 +22,9 @@ import pytest
 
 from tests.support.canary import KEY, keeps_silent
 from tests.support.harness import Upstream, ask
+from tests.support.processes import environment
 from tests.support.redis_servers import running
 from tests.support.subprocess_http_server import client_of, started, until
-from tests.test_cli import environment
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 ROOT = Path(__file__).parent.parent

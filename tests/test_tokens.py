@@ -15,8 +15,8 @@ import pytest
 from tests.support.canary import KEY, keeps_silent
 from tests.support.harness import FrozenClock
 from tests.support.inprocess_http_server import Front, holds_none_of, served
+from tests.support.processes import environment, run_here
 from tests.support.subprocess_http_server import tokens_line
-from tests.test_cli import environment, run_here
 from usage_cost_mcp.auth import tokens_file
 from usage_cost_mcp.auth.principals import Principal
 from usage_cost_mcp.auth.tokens_file import new_token, read_records, sha256_of

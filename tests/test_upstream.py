@@ -7,21 +7,12 @@ import pytest
 from mcp import Client
 
 from tests.support.canary import KEY
-from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal
+from tests.support.harness import Connect, FrozenClock, Upstream, ask, error, on, refusal
 from usage_cost_mcp.demo.http import Request, Response
 
 pytestmark = pytest.mark.anyio
 
 Edit = Callable[[dict[str, Any]], object]
-
-
-def error(status: int, kind: str = "api_error", headers: dict[str, str] | None = None, **details: str) -> Response:
-    body = {"type": "error", "error": {"type": kind, "message": "<b>upstream text</b>", "details": details}}
-    return Response(body, status, {"request-id": "req_test1", **(headers or {})})
-
-
-def on(path: str, response: Response) -> Callable[[Request], Response | None]:
-    return lambda request: response if request.path.endswith(path) else None
 
 
 def first(count: int, response: Response) -> Callable[[Request], Response | None]:

@@ -17,12 +17,21 @@ from mcp.types import CallToolResult
 from pydantic import SecretStr
 
 from tests.support import workspace_scoping as scoping
+from tests.support.attribution import attributed, true_costs
 from tests.support.canary import KEY
 from tests.support.generated_orgs import Body
-from tests.support.harness import REPORTS, FixedPrincipal, FrozenClock, LeakCheckingClient, Upstream, text_of
+from tests.support.harness import (
+    REPORTS,
+    FixedPrincipal,
+    FrozenClock,
+    LeakCheckingClient,
+    Upstream,
+    error,
+    on,
+    override_body,
+    text_of,
+)
 from tests.support.workspace_scoping import ASKING, limited_to
-from tests.test_attribution import attributed, edited, true_costs
-from tests.test_upstream import error, on
 from usage_cost_mcp.analysis.allocation import AllocationRule
 from usage_cost_mcp.app import SharedResources, build_report_context, build_server
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
@@ -200,7 +209,7 @@ async def test_a_revision_is_told_to_those_whose_rows_were_revised(
     client: Client, upstream: Upstream, clock: FrozenClock, revised: str | None
 ) -> None:
     await ask(client, OPERATOR, "get_spend", period="last_3_days")
-    upstream.override = edited("cost_report", _dearer(revised), upstream)
+    upstream.override = override_body("cost_report", _dearer(revised), upstream)
     clock.advance(20 * 60)
     for principal in (ENGINEERING, SCIENCE, OPERATOR):
         theirs = principal.workspaces is None or revised in principal.workspaces
@@ -318,7 +327,7 @@ async def test_an_account_that_used_them_long_ago_is_shown_by_its_id(client: Cli
                 if row["account_id"] == org.ANALYST and bucket["starting_at"] > "2026-10":
                     row["account_id"] = "user_new"
 
-    upstream.override = edited("usage_report/messages", left, upstream)
+    upstream.override = override_body("usage_report/messages", left, upstream)
     query = {"period": "2026-08", "group_by": ["account_id"], "granularity": "total"}
     answer = await ask(client, SCIENCE, "get_token_usage", **query)
     assert {series["label"] for series in answer["series"]} == {org.ANALYST, "Demo Engineer", "No user account"}
@@ -342,7 +351,7 @@ def _untold(body: Body) -> None:
 
 
 async def test_a_list_that_does_not_tell_whose_a_key_is_names_none(client: Client, upstream: Upstream) -> None:
-    upstream.override = edited("api_keys", _untold, upstream)
+    upstream.override = override_body("api_keys", _untold, upstream)
     answer = await ask(client, SCIENCE, "get_token_usage", group_by=["api_key_id"], granularity="total")
     labels = {series["label"] for series in answer["series"]}
     assert labels == {org.EVALS, org.NOTEBOOKS, org.CI, "Console (no API key)"}
@@ -361,7 +370,7 @@ async def test_each_key_of_theirs_costs_what_it_truly_cost(
     def edit(body: Body) -> None:
         body["data"] = [key for key in body["data"] if key["id"] not in unlisted]
 
-    upstream.override = edited("api_keys", edit, upstream)
+    upstream.override = override_body("api_keys", edit, upstream)
     answer = await ask(client, principal, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     costs = true_costs("2026-10", lambda stream: (stream.workspace, stream.api_key))
     expected: dict[tuple[str | None, ...], Any] = {}

@@ -304,3 +304,20 @@ def measured(tool: str, row: Row) -> dict[str, Fraction]:
         return {"cost": Fraction(row.values[0]) / 100}
     each = {name: Fraction(value) for name, value in zip(COUNTS, row.values, strict=True)}
     return {**each, "input_tokens": sum((each[name] for name in COUNTS[:4]), Fraction())}
+
+
+DAY = date(2026, 10, 6)
+GROUP: dict[str, str | None] = {
+    **{dimension: values[0] for dimension, values in USAGE_VALUES.items()},
+    "cost_type": "tokens",
+    "description": "Some Usage",
+}
+"""The day and the group of the rows that `billed` and `used` make."""
+
+
+def billed(cents: str, token_type: str, **group: str | None) -> Row:
+    return Row(midnight(DAY), {**GROUP, "token_type": token_type, **group}, (cents,))
+
+
+def used(*counts: int, **group: str | None) -> Row:
+    return Row(midnight(DAY), {**GROUP, **group}, (*counts, *[0] * (6 - len(counts))))

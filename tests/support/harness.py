@@ -1,6 +1,7 @@
 """A clock that stands still, an Admin API on loopback behind a counter, and MCP clients that listen for the key."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -70,6 +71,10 @@ class FrozenClock:
         self.moment += timedelta(seconds=seconds)
 
 
+Override = Callable[[Request], Response | None]
+"""Another response to a request, or None for the healthy one."""
+
+
 @dataclass
 class Upstream:
     """An Admin API on loopback, seen from outside: what was asked, and what to answer instead."""
@@ -77,7 +82,7 @@ class Upstream:
     respond: Callable[[Request], Response]
     url: str = ""
     requests: list[Request] = field(default_factory=list[Request])
-    override: Callable[[Request], Response | None] = field(default=lambda _: None)
+    override: Override = field(default=lambda _: None)
 
     def __call__(self, request: Request) -> Response:
         self.requests.append(request)
@@ -110,3 +115,27 @@ async def refusal(client: Client, tool: str, /, **arguments: Any) -> str:
     result = await client.call_tool(tool, arguments)
     assert result.is_error, result.structured_content
     return text_of(result)
+
+
+def error(status: int, kind: str = "api_error", headers: dict[str, str] | None = None, **details: str) -> Response:
+    """An error of the Admin API."""
+    body = {"type": "error", "error": {"type": kind, "message": "<b>upstream text</b>", "details": details}}
+    return Response(body, status, {"request-id": "req_test1", **(headers or {})})
+
+
+def on(path: str, response: Response) -> Override:
+    """Answer a path with this response."""
+    return lambda request: response if request.path.endswith(path) else None
+
+
+def override_body(path: str, edit: Callable[[dict[str, Any]], object], upstream: Upstream) -> Override:
+    """Apply `edit` to the bodies of a path."""
+
+    def instead(request: Request) -> Response | None:
+        if not request.path.endswith(path):
+            return None
+        body = json.loads(json.dumps(upstream.respond(request).body))
+        edit(body)
+        return Response(body)
+
+    return instead

@@ -19,7 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from tests.support.canary import keeps_silent
 from tests.support.harness import LeakCheckingClient
-from tests.test_cli import environment
+from tests.support.processes import environment
 from usage_cost_mcp.auth.tokens_file import sha256_of
 
 PROGRAM = ("-m", "usage_cost_mcp", "serve", "--http", "--port", "0")
