@@ -4,9 +4,10 @@ import asyncio
 import json
 import logging
 import re
+import sys
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,8 @@ from usage_cost_mcp.auth import audit_log
 from usage_cost_mcp.auth.audit_log import AuditLog
 from usage_cost_mcp.auth.tokens_file import new_token
 from usage_cost_mcp.demo.http import Request
-from usage_cost_mcp.http.access import HttpAccess, build_access
+from usage_cost_mcp.http.access import HttpAccess
+from usage_cost_mcp.http.authentication import build_authentication
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.runtime.rate_limit import LocalRateLimiter
 from usage_cost_mcp.tools.resources import STATUS
@@ -91,7 +93,7 @@ async def test_a_demo_with_a_tokens_file_asks_for_tokens(file: Path, clock: Froz
 
 async def test_the_token_that_was_made_for_the_run_is_the_operators(clock: FrozenClock) -> None:
     async with served(clock, prepare=who_asks) as front:
-        token = front.access.ephemeral_token
+        token = front.ephemeral_token
         async with front.client(token) as client:
             assert text_of(await client.call_tool("whoami")) == "operator"
         assert (await front.post(TOKENS["ana"])).status_code == 401
@@ -99,11 +101,12 @@ async def test_the_token_that_was_made_for_the_run_is_the_operators(clock: Froze
 
 async def test_where_people_are_listed_there_is_no_token_for_the_run(clock: FrozenClock, file: Path) -> None:
     async with served(clock, tokens_file=file) as front:
-        assert front.access.ephemeral_token is None
+        assert front.ephemeral_token is None
 
 
 async def test_a_call_that_comes_without_a_token_is_nobodys(clock: FrozenClock, file: Path) -> None:
-    access = build_access(HttpSettings(tokens_file=file), LocalRateLimiter(clock), clock, demo=False)
+    authentication = build_authentication(HttpSettings(tokens_file=file), clock, demo=False)
+    access = HttpAccess(authentication, LocalRateLimiter(clock), 60, clock)
     with pytest.raises(LookupError):
         access.principal()
     with pytest.raises(LookupError):
@@ -119,7 +122,7 @@ async def drawn(client: Client, calls: int) -> list[str]:
     return [text_of(await client.call_tool("get_spend", {"period": "yesterday"})) for _ in range(calls)]
 
 
-LIMITED = re.compile(r"\d+ calls a minute are allowed, and they are used up\. Ask again in (\d+) seconds?\.")
+LIMITED = re.compile(r"Rate limit reached \(\d+ calls per minute\)\. Try again in (\d+) seconds?\.")
 
 
 @both_eras
@@ -127,7 +130,7 @@ async def test_sixty_calls_a_minute_are_answered_and_the_next_is_told_when(mode:
     async with front.client(TOKENS["ana"], mode) as client:
         answers = await drawn(client, 61)
     assert not any(LIMITED.search(each) for each in answers[:60])
-    assert answers[60] == "60 calls a minute are allowed, and they are used up. Ask again in 1 second."
+    assert answers[60] == "Rate limit reached (60 calls per minute). Try again in 1 second."
 
 
 async def test_who_waits_as_long_as_told_is_answered(
@@ -140,7 +143,7 @@ async def test_who_waits_as_long_as_told_is_answered(
         *_, last = await drawn(client, 5)
         told = LIMITED.fullmatch(last)
         assert told, last
-        assert last.startswith("4 calls a minute are allowed")
+        assert last.startswith("Rate limit reached (4 calls per minute)")
         clock.advance(int(told[1]) - 0.5)
         assert LIMITED.fullmatch((await drawn(client, 1))[0])
         clock.advance(0.5)
@@ -167,7 +170,7 @@ async def test_refused_arguments_and_the_status_count_too(file: Path, clock: Fro
         assert "is not known" in await refusal(client, "get_spend", period="whenever")
         assert "organization" in text_in(await client.read_resource(STATUS))
         assert LIMITED.fullmatch(await refusal(client, "get_spend"))
-        with pytest.raises(MCPError, match="4 calls a minute are allowed"):
+        with pytest.raises(MCPError, match=r"\(4 calls per minute\)"):
             await client.read_resource(STATUS)
         assert text_in(await client.read_resource("usage-cost://glossary")), "which asks nobody"
 
@@ -254,7 +257,7 @@ async def test_a_tool_that_does_not_exist_is_written_down_short_and_without_a_ke
 
 
 async def test_a_call_that_is_given_up_is_written_down(clock: FrozenClock, capfd: pytest.CaptureFixture[str]) -> None:
-    access = build_access(HttpSettings(), LocalRateLimiter(clock), clock, demo=True)
+    access = HttpAccess(None, LocalRateLimiter(clock), 60, clock)
     under_way = asyncio.Event()
 
     async def call() -> None:
@@ -300,7 +303,7 @@ async def test_a_line_stays_a_line_and_short_whatever_is_asked(front: Front, cap
     assert json.loads(first)["principal"] == "ana"
     assert not re.search(r"[\x00-\x1f]", first + second)
     assert json.loads(second)["arguments"]["group_by"]
-    assert len(second) <= audit_log.MAX_LINE
+    assert len(second) <= audit_log.MAX_LINE_CHARACTERS
 
 
 @given(arguments=st.dictionaries(st.text(), ANYTHING, max_size=5))
@@ -310,7 +313,7 @@ def test_any_arguments_make_one_short_line(arguments: dict[str, Any], capsys: py
     said = capsys.readouterr().err
     assert said.endswith("}\n")
     assert said.count("\n") == 1
-    assert len(said) <= audit_log.MAX_LINE + 1
+    assert len(said) <= audit_log.MAX_LINE_CHARACTERS + 1
     json.loads(said, parse_constant=pytest.fail)
 
 
@@ -331,7 +334,7 @@ def _nested(levels: int) -> Any:
 def test_a_line_stays_short_with(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     AuditLog(FrozenClock()).log_call("ana", "get_spend", HUGE[case](), outcome="refused")
     said = capsys.readouterr().err
-    assert len(said) <= audit_log.MAX_LINE + 1
+    assert len(said) <= audit_log.MAX_LINE_CHARACTERS + 1
     assert json.loads(said)["tool"] == "get_spend"
 
 
@@ -362,7 +365,7 @@ async def test_calls_of_others_are_written_down_during_a_flood(front: Front, cap
     assert lines(capfd)[-1]["principal"] == "ana"
 
 
-async def test_an_answer_does_not_wait_for_a_reader_of_the_audit_who_has_gone(clock: FrozenClock) -> None:
+async def test_a_closed_stderr_does_not_fail_a_call(clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone:
         def write(self, _: str) -> int:
             raise BrokenPipeError
@@ -370,7 +373,8 @@ async def test_an_answer_does_not_wait_for_a_reader_of_the_audit_who_has_gone(cl
         def flush(self) -> None:
             raise BrokenPipeError
 
-    AuditLog(clock, cast("TextIO", Gone())).log_call("ana", "get_spend", {}, outcome="ok")
+    monkeypatch.setattr(sys, "stderr", Gone())
+    AuditLog(clock).log_call("ana", "get_spend", {}, outcome="ok")
 
 
 async def test_nothing_is_written_down_over_stdio_or_in_process(

@@ -216,12 +216,12 @@ def test_an_address_in_the_request_line_does_not_stand_for_the_host(server: Http
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:8000", "[::1]"])
 def test_a_server_that_others_can_reach_does_not_answer_to_the_names_of_this_machine(name: str) -> None:
     allowed = AllowedHosts(HttpSettings(host="0.0.0.0", allowed_hosts=("spend.example.com",)).hostnames)  # noqa: S104
-    assert allowed.host("spend.example.com")
-    assert not allowed.host(name)
-    assert not allowed.origin(f"http://{name}")
+    assert allowed.allows_host("spend.example.com")
+    assert not allowed.allows_host(name)
+    assert not allowed.allows_origin(f"http://{name}")
 
 
 def test_a_server_at_another_address_of_this_machine_answers_to_that_one_too() -> None:
     allowed = AllowedHosts(HttpSettings(host="127.0.0.5").hostnames)
-    assert allowed.host("127.0.0.5:8000")
-    assert not allowed.host("127.0.0.6:8000")
+    assert allowed.allows_host("127.0.0.5:8000")
+    assert not allowed.allows_host("127.0.0.6:8000")

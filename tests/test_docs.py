@@ -26,7 +26,7 @@ from tests.support.workspace_scoping import TOOLS
 from tests.update_docs import DOCUMENTS, ROOT, SHOWN, current
 from usage_cost_mcp import reports
 from usage_cost_mcp.app import build_server
-from usage_cost_mcp.auth.tokens_file import add_token
+from usage_cost_mcp.auth.tokens_file import create_token
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
 from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS
@@ -228,7 +228,7 @@ async def for_a_team(house: House, **options: Any) -> AsyncGenerator[tuple[Front
     """A server with an issuer and a tokens file; the token of ana, who is in it, and one more line."""
     line = options.pop("line", "")
     with issuing() as issuer, TemporaryDirectory() as folder:
-        token, record = add_token("ana", None, 1, None, house.clock)
+        token, record = create_token("ana", None, 1, None, house.clock)
         file = Path(folder) / "tokens"
         file.write_text(f"{record}\n{line.format(token=token)}")
         file.chmod(options.pop("mode", 0o600))

@@ -31,10 +31,9 @@ from tests.support.subprocess_http_server import NO_TLS, HttpServer, client_of, 
 from usage_cost_mcp.app import SharedResources, build_report_context
 from usage_cost_mcp.demo import DemoApi
 from usage_cost_mcp.demo.http import Response
-from usage_cost_mcp.http import health, request_guard
-from usage_cost_mcp.http import server as http_server
-from usage_cost_mcp.http.health import READY_TTL_SECONDS, Readiness
+from usage_cost_mcp.http.health import READINESS_TTL_SECONDS, Readiness
 from usage_cost_mcp.http.request_guard import MAX_BODY_BYTES, MAX_CONCURRENT_CALLS
+from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Limits
 from usage_cost_mcp.settings import Settings
@@ -262,7 +261,7 @@ async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
 ) -> None:
     for body in (TOO_LARGE, pieces_of(TOO_LARGE)):
         answer = await http.post(path, content=body)
-        assert (answer.status_code, answer.text) == (413, "A request may have 256 KiB.\n")
+        assert (answer.status_code, answer.text) == (413, "The request body is larger than 256 KiB.\n")
 
 
 async def test_the_largest_body_is_read(http: httpx.AsyncClient) -> None:
@@ -309,15 +308,12 @@ def request(target: str, *headers: str, body: bytes = b"") -> bytes:
     return "\r\n".join([*head, "", ""]).encode() + body
 
 
-async def test_whoever_is_too_slow_is_hung_up_on(clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits = [(request_guard, "BODY_SECONDS"), (http_server, "HEAD_SECONDS")]
-    assert [getattr(*limit) for limit in limits] == [10, 10], "which is too long for a test"
-    for limit in limits:
-        monkeypatch.setattr(*limit, 0.6)
+async def test_slow_clients_are_disconnected(clock: FrozenClock) -> None:
+    assert (HttpSettings().head_seconds, HttpSettings().body_seconds) == (10, 10), "which is too long for a test"
     head = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     ping = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     drops = [piece for _ in range(20) for piece in (b"x", 0.06)]
-    async with served(clock, demo=True) as front:
+    async with served(clock, demo=True, head_seconds=0.6, body_seconds=0.6) as front:
         begun = time.monotonic()
         silent, half_a_head, slow_head, half_a_body, slow_body, second_head = await asyncio.wait_for(
             asyncio.gather(
@@ -448,12 +444,11 @@ async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
 
 
 async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_seconds(
-    faulty: FaultServer, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultServer, clock: FrozenClock
 ) -> None:
-    assert health.MAX_SECONDS == 5, "which is too long for a test"
-    monkeypatch.setattr(health, "MAX_SECONDS", 0.5)
+    assert HttpSettings().probe_seconds == 5, "which is too long for a test"
     faulty.fail([sends(Act.HANG)], forever=True, faulty=(ORGANIZATION,))
-    async with served(clock, faulty.url) as front:
+    async with served(clock, faulty.url, probe_seconds=0.5) as front:
         begun = time.monotonic()
         answers = await asyncio.gather(*(front.get("/readyz") for _ in range(20)))
         assert {answer.status_code for answer in answers} == {503}
@@ -468,18 +463,18 @@ async def test_upstream_is_asked_again_after_half_a_minute(upstream: Upstream, c
         context = build_report_context(
             settings, CorrectedClock(clock), Limits(), SharedResources(settings, clock), exit_stack
         )
-        readiness = Readiness()
-        assert not await readiness.of(context)
+        readiness = Readiness(probe_seconds=5)
+        assert not await readiness.is_ready(context)
         upstream.override = lambda _: None
-        clock.advance(READY_TTL_SECONDS - 1)
-        assert not await readiness.of(context)
+        clock.advance(READINESS_TTL_SECONDS - 1)
+        assert not await readiness.is_ready(context)
         clock.advance(2)
-        assert await readiness.of(context)
+        assert await readiness.is_ready(context)
         upstream.override = lambda _: Response({}, status=403)
-        clock.advance(READY_TTL_SECONDS - 1)
-        assert await readiness.of(context)
+        clock.advance(READINESS_TTL_SECONDS - 1)
+        assert await readiness.is_ready(context)
         clock.advance(2)
-        assert not await readiness.of(context)
+        assert not await readiness.is_ready(context)
     assert len(upstream.requests) == 3
 
 
@@ -538,7 +533,7 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(0.01)
         async with http_client(keyed) as client:
-            assert (await client.post("/mcp", json=SPEND)).text == "The server is busy. Ask again.\n"
+            assert (await client.post("/mcp", json=SPEND)).text == "The server is busy. Try again.\n"
             assert (await client.get("/healthz")).status_code == 200
         sent_away = [task.result() for task in tasks if task.done()]
         assert {(answer.status_code, answer.headers["retry-after"]) for answer in sent_away} == {(503, "1")}
@@ -550,7 +545,7 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
         assert 9 < time.monotonic() - begun <= 11
     cut_short = [answer for answer in answers if answer not in sent_away]
     assert {(answer.status_code, answer.text) for answer in cut_short} == {
-        (503, "The server is stopping. Ask again.\n")
+        (503, "The server is stopping. Try again.\n")
     }
     assert len(keyed.remarks()) == 2
 

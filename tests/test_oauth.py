@@ -22,13 +22,14 @@ from tests.support.fake_idp import JWKS, OPENID, RFC_8414, Issuer, issuing, key
 from tests.support.harness import ANYTHING, FrozenClock
 from tests.support.inprocess_http_server import Front, holds_none_of, served
 from tests.support.subprocess_http_server import tokens_line
-from usage_cost_mcp.auth import access_tokens
+from usage_cost_mcp.auth import jwks
 from usage_cost_mcp.auth.principals import Principal
 from usage_cost_mcp.auth.tokens_file import new_token
+from usage_cost_mcp.auth.verifier import PrincipalToken
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.http.access import PrincipalToken
+from usage_cost_mcp.http.settings import HttpSettings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:EdDSA is deprecated")]
 
@@ -120,27 +121,30 @@ BAD: dict[str, tuple[Make, str]] = {
     "other audience": (lambda i, _: i.token("https://other.example/mcp"), "for another resource"),
     "the audience of our host alone": (lambda i, f: i.token(f.url.removesuffix("/mcp")), "for another resource"),
     "no audience": (lambda i, f: i.token(f.url, aud=None), "must have the claims iss, aud and exp"),
-    "other issuer": (lambda i, f: i.token(f.url, iss="https://other.example"), "of another issuer"),
-    "the issuer with a slash more": (lambda i, f: i.token(f.url, iss=f"{i.url}/"), "of another issuer"),
-    "no issuer": (lambda i, f: i.token(f.url, iss=None), "of another issuer"),
+    "other issuer": (lambda i, f: i.token(f.url, iss="https://other.example"), "from another issuer"),
+    "the issuer with a slash more": (lambda i, f: i.token(f.url, iss=f"{i.url}/"), "from another issuer"),
+    "no issuer": (lambda i, f: i.token(f.url, iss=None), "from another issuer"),
     "expired": (lambda i, f: i.token(f.url, exp=NOW - 3600), "has expired"),
     "no expiry": (lambda i, f: i.token(f.url, exp=None), "must have the claims iss, aud and exp"),
-    "an expiry that is no time": (lambda i, f: i.token(f.url, exp="never"), "neither one of this server nor a signed"),
+    "an expiry that is no time": (
+        lambda i, f: i.token(f.url, exp="never"),
+        "neither a token of this server nor",
+    ),
     "not yet valid": (lambda i, f: i.token(f.url, nbf=NOW + 7200), "is not valid yet"),
     "issued in the future": (lambda i, f: i.token(f.url, iat=NOW + 7200), "is not valid yet"),
-    "alg none": (lambda i, f: unsigned(i, f, "none"), "not signed by an algorithm that is accepted"),
-    "alg None": (lambda i, f: unsigned(i, f, "None"), "not signed by an algorithm that is accepted"),
-    "no signature": (lambda i, f: unsigned(i, f, "ES256"), "signature of the token is wrong"),
-    "other signature": (lambda i, f: garbled(i.token(f.url)), "signature of the token is wrong"),
-    "signed with the public key": (signed_with_the_public_key, "not signed by an algorithm that is accepted"),
+    "alg none": (lambda i, f: unsigned(i, f, "none"), "not signed with an accepted algorithm"),
+    "alg None": (lambda i, f: unsigned(i, f, "None"), "not signed with an accepted algorithm"),
+    "no signature": (lambda i, f: unsigned(i, f, "ES256"), "signature is invalid"),
+    "other signature": (lambda i, f: garbled(i.token(f.url)), "signature is invalid"),
+    "signed with the public key": (signed_with_the_public_key, "not signed with an accepted algorithm"),
     "a secret of the sender": (
         lambda i, f: i.token(f.url, OctKey.generate_key(256), {"alg": "HS256"}),
-        "not signed by an algorithm that is accepted",
+        "not signed with an accepted algorithm",
     ),
     "a key of the sender": (lambda i, f: i.token(f.url, key("ES256", 9)), "signed with a key that the issuer does not"),
     "a key of the sender under the kid of the issuer": (
         lambda i, f: i.token(f.url, key("ES256", 9), {"kid": i.keys[0].kid}),
-        "signature of the token is wrong",
+        "signature is invalid",
     ),
     "a key of the sender in the header": (
         lambda i, f: i.token(f.url, key("ES256", 9), {"jwk": key("ES256", 9).as_dict(private=False)}),
@@ -156,22 +160,22 @@ BAD: dict[str, tuple[Make, str]] = {
     "a refresh token": (lambda i, f: i.token(f.url, typ="Refresh"), "is not an access token"),
     "a logout token": (lambda i, f: i.token(f.url, header={"typ": "logout+jwt"}), "is not an access token"),
     "bound to a key of its holder": (lambda i, f: i.token(f.url, cnf={"jkt": "x"}), "a condition that this server"),
-    "in nobody's name": (lambda i, f: i.token(f.url, sub=None, client_id=None), "does not say whose it is"),
-    "in the name of a number": (lambda i, f: i.token(f.url, sub=7), "neither one of this server nor a signed JWT"),
+    "in nobody's name": (lambda i, f: i.token(f.url, sub=None, client_id=None), "names no subject"),
+    "in the name of a number": (lambda i, f: i.token(f.url, sub=7), "neither a token of this server nor a signed JWT"),
     "names of workspaces": (lambda i, f: i.token(f.url, workspaces=["Production"]), "must be a list of ids"),
     "no workspaces": (lambda i, f: i.token(f.url, workspaces=[]), "must be a list of ids"),
     "workspaces as text": (lambda i, f: i.token(f.url, workspaces="wrkspc_1"), "must be a list of ids"),
     "workspaces that hold a null": (lambda i, f: i.token(f.url, workspaces=["wrkspc_1", 0]), "must be a list of ids"),
-    "a token of another server": (lambda _i, _f: new_token(), "is not known here"),
-    "no JWT": (lambda _i, _f: "let-me-in-please-I-am-ana", "neither one of this server nor a signed JWT"),
-    "half a token": (lambda i, f: i.token(f.url)[:-90], "neither one of this server nor a signed JWT|signature"),
+    "a token of another server": (lambda _i, _f: new_token(), "Unknown token"),
+    "no JWT": (lambda _i, _f: "let-me-in-please-I-am-ana", "neither a token of this server nor a signed JWT"),
+    "half a token": (lambda i, f: i.token(f.url)[:-90], "neither a token of this server nor a signed JWT|signature"),
     "a header of many brackets": (
         lambda _i, _f: f"{segment(b'[' * 9000)}.e30.c2lnbmF0dXJl",
-        "neither one of this server nor a signed JWT",
+        "neither a token of this server nor a signed JWT",
     ),
     "a long token": (
         lambda i, f: i.token(f.url, note="x" * 16_384),
-        "neither one of this server nor a signed JWT",
+        "neither a token of this server nor a signed JWT",
     ),
 }
 
@@ -370,25 +374,37 @@ UNUSABLE: dict[str, tuple[Callable[[Issuer], None], str]] = {
     "without metadata": (answering(OPENID, {}, 404), "There is no metadata"),
     "with metadata that is no object": (answering(OPENID, ["issuer"]), "There is no metadata"),
     "with metadata that nests too deep": (answering(OPENID, "x"), "There is no metadata"),
-    "with metadata of another": (metadata(issuer="https://other.example"), "spelled otherwise"),
-    "with metadata that leaves out the issuer": (without_issuer, "spelled otherwise"),
-    "with metadata of itself with a slash more": (metadata(issuer="{issuer}/"), "spelled otherwise"),
-    "without jwks_uri": (metadata(jwks_uri=None), "names no jwks_uri with https"),
-    "with a jwks_uri without TLS": (metadata(jwks_uri="http://keys.example/"), "names no jwks_uri with https"),
-    "with a jwks_uri in a file": (metadata(jwks_uri="file:///etc/passwd"), "names no jwks_uri with https"),
-    "with a jwks_uri that is none": (metadata(jwks_uri="https://[::1/"), "names no jwks_uri with https"),
-    "without keys": (keys(), "has no key that can check signatures"),
-    "whose keys are no list": (answering(JWKS, {"keys": "none"}), "does not lead to a set of keys"),
-    "whose keys are not there": (answering(JWKS, {}, 404), "does not lead to a set of keys"),
-    "with a key for encryption alone": (keys({**PUBLIC, "use": "enc"}), "has no key that can check signatures"),
-    "with a key for signing alone": (keys({**PUBLIC, "key_ops": ["sign"]}), "has no key that can check signatures"),
-    "with a secret alone": (keys({"kty": "oct", "k": "c2VjcmV0", "kid": "1"}), "has no key that can check signatures"),
+    "with metadata of another": (
+        metadata(issuer="https://other.example"),
+        "does not match USAGE_COST_MCP_OAUTH_ISSUER",
+    ),
+    "with metadata that leaves out the issuer": (without_issuer, "does not match USAGE_COST_MCP_OAUTH_ISSUER"),
+    "with metadata of itself with a slash more": (
+        metadata(issuer="{issuer}/"),
+        "does not match USAGE_COST_MCP_OAUTH_ISSUER",
+    ),
+    "without jwks_uri": (metadata(jwks_uri=None), "has no `jwks_uri` with https"),
+    "with a jwks_uri without TLS": (metadata(jwks_uri="http://keys.example/"), "has no `jwks_uri` with https"),
+    "with a jwks_uri in a file": (metadata(jwks_uri="file:///etc/passwd"), "has no `jwks_uri` with https"),
+    "with a jwks_uri that is none": (metadata(jwks_uri="https://[::1/"), "has no `jwks_uri` with https"),
+    "without keys": (keys(), "publishes no key"),
+    "whose keys are no list": (answering(JWKS, {"keys": "none"}), "does not return a key set"),
+    "whose keys are not there": (answering(JWKS, {}, 404), "does not return a key set"),
+    "with a key for encryption alone": (keys({**PUBLIC, "use": "enc"}), "publishes no key"),
+    "with a key for signing alone": (
+        keys({**PUBLIC, "key_ops": ["sign"]}),
+        "publishes no key",
+    ),
+    "with a secret alone": (
+        keys({"kty": "oct", "k": "c2VjcmV0", "kid": "1"}),
+        "publishes no key",
+    ),
     "with keys of no sense": (
         keys(7, None, [], "x", {}, {"kty": ["RSA"]}, {"kty": "RSA", "n": 5, "e": []}, {"kty": "EC", "crv": "P-256"}),
-        "has no key that can check signatures",
+        "publishes no key",
     ),
     "that sends us elsewhere": (answering(OPENID, {}, 302, location="https://other.example"), "There is no metadata"),
-    "that has trouble": (answering(OPENID, {}, 503), "has trouble: it answered 503"),
+    "that has trouble": (answering(OPENID, {}, 503), "failed with status 503"),
     "that never stops talking": (answering(OPENID, {"x": "y" * 300_000}), "more than 256 KiB"),
 }
 
@@ -404,15 +420,13 @@ async def test_a_server_does_not_start_with_an_issuer(case: str, issuer: Issuer,
 
 
 async def test_a_server_does_not_start_with_an_issuer_that_is_not_there(clock: FrozenClock) -> None:
-    with pytest.raises(ConfigurationError, match=r"No connection to 127\.0\.0\.1:9"):
+    with pytest.raises(ConfigurationError, match=r"Cannot connect to 127\.0\.0\.1:9"):
         async with served(clock, oauth_issuer="http://127.0.0.1:9"):
             pass
 
 
-async def test_a_server_does_not_wait_for_ever_for_its_issuer(
-    clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(access_tokens, "FETCH_SECONDS", 0.2)
+async def test_a_server_does_not_wait_for_ever_for_its_issuer(clock: FrozenClock) -> None:
+    assert HttpSettings().issuer_seconds == 5, "which is too long for a test"
     over = Event()
 
     def wait(_: Request) -> Response:
@@ -422,7 +436,7 @@ async def test_a_server_does_not_wait_for_ever_for_its_issuer(
     with serve_on_loopback(wait) as url:
         try:
             with pytest.raises(ConfigurationError, match=r"did not answer within 0\.2 seconds"):
-                async with served(clock, oauth_issuer=url):
+                async with served(clock, oauth_issuer=url, issuer_seconds=0.2):
                     pass
         finally:
             over.set()
@@ -510,17 +524,17 @@ async def test_a_silent_issuer_leaves_its_known_keys_good_for_a_day(
 ) -> None:
     token = issuer.token(front.url)
     issuer.instead[OPENID] = Response({}, 500)
-    with caplog.at_level(logging.WARNING, access_tokens.__name__):
+    with caplog.at_level(logging.WARNING, jwks.__name__):
         for _ in range(24):
             clock.advance(3599)
             assert await status(front, token) == 200
-    assert len([record for record in caplog.records if record.name == access_tokens.__name__]) == 1
+    assert len([record for record in caplog.records if record.name == jwks.__name__]) == 1
     clock.advance(60)
     answer = await front.post(token)
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "10"
     assert "www-authenticate" not in answer.headers
-    assert answer.json()["error_description"] == "Tokens cannot be checked at the moment. Ask again later."
+    assert answer.json()["error_description"] == "Tokens cannot be checked at the moment. Try again later."
     del issuer.instead[OPENID]
     clock.advance(10)
     assert await status(front, token) == 200
@@ -534,7 +548,7 @@ async def test_a_dead_issuer_does_not_stop_tokens_of_the_file(
     file.write_text(tokens_line("bob", token))
     async with served(clock, oauth_issuer=issuer.url, tokens_file=file) as front:
         issuer.instead[OPENID] = Response({}, 500)
-        clock.advance(access_tokens.MAX_AGE_SECONDS + 1)
+        clock.advance(jwks.MAX_STALE_SECONDS + 1)
         assert await status(front, issuer.token(front.url)) == 503
         assert await status(front, token) == 200
 

@@ -39,16 +39,16 @@ def http(words: str, *said: str, **environ: str) -> Refusal:
 
 
 def names(text: str) -> Refusal:
-    return http("", HOSTS, "comma list", "no scheme, no path, no wildcard", **{HOSTS: text})
+    return http("", HOSTS, "comma-separated list", "no scheme, no path, no wildcard", **{HOSTS: text})
 
 
 def issuer(text: str) -> Refusal:
-    return http("", ISSUER, "https address", **{**OAUTH, ISSUER: text})
+    return http("", ISSUER, "https URL", **{**OAUTH, ISSUER: text})
 
 
 REFUSALS = {
-    "an address without HTTP": demo("--host 127.0.0.1", "--host and --port are for serve --http"),
-    "a port without HTTP": demo("--port 8000", "--host and --port are for serve --http"),
+    "an address without HTTP": demo("--host 127.0.0.1", "--host and --port need serve --http"),
+    "a port without HTTP": demo("--port 8000", "--host and --port need serve --http"),
     "all addresses without anything": http("--host 0.0.0.0", TOKENS, ISSUER, AUDIENCE),
     "all addresses of IPv6 without anything": http("--host ::", TOKENS, ISSUER, AUDIENCE),
     "an address in the network without a list of people": http("--host 10.1.2.3", TOKENS, ISSUER, **NAMES),
@@ -67,7 +67,6 @@ REFUSALS = {
     "an address that is none": http("--host 999.999.999.999", "--host must be an IP address"),
     "an address with a port": http("--host 127.0.0.1:8765", "--host must be an IP address"),
     "an empty address": http("--host=", "--host must be an IP address"),
-    "an address of another machine": http("--host 192.0.2.77", "--port or --host", **OAUTH, **NAMES),
     "a port that is a word": http("--port unmistakable", "--port must be a whole number"),
     "a port that is too high": http("--port 65536", "--port must be a whole number"),
     "a port below zero": http("--port=-1", "--port must be a whole number"),
@@ -83,7 +82,9 @@ REFUSALS = {
     "an address in IPv6 without brackets": names("2001:db8::77"),
     "a key among the names": names(KEY + "_" * 64),
     "a tokens file that is not there": http("", TOKENS, "cannot be read", **{TOKENS: "/nowhere/unmistakable.json"}),
-    "a tokens file that is a directory": http("", TOKENS, "is not a file", **{TOKENS: str(Path(__file__).parent)}),
+    "a tokens file that is a directory": http(
+        "", TOKENS, "is not a regular file", **{TOKENS: str(Path(__file__).parent)}
+    ),
     "a tokens file that is a key": http("", TOKENS, "cannot be read", **{TOKENS: KEY}),
     "an issuer without an audience": http("", f"{ISSUER} is set without {AUDIENCE}", **{ISSUER: OAUTH[ISSUER]}),
     "an audience without an issuer": http("", f"{AUDIENCE} is set without {ISSUER}", **{AUDIENCE: OAUTH[AUDIENCE]}),
@@ -94,7 +95,7 @@ REFUSALS = {
     "an issuer with a query": issuer("https://login.example?tenant=unmistakable"),
     "an issuer with a fragment": issuer("https://login.example#unmistakable"),
     "an issuer with a space": issuer("https://login.example/unmistakable place"),
-    "an audience with a space": http("", AUDIENCE, "the https address", **{**OAUTH, AUDIENCE: "unmistakable place"}),
+    "an audience with a space": http("", AUDIENCE, "public https URL", **{**OAUTH, AUDIENCE: "unmistakable place"}),
     "an audience that is no address": http("", AUDIENCE, **{**OAUTH, AUDIENCE: "api://unmistakable"}),
     "an audience without TLS": http("", AUDIENCE, **{**OAUTH, AUDIENCE: "http://unmistakable.example/mcp"}),
     "an audience with a query": http("", AUDIENCE, **{**OAUTH, AUDIENCE: "https://unmistakable.example/mcp?a=b"}),
@@ -124,11 +125,17 @@ def is_refused(status: int, stdout: str, stderr: str, said: tuple[str, ...]) -> 
 def test_it_does_not_start_at_a_port_that_another_program_has() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run("serve", "--http", "--demo", "--port", str(other.getsockname()[1]))
-    is_refused(done.returncode, done.stdout, done.stderr, ("Address already in use", "--port"))
+    is_refused(done.returncode, done.stdout, done.stderr, ("Cannot bind 127.0.0.1:", "already in use.", "--port"))
+
+
+def test_the_error_of_a_failed_bind_names_the_address() -> None:
+    done = run_here("serve", "--http", "--demo", "--host", "192.0.2.77", env=environment(**OAUTH, **NAMES))
+    said = ("Cannot bind 192.0.2.77:8000: ", "Choose another --port or --host.")
+    is_refused(done.returncode, done.stdout, done.stderr, said)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name here")
 def test_it_does_not_wait_for_a_writer_of_a_tokens_file_that_is_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "tokens")
     done = run("serve", "--http", "--demo", env=environment(**{TOKENS: str(pipe)}))
-    is_refused(done.returncode, done.stdout, done.stderr, (TOKENS, "is not a file"))
+    is_refused(done.returncode, done.stdout, done.stderr, (TOKENS, "is not a regular file"))

@@ -43,7 +43,7 @@ ROOMS = {
     ),
     "redis_backend": Room("connection day_store leases rate_limit tenant", imports="cache errors model runtime"),
     "auth": Room(
-        "access access_tokens audit_log principals rejections tokens_file workspace_scope",
+        "access access_tokens audit_log jwks principals rejections tokens_file verifier workspace_scope",
         imports="analysis cache errors model redact runtime settings",
     ),
     "reports": Room(
@@ -59,13 +59,13 @@ ROOMS = {
         imports="analysis auth errors model redact render reports runtime view",
     ),
     "http": Room(
-        "access allowed_hosts auth_challenges health request_guard server settings",
+        "access allowed_hosts auth_challenges authentication connections health request_guard server settings",
         imports="auth errors reports runtime settings tools",
     ),
     "app": Room(imports="admin_api auth cache http redis_backend reports runtime settings tools view"),
     "demo": Room("api http organization"),
     "cli": Room(
-        "demo doctor main",
+        "demo doctor main tokens",
         imports="app auth demo errors http model redact redis_backend render reports runtime settings",
     ),
     "__main__": Room(imports="cli"),

@@ -82,16 +82,16 @@ def test_a_file_may_hold(case: str, tmp_path: Path) -> None:
     assert holder.sha256 == HASH
 
 
-NAMED = "of the file that USAGE_COST_MCP_TOKENS_FILE names: "
+NAMED = "of the tokens file (USAGE_COST_MCP_TOKENS_FILE): "
 
 LINES: dict[str, tuple[str, str]] = {
-    "nothing": ("", "holds no token; make one with: usage-cost-mcp token new NAME"),
+    "nothing": ("", "holds no token; create one with: usage-cost-mcp token create NAME"),
     "empty lines alone": ("\n \n", "holds no token"),
     "something else than JSON": (f"{record()}name: bob\n", f"Line 2 {NAMED}it is not JSON"),
     "JSON that nests too deep": ("[" * 100_000, "it is not JSON"),
     "a list": ("[]", "it is not a JSON object"),
     "a token alone": (f'"{ANA}"', "it is not a JSON object"),
-    "an unknown field": (record(scope="x"), "field that is not known; accepted: name, sha256, expires, workspaces"),
+    "an unknown field": (record(scope="x"), "it has an unknown field; accepted: name, sha256, expires, workspaces"),
     "a field twice": ('{"name": "ana", "name": "bob"}', "it has the same field twice"),
     "no name": (f'{{"sha256": "{HASH}"}}', "name must be 1 to 64 letters, digits or . _ @ -"),
     "a name with a space": (record("ana b"), "name must be 1 to 64"),
@@ -109,11 +109,11 @@ LINES: dict[str, tuple[str, str]] = {
     "a hash in base64": (record().replace(HASH, "q" * 64), "sha256 must be 64 hexadecimal digits"),
     "a token for a hash": (record().replace(HASH, ANA), "sha256 holds a token or a key itself"),
     "an Anthropic key for a hash": (record().replace(HASH, KEY), "sha256 holds a token or a key itself"),
-    "an expiry without a zone": (record(expires="2027-01-31T00:00:00"), "expires must be a moment with its time zone"),
-    "an expiry without a time": (record(expires="2027-01-31"), "expires must be a moment with its time zone"),
-    "an expiry on no day": (record(expires="2027-02-30T00:00:00Z"), "expires must be a moment with its time zone"),
-    "an expiry as a number": (record(expires=1801353600), "expires must be a moment with its time zone"),
-    "an expiry of null": (record(expires=None), "expires must be a moment with its time zone"),
+    "an expiry without a zone": (record(expires="2027-01-31T00:00:00"), "expires must be a time with its time zone"),
+    "an expiry without a time": (record(expires="2027-01-31"), "expires must be a time with its time zone"),
+    "an expiry on no day": (record(expires="2027-02-30T00:00:00Z"), "expires must be a time with its time zone"),
+    "an expiry as a number": (record(expires=1801353600), "expires must be a time with its time zone"),
+    "an expiry of null": (record(expires=None), "expires must be a time with its time zone"),
     "no workspace": (record(workspaces=[]), "workspaces must be a list of ids"),
     "one workspace, not in a list": (record(workspaces="wrkspc_01AbC"), "workspaces must be a list of ids"),
     "the name of a workspace": (record(workspaces=["Production"]), "not of names"),
@@ -176,12 +176,12 @@ def for_everyone(file: Path) -> None:
 
 FILES: dict[str, tuple[Callable[[Path], None], str]] = {
     "is missing": (remove, "cannot be read: No such file or directory"),
-    "is a folder": (make_a_folder, "is not a file"),
-    "is a pipe": (make_a_pipe, "is not a file"),
+    "is a folder": (make_a_folder, "is not a regular file"),
+    "is a pipe": (make_a_pipe, "is not a regular file"),
     "is too large": (make_large, "is larger than 1 MiB"),
     "is not text": (write_bytes, "is not text"),
-    "can be changed by the group": (for_the_group, "can be changed by others than its owner"),
-    "can be changed by anyone": (for_everyone, "can be changed by others than its owner"),
+    "can be changed by the group": (for_the_group, "can be written by users other than its owner"),
+    "can be changed by anyone": (for_everyone, "can be written by users other than its owner"),
 }
 
 
@@ -190,20 +190,20 @@ async def test_a_server_does_not_start_with_a_tokens_file_that(case: str, file: 
     spoil, sentence = FILES[case]
     spoil(file)
     said = await refused(file, clock)
-    assert said.startswith("The file that USAGE_COST_MCP_TOKENS_FILE names ")
+    assert said.startswith("The tokens file (USAGE_COST_MCP_TOKENS_FILE) ")
     assert sentence in said
 
 
 # --- the table of bad tokens ---------------------------------------------------------------------------------------
 
 BAD: dict[str, tuple[str, str, str]] = {
-    "wrong": (new_token(), "unknown", "The token is not known here: it is wrong, or was revoked."),
-    "nearly right": (ANA[:-1], "unknown", "The token is not known here"),
-    "right but for its case": (ANA.upper(), "unknown", "The token is not known here"),
-    "the hash itself": (HASH, "unknown", "The token is not known here"),
-    "behind another blank": (f" {ANA}", "unknown", "The token is not known here"),
+    "wrong": (new_token(), "unknown", "Unknown token: it is wrong or was revoked."),
+    "nearly right": (ANA[:-1], "unknown", "Unknown token"),
+    "right but for its case": (ANA.upper(), "unknown", "Unknown token"),
+    "the hash itself": (HASH, "unknown", "Unknown token"),
+    "behind another blank": (f" {ANA}", "unknown", "Unknown token"),
     "expired": (BOB, "expired", "The token has expired."),
-    "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "The token is not known"),
+    "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "Unknown token"),
 }  # fmt: skip
 
 
@@ -326,8 +326,8 @@ async def test_nobody_is_let_in_while_the_file(
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "30"
         (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
-        assert "USAGE_COST_MCP_TOKENS_FILE names" in said
-        assert said.endswith("Until it is mended, no token of that file is accepted.")
+        assert "(USAGE_COST_MCP_TOKENS_FILE)" in said
+        assert said.endswith("Until it is fixed, no token in that file is accepted.")
         mend(file)
         assert await status(front, ANA) == 200, "mended without a restart"
 
@@ -339,17 +339,17 @@ async def test_an_error_is_logged_with_its_line_and_without_what_stands_there(
         rewritten(file, record() + "\n" + record("bob").replace(HASH, BOB))
         assert await status(front, ANA) == 503
     (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
-    assert said.startswith("Line 3 of the file that USAGE_COST_MCP_TOKENS_FILE names: sha256 holds a token")
+    assert said.startswith("Line 3 of the tokens file (USAGE_COST_MCP_TOKENS_FILE): sha256 holds a token")
     assert holds_none_of(BOB, said, caplog.text)
 
 
-# --- token new -----------------------------------------------------------------------------------------------------
+# --- token create --------------------------------------------------------------------------------------------------
 
 
 def run(*words: str, file: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The command line, without an Admin key."""
     named = {"USAGE_COST_MCP_TOKENS_FILE": str(file)} if file else {}
-    return run_here("token", "new", *words, env=environment(**named, COLUMNS="200"))
+    return run_here("token", "create", *words, env=environment(**named, COLUMNS="200"))
 
 
 async def test_a_new_token_works_at_once(file: Path, clock: FrozenClock) -> None:
@@ -396,7 +396,7 @@ def test_without_a_file_the_record_is_printed_beside_the_token(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["ana"], "ana has one already"),
+        (["ana"], "ana already has one"),
         (["a b"], "name must be 1 to 64 letters"),
         ([KEY], "name must be 1 to 64 letters"),
         ([KEY[:50]], "name looks like a key or a token"),
@@ -436,3 +436,45 @@ def test_no_token_is_added_to_a_file_that_a_server_would_refuse(file: Path) -> N
 
 def test_two_tokens_are_never_the_same() -> None:
     assert len({new_token() for _ in range(1000)}) == 1000
+
+
+def test_the_old_name_of_token_create_still_works(file: Path) -> None:
+    made = run_here("token", "new", "bob", env=environment(USAGE_COST_MCP_TOKENS_FILE=str(file)))
+    assert made.returncode == 0
+    assert made.stdout.startswith("ucm_")
+
+
+# --- token list ----------------------------------------------------------------------------------------------------
+
+
+def test_token_list_shows_names_expiry_and_workspaces_but_no_hash(file: Path) -> None:
+    file.write_text(
+        record()
+        + record("bob", BOB, expires="2020-01-31T00:00:00+01:00")
+        + record("eva", new_token(), expires="2099-01-31T00:00:00Z", workspaces=["wrkspc_01AbC", "default"])
+    )
+    listed = run_here("token", "list", env=environment(USAGE_COST_MCP_TOKENS_FILE=str(file)))
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert [line.split(maxsplit=2) for line in listed.stdout.splitlines()] == [
+        ["NAME", "EXPIRES", "WORKSPACES"],
+        ["ana", "never", "all"],
+        ["bob", "2020-01-30T23:00:00Z", "(expired)  all"],
+        ["eva", "2099-01-31T00:00:00Z", "default,wrkspc_01AbC"],
+    ]
+    assert holds_none_of(HASH, listed.stdout)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "USAGE_COST_MCP_TOKENS_FILE is not set"),
+        ("", "holds no token"),
+        ("x", "Line 1 of the tokens file"),
+    ],
+)
+def test_token_list_needs_a_valid_tokens_file(text: str | None, sentence: str, file: Path) -> None:
+    file.write_text(text or "")
+    named = {} if text is None else {"USAGE_COST_MCP_TOKENS_FILE": str(file)}
+    listed = run_here("token", "list", env=environment(**named))
+    assert (listed.returncode, listed.stdout) == (2, "")
+    assert sentence in listed.stderr

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from mcp.server import CacheHint, MCPServer
 
 from .auth.access import LOCAL, AccessControl
-from .http.health import add_health
 from .reports.context import ReportContext
 from .runtime.clock import Clock, CorrectedClock, SystemClock
 from .runtime.limits import Limits
@@ -19,7 +18,7 @@ from .tools.completions import completer
 from .tools.prompts import all_prompts
 from .tools.resources import all_resources
 from .tools.server import StrictServer
-from .tools.service import Service
+from .tools.service import Service, ServiceGetter
 from .view import chart_app
 
 if TYPE_CHECKING:
@@ -103,6 +102,12 @@ def build_server(
         access: Who may call; local access by default.
         resources: What is shared with other processes; the server closes it. By default what the settings say.
     """
+    return _build(settings, clock, limits, access, resources)[0]
+
+
+def _build(
+    settings: Settings, clock: Clock | None, limits: Limits, access: AccessControl, resources: SharedResources | None
+) -> tuple[StrictServer, ServiceGetter]:
     server_version = version(NAME)
     time = clock or SystemClock()
     shared = resources or SharedResources(settings, time)
@@ -153,21 +158,25 @@ def build_server(
     for prompt in all_prompts():
         server.add_prompt(prompt)
     server.completion()(completer(get_service))
-    add_health(server, get_service)
-    return server
+    return server, get_service
 
 
 def build_http_server(
     settings: Settings, http: "HttpSettings", clock: Clock | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> "tuple[MCPServer[Service], HttpAccess]":
-    """The HTTP server, and its access control.
+    """The HTTP server with its health probes, and its access control.
 
     Raises:
-        ConfigurationError: When who may ask cannot be told.
+        ConfigurationError: When the tokens file cannot be used.
     """
-    from .http.access import build_access
+    from .http.access import HttpAccess
+    from .http.authentication import build_authentication
+    from .http.health import add_health
 
     time = clock or SystemClock()
     resources = SharedResources(settings, time)
-    access = build_access(http, resources.rate_limiter, time, demo=settings.demo)
-    return build_server(settings, time, limits, access, resources), access
+    authentication = build_authentication(http, time, demo=settings.demo)
+    access = HttpAccess(authentication, resources.rate_limiter, http.calls_per_minute, time)
+    server, get_service = _build(settings, time, limits, access, resources)
+    add_health(server, get_service, http.probe_seconds)
+    return server, access

@@ -37,6 +37,11 @@ class Front:
         headers = {**HEADERS, **shown, **options.pop("headers", {})}
         return await self.http.post(self.url, json=LISTING, headers=headers, **options)
 
+    @property
+    def ephemeral_token(self) -> str | None:
+        """The token that the server printed at the start."""
+        return self.access.authentication and self.access.authentication.ephemeral_token
+
     async def get(self, path: str) -> httpx.Response:
         return await self.http.get(httpx.URL(self.url).join(path))
 
@@ -49,7 +54,7 @@ class _Server(Server):
     """Ends when the test says so, not on a signal."""
 
     def __init__(self, *args: Any) -> None:
-        super().__init__(*args, greeting="")
+        super().__init__(*args, startup_message="")
         self.listens, self.over = asyncio.Event(), asyncio.Event()
 
     @contextmanager
@@ -84,7 +89,8 @@ async def served(
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
         front = HttpSettings(oauth_audience=url, **options)
         server, access = build_http_server(replace(Settings.for_demo({}, upstream), demo=demo), front, clock)
-        await access.verify_startup()
+        if access.authentication and access.authentication.issuer_keys:
+            await access.authentication.issuer_keys.load()
         if prepare:
             prepare(server, access)
         serving = _Server(server, access, front)

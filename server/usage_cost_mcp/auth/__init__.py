@@ -1,1 +1,1 @@
-"""Who may ask, what they may see, and what is logged about it."""
+"""Authentication, workspace scopes and the audit log."""

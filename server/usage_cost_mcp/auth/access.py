@@ -1,7 +1,8 @@
-"""What stands before every question: who asks, whether they may ask now, and what is written down of it."""
+"""Access control as the tools see it: who calls, whether the call may proceed, and what the audit log records."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mcp.server.auth.provider import TokenVerifier
@@ -10,42 +11,51 @@ from mcp.server.auth.settings import AuthSettings
 from .principals import OPERATOR, Principal
 
 
+@dataclass(slots=True)
+class CallRecord:
+    """Facts about a successful call, filled in by the caller of `guard_call`.
+
+    Attributes:
+        rows: Number of report rows read for the answer.
+        cache: The answer's cache status: hit, partial, miss or stale.
+    """
+
+    rows: int | None = None
+    cache: str | None = None
+
+
 class AccessControl(Protocol):
-    """Where a question comes in."""
+    """Decides on every tool call and resource read."""
 
     @property
     def auth(self) -> AuthSettings | None:
-        """What the SDK must know to ask for tokens; None where nobody has to show one."""
+        """The SDK's authentication settings; None when no token is required."""
         ...
 
     @property
     def verifier(self) -> TokenVerifier | None:
-        """Says whose a token is; None where nobody has to show one."""
+        """Checks bearer tokens; None when no token is required."""
         ...
 
     def principal(self) -> Principal:
-        """The one who asks."""
+        """The caller."""
         ...
 
-    def guard_call(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:
-        """Let a question in, and keep watch until it is answered.
+    def guard_call(self, tool: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[CallRecord]:
+        """Apply the rate limit, then log the call when the block ends.
 
         Args:
-            what: The tool, or the address of the resource.
-            arguments: As the caller gave them.
+            tool: The tool's name, or the resource's URI.
+            arguments: As the caller sent them.
 
         Raises:
-            TooManyCallsError: When they have to wait.
+            CallRateLimitError: When the caller has used up their calls for now.
         """
-        ...
-
-    def record_result(self, rows: int, cache: str) -> None:
-        """Hear what stands behind the answer to the question that is being answered."""
         ...
 
 
 class LocalAccess:
-    """The gate where only one can ask: over stdio, or in this process."""
+    """Access over stdio and in process: the caller is the operator; no rate limit, no audit log."""
 
     auth = None
     verifier = None
@@ -53,11 +63,8 @@ class LocalAccess:
     def principal(self) -> Principal:
         return OPERATOR
 
-    def guard_call(self, what: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[None]:  # noqa: ARG002 - not asked
-        return nullcontext()
-
-    def record_result(self, rows: int, cache: str) -> None:
-        """Nothing is written down."""
+    def guard_call(self, tool: str, arguments: Mapping[str, Any]) -> AbstractAsyncContextManager[CallRecord]:  # noqa: ARG002 - the protocol's signature
+        return nullcontext(CallRecord())
 
 
 LOCAL = LocalAccess()

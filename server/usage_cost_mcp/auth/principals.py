@@ -1,4 +1,4 @@
-"""Who asks, and which workspaces' numbers they may see."""
+"""Principals: who calls, and which workspaces they may see."""
 
 import re
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Principal:
     """A person or an agent.
 
     Attributes:
-        name: As the operator or the identity provider calls them.
-        workspaces: The only ones whose numbers and names they may see; None for the whole organization.
+        name: The name in the tokens file, or the subject of an access token after `oauth:`.
+        workspaces: The only workspaces whose numbers and names they may see; None for the whole organization.
     """
 
     name: str
@@ -21,22 +21,25 @@ class Principal:
 
 
 OPERATOR = Principal("operator")
-"""Whoever started the server, and therefore has the Admin key themselves; over stdio nobody else can ask."""
+"""The person who runs the server and therefore has the Admin key; the only caller over stdio."""
+
+ANONYMOUS = Principal("demo")
+"""Every caller of a demo server that requires no token."""
 
 
-def workspaces_of(ids: object) -> Workspaces:
-    """The workspaces of a list of ids, in which "default" is the default workspace.
+def parse_workspaces(ids: object) -> Workspaces:
+    """The workspaces in a list of ids, in which "default" is the default workspace.
 
-    Names are not accepted: whoever may rename a workspace could let others see it.
+    Names are refused: anyone who may rename a workspace could grant access to it.
 
     Raises:
         ValueError: When it is not a list of ids, or is empty.
     """
     listed = cast("list[object]", ids) if isinstance(ids, list) else []
-    if not listed or not all(isinstance(each, str) and _WORKSPACE.fullmatch(each) for each in listed):
+    if not listed or not all(isinstance(each, str) and _WORKSPACE_ID.fullmatch(each) for each in listed):
         raise ValueError('workspaces must be a list of ids, such as ["wrkspc_01AbC", "default"], not of names')
     return frozenset(None if each == _DEFAULT else cast("str", each) for each in listed)
 
 
 _DEFAULT = "default"
-_WORKSPACE = re.compile(rf"wrkspc_[A-Za-z0-9_-]{{1,100}}|{_DEFAULT}")
+_WORKSPACE_ID = re.compile(rf"wrkspc_[A-Za-z0-9_-]{{1,100}}|{_DEFAULT}")

@@ -1,21 +1,22 @@
-"""Why a token does not open the door."""
+"""Reasons for rejecting a bearer token, with the HTTP response for each."""
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
 
 SCOPE = "spend:read"
-"""What a token must be good for."""
+"""The scope that every access token needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An answer in place of the one that was asked for.
+    """Why a request is not authenticated, and the response that says so.
 
     Attributes:
-        why: In a word, for the audit.
-        sentence: For the caller; it never repeats the token.
-        error: As RFC 6750 calls it; None where no token was shown.
-        retry_after: The seconds after which the same token may do, where it may.
+        reason: One word for the audit log.
+        sentence: For the caller. Never contains the token.
+        error: The error code of RFC 6750; None when the request carried no token.
+        retry_after: Seconds after which the same token may be accepted; None when it never will be.
     """
 
     reason: str
@@ -26,26 +27,34 @@ class Rejection:
 
 
 class RejectedError(Exception):
-    """A token was refused."""
+    """The token is rejected."""
 
-    def __init__(self, refusal: Rejection) -> None:
-        super().__init__(refusal.sentence)
-        self.rejection = refusal
+    def __init__(self, rejection: Rejection) -> None:
+        super().__init__(rejection.sentence)
+        self.rejection = rejection
 
 
-NO_TOKEN = Rejection("none", "A token is needed, in the header Authorization: Bearer TOKEN.", error=None)
-UNKNOWN = Rejection("unknown", "The token is not known here: it is wrong, or was revoked.")
+NO_TOKEN = Rejection("none", "A token is required, in the header Authorization: Bearer TOKEN.", error=None)
+UNKNOWN = Rejection("unknown", "Unknown token: it is wrong or was revoked.")
 EXPIRED = Rejection("expired", "The token has expired.")
 NO_SCOPE = Rejection(
     "scope",
-    f"The token is good, but not for this: it lacks the scope {SCOPE}.",
+    f"The token is valid but lacks the scope {SCOPE}.",
     HTTPStatus.FORBIDDEN,
     "insufficient_scope",
 )
 
+current_rejection: ContextVar[Rejection] = ContextVar("current_rejection", default=NO_TOKEN)
+"""Why the token of the current request was rejected. The SDK's verifier can only return None; this carries the reason
+from the verifier to the response."""
 
-def temporarily_unavailable(why: str, seconds: int) -> Rejection:
-    """The token may be good, but that cannot be told at the moment: a 401 would make the caller throw it away."""
+
+def temporarily_unavailable(reason: str, seconds: int) -> Rejection:
+    """The token cannot be checked now. It may be valid, and after a 401 the client would discard it."""
     return Rejection(
-        why, "Tokens cannot be checked at the moment. Ask again later.", HTTPStatus.SERVICE_UNAVAILABLE, None, seconds
+        reason,
+        "Tokens cannot be checked at the moment. Try again later.",
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        None,
+        seconds,
     )

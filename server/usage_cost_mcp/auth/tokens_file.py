@@ -1,6 +1,6 @@
-"""The tokens file: a line per person or agent, with the hash of the token that they hold.
+"""The tokens file: one JSON line for each person or agent, with the hash of their token.
 
-A token is 256 random bits, so a plain SHA-256 of it cannot be turned back into it.
+A token is 256 random bits, so its plain SHA-256 cannot be reversed.
 """
 
 import hashlib
@@ -13,102 +13,160 @@ import secrets
 import stat
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from usage_cost_mcp.errors import ConfigurationError
+from usage_cost_mcp.model.rows import Workspaces
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.settings import TOKENS_FILE
 
-from .principals import Principal, workspaces_of
+from .principals import Principal, parse_workspaces
 from .rejections import EXPIRED, UNKNOWN, RejectedError, temporarily_unavailable
 
 PREFIX = "ucm_"
 
-MAX_BYTES = 2**20
-
 _BITS = 256
-_FIELDS = ("name", "sha256", "expires", "workspaces")
-_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
-_HASH = re.compile(r"[0-9a-fA-F]{64}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_MAX_BYTES = 2**20
+_MAX_DAYS = 3650
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
 
 def new_token() -> str:
-    """A token that nobody can guess."""
+    """A random token."""
     return PREFIX + secrets.token_urlsafe(_BITS // 8)
 
 
 def sha256_of(token: str) -> str:
-    """What is kept of a token."""
+    """The hash under which a token is stored."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRecord:
-    """A principal, the hash of their token, and until when it is good."""
+def _not_a_secret(name: str) -> str:
+    if redacted(name) != name:
+        raise PydanticCustomError(
+            "secret", "name looks like a key or a token; give the name of the person or agent instead"
+        )
+    return name
 
-    principal: Principal
-    sha256: str
-    expires: datetime | None = None
+
+def _not_the_token(sha256: object) -> object:
+    if isinstance(sha256, str) and redacted(sha256) != sha256:
+        raise PydanticCustomError(
+            "secret",
+            "sha256 holds a token or a key itself. Others may have read it: revoke it, and create another with: "
+            "usage-cost-mcp token create NAME",
+        )
+    return sha256
 
 
-def _find_record(token: str, holders: Sequence[TokenRecord], clock: Clock) -> Principal:
-    """Who holds a token. All are looked at, so that the time that it takes tells nothing.
+def _parse_timestamp(text: object) -> datetime:
+    if not (isinstance(text, str) and _TIMESTAMP.fullmatch(text)):
+        raise ValueError("not a timestamp")
+    return datetime.fromisoformat(text)
+
+
+class TokenRecord(BaseModel):
+    """One line of the file; without `expires` the token does not expire, without `workspaces` it shows everything."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,64}$"), AfterValidator(_not_a_secret)]
+    sha256: Annotated[
+        str, BeforeValidator(_not_the_token), StringConstraints(pattern=r"^[0-9a-fA-F]{64}$", to_lower=True)
+    ]
+    expires: Annotated[datetime | None, BeforeValidator(_parse_timestamp)] = None
+    workspaces: Annotated[Workspaces | None, BeforeValidator(parse_workspaces)] = None
+
+    @property
+    def principal(self) -> Principal:
+        return Principal(self.name, self.workspaces)
+
+
+_RULES = {
+    "name": "name must be 1 to 64 letters, digits or . _ @ -",
+    "sha256": "sha256 must be 64 hexadecimal digits, as usage-cost-mcp token create NAME writes them",
+    "expires": "expires must be a time with its time zone, such as 2027-01-31T00:00:00Z",
+}
+
+
+def _parse_record(fields: object) -> TokenRecord:
+    """Check a record.
 
     Raises:
-        RefusedError: When nobody does, or when it has expired.
+        ValueError: Names the broken rule, never the value.
     """
-    sha256 = sha256_of(token)
-    found = [holder for holder in holders if hmac.compare_digest(holder.sha256, sha256)]
-    if not found:
-        raise RejectedError(UNKNOWN)
-    if found[0].expires and found[0].expires <= clock.now():
-        raise RejectedError(EXPIRED)
-    return found[0].principal
+    try:
+        return TokenRecord.model_validate(fields)
+    except ValidationError as error:
+        raise ValueError(_sentence(error.errors()[0])) from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    match error:
+        case {"type": "model_type"}:
+            return "it is not a JSON object"
+        case {"type": "extra_forbidden"}:
+            return f"it has an unknown field; accepted: {', '.join(TokenRecord.model_fields)}"
+        case {"type": "secret"}:
+            return error["msg"]
+        case {"ctx": {"error": parse_error}} if error["loc"] == ("workspaces",):
+            return str(parse_error)
+        case _:
+            return _RULES[str(error["loc"][0])]
 
 
 class TokensFile:
-    """The file, read again whenever it has changed; nobody is let in while it cannot be read.
+    """The file while the server runs: reloaded when it has changed; no token is accepted while it cannot be read.
 
     Raises:
-        ConfigurationError: When it cannot be used to begin with.
+        ConfigurationError: When the file cannot be used at the start.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._mark: _FileFingerprint | None = None
-        self._holders: Sequence[TokenRecord] = read_records(path)
+        self._fingerprint: _FileFingerprint | None = None
+        self._records: Sequence[TokenRecord] = read_records(path)
         self._load_error = ""
 
-    def principal(self, token: str) -> Principal:
-        """Who holds a token.
+    def authenticate(self, token: str) -> Principal:
+        """The holder of a token.
 
         Raises:
-            RefusedError: When nobody does, when it has expired, or when the file cannot be read.
+            RejectedError: When the token is unknown or has expired, or the file cannot be read.
         """
         self._reload_if_changed()
         if self._load_error:
             raise RejectedError(temporarily_unavailable("tokens_file", _RETRY_SECONDS))
-        return _find_record(token, self._holders, self._clock)
+        sha256 = sha256_of(token)
+        # All records are compared, so that the time this takes reveals nothing.
+        matches = [record for record in self._records if hmac.compare_digest(record.sha256, sha256)]
+        if not matches:
+            raise RejectedError(UNKNOWN)
+        (record,) = matches
+        if record.expires and record.expires <= self._clock.now():
+            raise RejectedError(EXPIRED)
+        return record.principal
 
     def _reload_if_changed(self) -> None:
-        mark = _fingerprint(self._path)
-        if mark and mark == self._mark:
+        fingerprint = _fingerprint(self._path)
+        if fingerprint and fingerprint == self._fingerprint:
             return
         try:
-            self._holders, trouble = read_records(self._path), ""
-        except ConfigurationError as wrong:
-            self._holders, trouble = (), str(wrong)
-        if trouble and trouble != self._load_error:
-            logger.error("%s Until it is mended, no token of that file is accepted.", trouble)
-        self._mark, self._load_error = mark, trouble
+            self._records, load_error = read_records(self._path), ""
+        except ConfigurationError as error:
+            self._records, load_error = (), str(error)
+        if load_error and load_error != self._load_error:
+            logger.error("%s Until it is fixed, no token in that file is accepted.", load_error)
+        self._fingerprint, self._load_error = fingerprint, load_error
 
 
 _RETRY_SECONDS = 30
@@ -116,60 +174,60 @@ _RETRY_SECONDS = 30
 _FileFingerprint = tuple[int, ...]
 
 _SETTLED_NS = 2 * 10**9
-"""A file that was changed less than 2 s ago may be changed again within one tick of its clock."""
+"""A file changed less than 2 s ago may change again without a new time stamp, which file systems keep coarsely."""
 
 
 def _fingerprint(path: Path) -> _FileFingerprint | None:
-    """What tells one version of the file from the next; None while nothing can."""
+    """Identifies a version of the file; None while it is missing or was changed just now."""
     try:
-        seen = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    if abs(time.time_ns() - max(seen.st_mtime_ns, seen.st_ctime_ns)) < _SETTLED_NS:
+    if abs(time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)) < _SETTLED_NS:
         return None
-    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_size, seen.st_ino, seen.st_dev, seen.st_mode
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev, status.st_mode
 
 
 def read_records(path: Path) -> Sequence[TokenRecord]:
-    """Everyone in the file.
+    """All records of the file.
 
     Raises:
-        ConfigurationError: When it cannot be read or understood; says which line is wrong, never what stands there.
+        ConfigurationError: When it cannot be read or parsed; names the line and the rule, never the content.
     """
-    holders: list[TokenRecord] = []
+    records: list[TokenRecord] = []
     lines = {"name": dict[str, int](), "sha256": dict[str, int]()}
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(_read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            holder = _record(line)
-            for field, value in (("name", holder.principal.name), ("sha256", holder.sha256)):
+            record = _parse_line(line)
+            for field, value in (("name", record.name), ("sha256", record.sha256)):
                 if (first := lines[field].setdefault(value, number)) != number:
-                    raise ValueError(f"{field} is the same as in line {first}")  # noqa: TRY301 - told with its line below
-        except ValueError as wrong:
-            raise ConfigurationError(f"Line {number} of the file that {TOKENS_FILE} names: {wrong}.") from None
-        holders.append(holder)
-    if not holders:
-        raise _unusable("holds no token; make one with: usage-cost-mcp token new NAME")
-    return holders
+                    raise ValueError(f"{field} is the same as in line {first}")  # noqa: TRY301 - handled with the others
+        except ValueError as error:
+            raise ConfigurationError(f"Line {number} of the tokens file ({TOKENS_FILE}): {error}.") from None
+        records.append(record)
+    if not records:
+        raise _unusable("holds no token; create one with: usage-cost-mcp token create NAME")
+    return records
 
 
-def _unusable(why: str) -> ConfigurationError:
-    return ConfigurationError(f"The file that {TOKENS_FILE} names {why}.")
+def _unusable(reason: str) -> ConfigurationError:
+    return ConfigurationError(f"The tokens file ({TOKENS_FILE}) {reason}.")
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
-        seen = path.stat()
-        if not stat.S_ISREG(seen.st_mode):
-            raise _unusable("is not a file")
-        if os.name == "posix" and seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise _unusable("can be changed by others than its owner; take that away with: chmod go-w")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise _unusable("is not a regular file")
+        if os.name == "posix" and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise _unusable("can be written by users other than its owner; fix that with: chmod go-w")
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise _unusable(f"cannot be read: {os.strerror(error.errno or 0)}") from None
-    if len(content) > MAX_BYTES:
+    if len(content) > _MAX_BYTES:
         raise _unusable("is larger than 1 MiB")
     try:
         return content.decode("utf-8-sig")
@@ -177,112 +235,67 @@ def _text(path: Path) -> str:
         raise _unusable("is not text") from None
 
 
-def _record(line: str) -> TokenRecord:
-    record = _object(line)
-    workspaces = workspaces_of(record["workspaces"]) if "workspaces" in record else None
-    return TokenRecord(
-        Principal(_checked_name(record.get("name")), workspaces), _sha256(record.get("sha256")), _expires(record)
-    )
-
-
-def _object(line: str) -> dict[str, Any]:
+def _parse_line(line: str) -> TokenRecord:
     try:
-        record = json.loads(line, object_pairs_hook=_without_repetition)
+        fields = json.loads(line, object_pairs_hook=_without_duplicates)
     except (json.JSONDecodeError, RecursionError):
         raise ValueError("it is not JSON") from None
-    if not isinstance(record, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - told as all that is wrong with a line
-    if not record.keys() <= set(_FIELDS):
-        raise ValueError(f"it has a field that is not known; accepted: {', '.join(_FIELDS)}")
-    return cast("dict[str, Any]", record)
+    return _parse_record(fields)
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise ValueError("it has the same field twice")
-    return record
+    return fields
 
 
-def _checked_name(name: object) -> str:
-    """A name, if it is one.
-
-    Raises:
-        ValueError: When it is not.
-    """
-    if not (isinstance(name, str) and _NAME.fullmatch(name)):
-        raise ValueError("name must be 1 to 64 letters, digits or . _ @ -")
-    if redacted(name) != name:
-        raise ValueError("name looks like a key or a token; give the name of the person or agent")
-    return name
-
-
-def _sha256(given: object) -> str:
-    if isinstance(given, str) and redacted(given) != given:
-        raise ValueError(
-            "sha256 holds a token or a key itself. Others may have read it: revoke it, and make another with: "
-            "usage-cost-mcp token new NAME"
-        )
-    if not (isinstance(given, str) and _HASH.fullmatch(given)):
-        raise ValueError("sha256 must be 64 hexadecimal digits, as usage-cost-mcp token new NAME makes them")
-    return given.lower()
-
-
-def _expires(record: dict[str, Any]) -> datetime | None:
-    if "expires" not in record:
-        return None
-    given: object = record["expires"]
-    try:
-        if isinstance(given, str) and _MOMENT.fullmatch(given):
-            return datetime.fromisoformat(given)
-    except ValueError:
-        pass  # a day that no calendar has
-    raise ValueError("expires must be a moment with its time zone, such as 2027-01-31T00:00:00Z")
-
-
-def add_token(
+def create_token(
     name: str, workspaces: list[str] | None, days: int | None, path: Path | None, clock: Clock
 ) -> tuple[str, str]:
-    """Make a token, and write its record down where there is a file.
+    """Create a token, and append its record to the file if there is one.
+
+    Args:
+        name: The holder.
+        workspaces: The ids of the only workspaces that they may see; None for the whole organization.
+        days: The lifetime; None for no expiry.
+        path: The tokens file.
+        clock: The source of time.
 
     Returns:
-        The token, and the record as a line of the file.
+        The token, and its record as a line of the file.
 
     Raises:
-        ConfigurationError: When the arguments or the file do not allow that.
+        ConfigurationError: When an argument is invalid or the file cannot be used.
     """
     token = new_token()
-    record: dict[str, Any] = {"name": name, "sha256": sha256_of(token)}
+    fields: dict[str, Any] = {"name": name, "sha256": sha256_of(token)}
     try:
-        _checked_name(name)
         if days is not None:
-            record["expires"] = f"{_in(days, clock):%Y-%m-%dT%H:%M:%SZ}"
+            fields["expires"] = f"{_expiry(days, clock):%Y-%m-%dT%H:%M:%SZ}"
         if workspaces is not None:
-            workspaces_of(workspaces)
-            record["workspaces"] = workspaces
-    except ValueError as wrong:
-        raise ConfigurationError(f"No token was made: {wrong}.") from None
-    line = json.dumps(record)
+            fields["workspaces"] = workspaces
+        _parse_record(fields)
+    except ValueError as error:
+        raise ConfigurationError(f"No token was created: {error}.") from None
+    line = json.dumps(fields)
     if path is not None:
         _append(path, line, name)
     return token, line
 
 
-def _in(days: int, clock: Clock) -> datetime:
+def _expiry(days: int, clock: Clock) -> datetime:
     if not 1 <= days <= _MAX_DAYS:
         raise ValueError(f"days must be a number from 1 to {_MAX_DAYS}")
     return clock.now() + timedelta(days=days)
 
 
-_MAX_DAYS = 3650
-
-
 def _append(path: Path, line: str, name: str) -> None:
-    """Write the line in one piece, so that a server that reads meanwhile sees all of it or nothing."""
-    there = _text(path) if path.exists() and path.stat().st_size else ""
-    if there.strip() and name in {holder.principal.name for holder in read_records(path)}:
-        raise ConfigurationError(f"No token was made: {name} has one already. Take that line away first.")
-    separator = "\n" if there and not there.endswith("\n") else ""
+    """Append the line in a single write, so that a server that reads at that moment sees all of it or nothing."""
+    text = _read_text(path) if path.exists() and path.stat().st_size else ""
+    if text.strip() and name in {record.name for record in read_records(path)}:
+        raise ConfigurationError(f"No token was created: {name} already has one. Remove that line first.")
+    separator = "\n" if text and not text.endswith("\n") else ""
     try:
         file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:

@@ -15,12 +15,13 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NoReturn
 
 from usage_cost_mcp.errors import ConfigurationError, unknown_value_error
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.settings import Settings
+
+from .tokens import add_token_commands
 
 DEMO_HELP = "on the embedded demo organization; no key, no network"
 
@@ -83,10 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_serve, http=False, host=None, port=None)
     commands = parser.add_subparsers(title="commands", metavar="command")
 
-    serve = commands.add_parser("serve", help="MCP over stdio: what hosts start (the default); or over HTTP")
-    serve.add_argument("--http", action="store_true", help="over HTTP, for others to connect to")
-    serve.add_argument("--host", help="the address to listen at; default 127.0.0.1, this machine alone")
-    serve.add_argument("--port", help="the port to listen at; default 8000")
+    serve = commands.add_parser("serve", help="run the MCP server over stdio, as MCP hosts do (the default), or HTTP")
+    serve.add_argument("--http", action="store_true", help="serve over HTTP, for a team")
+    serve.add_argument("--host", help="with --http: the address to bind; default 127.0.0.1, this machine only")
+    serve.add_argument("--port", help="with --http: the port to bind; default 8000")
     serve.set_defaults(run=_serve)
     demo = commands.add_parser("demo", help="ask an embedded demo organization the main questions; needs no key")
     demo.set_defaults(run=_demo)
@@ -109,28 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     call.set_defaults(run=_call)
     doctor = commands.add_parser("doctor", help="check key, connection, permissions, clock and data")
     doctor.set_defaults(run=_doctor)
-    _add_token(commands)
+    add_token_commands(commands)
     for command in (serve, demo, call, doctor):
         command.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help=DEMO_HELP)
     return parser
-
-
-def _add_token(commands: Any) -> None:
-    token = commands.add_parser("token", help="tokens for serve --http")
-    new = token.add_subparsers(title="commands", metavar="command", required=True).add_parser(
-        "new",
-        help="make a token and print it once",
-        description="Makes a token and prints it once. Its record, which holds only a hash of it, goes into the file "
-        "that USAGE_COST_MCP_TOKENS_FILE names; where that is not set, it is printed on stderr.",
-    )
-    new.add_argument("name", metavar="NAME", help="the person or agent who will hold it")
-    new.add_argument("--days", type=int, help="after how many days it expires; never by default")
-    new.add_argument(
-        "--workspaces",
-        metavar="IDS",
-        help="a comma list of the only workspaces that they may see, such as wrkspc_01AbC,default",
-    )
-    new.set_defaults(run=_new_token)
 
 
 @contextmanager
@@ -151,7 +134,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.http:
         return _serve_http(arguments)
     if arguments.host is not None or arguments.port is not None:
-        raise ConfigurationError("--host and --port are for serve --http; over stdio there is no address.")
+        raise ConfigurationError("--host and --port need serve --http; stdio has no address.")
     with _settings(demo=arguments.demo) as settings:
         with _loading():
             from usage_cost_mcp.app import build_server
@@ -277,27 +260,3 @@ def _demo(_arguments: argparse.Namespace) -> int:
 
     asyncio.run(run_tour())
     return 0
-
-
-def _new_token(arguments: argparse.Namespace) -> int:
-    from usage_cost_mcp.auth.tokens_file import add_token
-    from usage_cost_mcp.runtime.clock import SystemClock
-    from usage_cost_mcp.settings import TOKENS_FILE
-
-    named = os.environ.get(TOKENS_FILE, "").strip()
-    token, record = add_token(
-        arguments.name, _listed(arguments.workspaces), arguments.days, Path(named) if named else None, SystemClock()
-    )
-    print(
-        f"The record is in the file that {TOKENS_FILE} names."
-        if named
-        else f"{TOKENS_FILE} is not set. Put this line into the file that it will name:\n{record}",
-        file=sys.stderr,
-    )
-    print(f"The token of {arguments.name} follows. It is not kept anywhere and cannot be shown again.", file=sys.stderr)
-    print(token, flush=True)
-    return 0
-
-
-def _listed(comma_list: str | None) -> list[str] | None:
-    return None if comma_list is None else [each.strip() for each in comma_list.split(",")]

@@ -1,1 +1,1 @@
-"""The HTTP front: one server for a team, at one address, which any replica can be behind."""
+"""The HTTP transport: one MCP server for a team, with any number of replicas behind one address."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from mcp.server.mcpserver import Context
 from mcp.types import CallToolResult, ImageContent, TextContent
+from pydantic import Field
 
 from usage_cost_mcp.errors import InvalidQueryError, UnavailableError, UpstreamError
 from usage_cost_mcp.render.markdown import Answer, as_text
@@ -36,11 +37,23 @@ class ReportResult(Protocol):
         ...
 
 
+class ToolResult(CallToolResult):
+    """A tool's result, with facts for the audit log that the caller does not get.
+
+    Attributes:
+        rows: Number of report rows read for the answer.
+        cache_status: The answer's cache status.
+    """
+
+    rows: int = Field(exclude=True)
+    cache_status: str = Field(exclude=True)
+
+
 ToolContext = Context[Service, Any]
 ReportRunner = Callable[[ReportContext, CallContext], Awaitable[ReportResult]]
 
 
-async def run_tool(ctx: ToolContext, ask: ReportRunner, *, chart: bool = False) -> CallToolResult:
+async def run_tool(ctx: ToolContext, ask: ReportRunner, *, chart: bool = False) -> ToolResult:
     """The answer to a tool's question.
 
     Raises:
@@ -51,7 +64,7 @@ async def run_tool(ctx: ToolContext, ask: ReportRunner, *, chart: bool = False) 
 
 async def execute(
     service: Service, ask: ReportRunner, progress: Progress = no_progress, *, chart: bool = False
-) -> CallToolResult:
+) -> ToolResult:
     """Ask, within the time that a call has, and put the answer into both halves of a result, maybe with a picture.
 
     Raises:
@@ -75,14 +88,15 @@ async def execute(
 
     long = _should_offload(result, call)
     answer, text = await run_in_thread_if(lambda: _first_that_fits(result, most, saying()), when=long)
-    service.access.record_result(call.rows, answer.cache.status)
     if not chart:
-        return _result(answer, text)
+        return _result(call, answer, text)
     if image := await _picture(service, call, answer):
-        return _result(answer, text, image)
+        return _result(call, answer, text, image)
     from usage_cost_mcp.render.png import UNAVAILABLE
 
-    return _result(*await run_in_thread_if(lambda: _first_that_fits(result, most, saying(UNAVAILABLE)), when=long))
+    return _result(
+        call, *await run_in_thread_if(lambda: _first_that_fits(result, most, saying(UNAVAILABLE)), when=long)
+    )
 
 
 def _should_offload(result: ReportResult, call: CallContext) -> bool:
@@ -107,8 +121,13 @@ def _with_extra_notes(found: Answer, notes: Sequence[Note], whose: ScopeNote | N
     )
 
 
-def _result(answer: Answer, text: str, *images: ImageContent) -> CallToolResult:
-    return CallToolResult(content=[TextContent(text=text), *images], structured_content=answer.model_dump(mode="json"))
+def _result(call: CallContext, answer: Answer, text: str, *images: ImageContent) -> ToolResult:
+    return ToolResult(
+        content=[TextContent(text=text), *images],
+        structured_content=answer.model_dump(mode="json"),
+        rows=call.rows,
+        cache_status=answer.cache.status,
+    )
 
 
 async def _picture(service: Service, call: CallContext, answer: Answer) -> ImageContent | None:

@@ -20,6 +20,8 @@ from usage_cost_mcp.errors import CallRateLimitError, UsageCostError
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.answers import Provenance
 
+from .execution import ToolResult
+
 # Its finer levels print the names of refused arguments, and a name may be a key that was put in the wrong place.
 logging.getLogger("mcp.server.mcpserver.server").setLevel(logging.WARNING)
 
@@ -50,8 +52,11 @@ class StrictTool(Tool):
         access: AccessControl = context.request_context.lifespan_context.access
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
-            async with access.guard_call(self.name, arguments):
-                return await super().run(given, context, convert_result)
+            async with access.guard_call(self.name, arguments) as record:
+                result = await super().run(given, context, convert_result)
+                if isinstance(result, ToolResult):
+                    record.rows, record.cache = result.rows, result.cache_status
+                return result
         except CallRateLimitError as refusal:
             raise ToolError(str(refusal)) from refusal
         except UnexpectedToolError as crash:

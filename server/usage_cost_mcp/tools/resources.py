@@ -26,8 +26,9 @@ def all_resources(get_service: ServiceGetter) -> Sequence[Resource]:
     async def status() -> str:
         service = get_service()
         try:
-            async with service.access.guard_call(STATUS, {}):
+            async with service.access.guard_call(STATUS, {}) as record:
                 result = await execute(service, status_runner(service))
+                record.rows, record.cache = result.rows, result.cache_status
         except UsageCostError as failure:
             raise ResourceError(str(failure)) from failure
         return json.dumps(result.structured_content, ensure_ascii=False)
