@@ -1,4 +1,4 @@
-"""How few requests, how little waiting, how small the answers: measured, side by side with the floor, in one run.
+"""Benchmarks: requests, latency, memory and answer sizes, each compared with a baseline in the same run.
 
-`python -m benchmarks` measures everything, `--counts` only what is the same on every machine, a name only that part.
+`python -m benchmarks` runs all parts, `--counts` only the machine-independent figures, a name only that part.
 """

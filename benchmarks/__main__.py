@@ -1,6 +1,6 @@
-"""`python -m benchmarks`: measure, print the table, write the file.
+"""`python -m benchmarks`: run the benchmarks, print a table, write a JSON file.
 
-Exit status: 1 when a number that is the same on every machine is over its bound. Times never fail a run.
+Exit status: 1 if a machine-independent figure exceeds its bound. Times never fail a run.
 """
 
 import argparse
@@ -13,11 +13,11 @@ from .figures import Figure, Measure, as_table, nothing, save
 
 
 class Part(NamedTuple):
-    """What can be asked for by name.
+    """A part that can be run by name.
 
     Attributes:
-        counts: What is the same on every machine, and quick.
-        times: What only means something side by side.
+        counts: Machine-independent figures; quick.
+        times: Figures that are only meaningful as ratios to a baseline.
     """
 
     counts: Measure = nothing
@@ -38,7 +38,7 @@ USUAL = [name for name in PARTS if name != "peers"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure what was asked for."""
+    """Run the selected parts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="NAME", help=f"only these of: {', '.join(PARTS)}")
     parser.add_argument("--counts", action="store_true", help="only what is the same on every machine")

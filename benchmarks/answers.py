@@ -1,4 +1,4 @@
-"""What a model has to read: the list of the tools, and the two halves of ten standard answers."""
+"""Characters that a model reads: the tool list, and both halves of ten standard answers."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -8,18 +8,18 @@ from . import demo
 from .figures import Figure, counted
 from .questions import STANDARD, ask, compact, text_of
 
-MOST_OF_THE_LIST = 16_000
-MOST_OF_HALF_THE_ANSWERS = 2_500
-MOST_OF_AN_ANSWER = 6_000
+MAX_TOOL_LIST = 16_000
+MAX_MEDIAN_ANSWER = 2_500
+MAX_ANSWER = 6_000
 
 
 def counts() -> Iterable[Figure]:
-    """Characters; structured halves as compact JSON."""
+    """Sizes in characters; the structured half is measured as compact JSON."""
     listed, texts, structured = asyncio.run(_weigh())
-    yield counted("the list of the tools", listed, "characters", MOST_OF_THE_LIST)
+    yield counted("tool list", listed, "characters", MAX_TOOL_LIST)
     for half, lengths in (("text", texts), ("structured", structured)):
-        yield counted(f"ten answers, {half} half, median", median(lengths), "characters", MOST_OF_HALF_THE_ANSWERS)
-        yield counted(f"ten answers, {half} half, longest", max(lengths), "characters", MOST_OF_AN_ANSWER)
+        yield counted(f"ten answers, {half} half, median", median(lengths), "characters", MAX_MEDIAN_ANSWER)
+        yield counted(f"ten answers, {half} half, longest", max(lengths), "characters", MAX_ANSWER)
     for query, text, other in zip(STANDARD, texts, structured, strict=True):
         words = " ".join([query.tool, *(f"{name}={value}" for name, value in query.arguments.items())])
         yield counted(words, text + other, f"characters: {text} text, {other} structured")

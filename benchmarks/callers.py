@@ -1,4 +1,4 @@
-"""Two hundred callers at once: with the same question to a server that knows nothing, then with different ones."""
+"""Two hundred concurrent callers: the same question on a cold cache, then different ones on a warm cache."""
 
 import asyncio
 import time
@@ -26,12 +26,12 @@ _GROUPINGS: Sequence[Sequence[str]] = ([], ["model"], ["token_type"], ["workspac
 
 
 def counts() -> Iterable[Figure]:
-    """The requests of all callers together."""
+    """Requests caused by all callers together."""
     yield counted(f"{CALLERS} callers, same cold question of {DAYS} days", asyncio.run(_same()), "requests", _PAGES)
 
 
 def times() -> Iterable[Figure]:
-    """How many answers a second a server gives over stdio."""
+    """Answers per second over stdio."""
     seconds = asyncio.run(_different())
     rate = CALLERS / median(seconds)
     yield Figure(
@@ -55,7 +55,7 @@ async def _different() -> Sequence[float]:
 
 
 def _warm_questions() -> list[Question]:
-    """A month each, from another day on, by another dimension."""
+    """Questions about a month each, with different start days and dimensions."""
     starts = last_days(DAYS)[: DAYS - 30]
     periods = [f"{start}..{start + timedelta(days=29)}" for start in starts]
     different = [

@@ -1,6 +1,6 @@
-"""A server that knows nothing is asked for more and more days: requests, rows, and the time against the ideal.
+"""Cold cache, growing periods: requests, rows, and time compared with the ideal.
 
-The ideal waits once for every so many pages as may be under way at once, and does nothing else.
+The ideal only waits for the upstream, with the maximum number of concurrent requests.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ MOST = 1.5
 
 
 def counts() -> Iterable[Figure]:
-    """Requests for each period, and the rows that are kept."""
+    """Requests per period, and cached rows."""
     with upstream(ROWS_A_DAY) as api:
         for days in PERIODS:
             asyncio.run(_ask_cold(_in_memory(api), days))
@@ -39,7 +39,7 @@ def counts() -> Iterable[Figure]:
 
 
 def times() -> Iterable[Figure]:
-    """Wall time by the ideal."""
+    """Wall time divided by the ideal."""
     with upstream(ROWS_A_DAY, LATENCY_SECONDS) as api:
         asyncio.run(_ask_cold(_in_memory(api), max(PERIODS)))
         for days in PERIODS:
@@ -64,7 +64,7 @@ def _in_memory(api: Upstream) -> Client:
 
 
 def _over_stdio(api: Upstream) -> Client:
-    """Of a new process also the modules are cold that are imported only now."""
+    """A new process also has to import its lazily loaded modules."""
     return Client(over_stdio(*OURS, env=settings_of(api.url)))
 
 

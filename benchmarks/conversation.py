@@ -1,4 +1,4 @@
-"""Ten questions, one after the other, to one server: how many requests they cause, and how few would do."""
+"""A conversation of ten questions: the requests that it causes, and the minimum."""
 
 import asyncio
 from collections import defaultdict
@@ -13,7 +13,7 @@ DAYS_A_PAGE = 31
 
 
 def counts() -> Iterable[Figure]:
-    """Requests of the whole conversation."""
+    """Requests of the conversation."""
     made = asyncio.run(_hold())
     yield counted("ten follow-up questions", sum(made), f"requests: {' '.join(map(str, made))}", fewest())
 
@@ -30,7 +30,7 @@ async def _hold() -> list[int]:
 
 
 def fewest() -> int:
-    """Each day of each report once, in windows of a page, and the list of names once."""
+    """The minimum: each day of each report once, in windows of one page, and the list of names once."""
     days: dict[str, set[date]] = defaultdict(set)
     for follow_up in CONVERSATION:
         first, last = follow_up.days

@@ -1,4 +1,4 @@
-"""The demo organization, always at the same moment, behind a counter: what is counted on it is the same everywhere."""
+"""The demo organization at a fixed moment, with a request counter, so that counts are machine-independent."""
 
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 
 
 class StandingClock(SystemClock):
-    """A clock whose calendar stands still."""
+    """A clock whose date and time are fixed; its monotonic time runs."""
 
     def now(self) -> datetime:
         return NOW
@@ -26,7 +26,7 @@ class StandingClock(SystemClock):
 
 @dataclass
 class CountedApi:
-    """The demo organization's Admin API, and which paths were asked for."""
+    """The demo organization's Admin API; records the requested paths."""
 
     api: DemoApi
     latency: float
@@ -41,7 +41,7 @@ class CountedApi:
 
 @contextmanager
 def upstream(latency: float = 0.0, now: Callable[[], datetime] = lambda: NOW) -> Generator[CountedApi]:
-    """The Admin API over real HTTP, which waits so many seconds before each answer."""
+    """The Admin API over real HTTP, with a delay in seconds before each response."""
     api = CountedApi(DemoApi(now), latency)
     with serve_on_loopback(api) as api.url:
         yield api
@@ -49,6 +49,6 @@ def upstream(latency: float = 0.0, now: Callable[[], datetime] = lambda: NOW) ->
 
 @asynccontextmanager
 async def client_of(api: CountedApi) -> AsyncGenerator[Client]:
-    """A client on a new server that knows nothing yet."""
+    """A client of a new server with an empty cache."""
     async with Client(build_server(Settings.for_demo({}, api.url), StandingClock())) as client:
         yield client

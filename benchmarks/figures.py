@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as a file for programs."""
+"""Benchmark figures, as a table and as a JSON file."""
 
 import json
 import os
@@ -17,13 +17,13 @@ _SMALL = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number.
+    """A measured value with its unit and bound.
 
     Attributes:
-        unit: What it counts, or what it is divided by.
-        bound: The most that it may be; None when it only informs.
-        counted: Whether it is the same on every machine, so that a broken bound fails the run.
-        samples: The measurements that it was made from.
+        unit: The unit, or the baseline of a ratio.
+        bound: Maximum; None for information only.
+        counted: Whether it is machine-independent, so that exceeding the bound fails the run.
+        samples: The raw measurements.
     """
 
     what: str
@@ -35,12 +35,12 @@ class Figure:
 
     @property
     def over(self) -> bool:
-        """Whether the bound is broken."""
+        """Whether the value exceeds the bound."""
         return self.bound is not None and self.value > self.bound
 
     @property
     def verdict(self) -> str:
-        """The last word of its line."""
+        """The last column of the table."""
         return "" if self.bound is None else "OVER" if self.over else "ok"
 
 
@@ -50,17 +50,17 @@ Found = Mapping[str, Sequence[Figure]]
 
 
 def nothing() -> Iterable[Figure]:
-    """What a part measures that has no figures of a kind."""
+    """No figures: for a part without counts or without times."""
     return ()
 
 
 def counted(what: str, value: float, unit: str, bound: float | None = None) -> Figure:
-    """A number that is the same on every machine."""
+    """A machine-independent figure."""
     return Figure(what, value, unit, bound, counted=True)
 
 
 def compared(what: str, ours: Sequence[float], floor: Sequence[float], bound: float | None = None) -> Iterable[Figure]:
-    """The median and the minimum of two alternating series of seconds, the one divided by the other."""
+    """Ratios of the medians and of the minimums of two interleaved series of seconds."""
     samples = {"ours": ours, "floor": floor}
     for name, of in (("median", median), ("minimum", min)):
         meaning = f"ours {of(ours):.3f} s / floor {of(floor):.3f} s"
@@ -68,12 +68,12 @@ def compared(what: str, ours: Sequence[float], floor: Sequence[float], bound: fl
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
-    """The value that so many percent of the samples do not exceed."""
+    """The percentile of the samples, without extrapolation."""
     return quantiles(samples, n=100, method="inclusive")[percent - 1]
 
 
 def as_table(found: Found) -> str:
-    """One aligned line per figure."""
+    """A table with one line per figure."""
     rows = [("part", "what", "figure", "unit", "bound", "")]
     rows += [
         (part, each.what, _number(each.value), each.unit, _number(each.bound), each.verdict)
@@ -101,7 +101,7 @@ def _number(value: float | None) -> str:
 
 
 def save(found: Found) -> None:
-    """Write every figure and every sample beside this file."""
+    """Write all figures and samples to results.json in this folder."""
     about = {
         "measured_at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "python": platform.python_version(),

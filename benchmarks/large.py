@@ -1,7 +1,7 @@
-"""The largest page: 31 days of 3,000 rows, against parsing the same bytes with `pydantic_core.from_json` and no more.
+"""The largest page, 31 days of 3,000 rows, compared with only parsing the same bytes with `pydantic_core.from_json`.
 
-Each measurement is made by a new process of its own: `python -m benchmarks.large PART PORT`. Peaks are of resident
-memory (VmHWM) over the level before the call; what is held is counted by tracemalloc, in a run that is not timed.
+Each measurement runs in a new process: `python -m benchmarks.large PART PORT`. Peaks are resident memory (VmHWM) above
+the level before the call; memory retained is measured with tracemalloc, in a run that is not timed.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from .world import last_days, midnight
 DAYS = 31
 ROWS_A_DAY = 3_000
 ROUNDS = 5
-MOST_TIME = 1.6
-MOST_PEAK = 6
-MOST_BYTES_HELD = 400
+MAX_TIME = 1.6
+MAX_PEAK = 6
+MAX_BYTES_PER_ROW = 400
 
 _MEBIBYTE = 2**20
 _QUESTION = Question("get_token_usage", {"period": f"last_{DAYS}_days", "group_by": ["model"], "granularity": "day"})
@@ -40,7 +40,7 @@ _WARM_UP = Question("get_spend", {"period": "yesterday", "group_by": ["model"]})
 
 
 def times() -> Iterable[Figure]:
-    """Time, peak and what stays."""
+    """Time, peak memory and retained memory."""
     with upstream(ROWS_A_DAY) as api:
         size = len(_page(api))
         pairs = [(_measured("answer", api), _measured("floor", api)) for _ in range(ROUNDS)]
@@ -48,11 +48,11 @@ def times() -> Iterable[Figure]:
     ours, floor = ([each[side] for each in pairs] for side in (0, 1))
     transfer, parsing = median(_each("transfer", floor)), median(_each("seconds", floor))
     yield Figure("body", size / _MEBIBYTE, f"MiB: {DAYS * ROWS_A_DAY:,} rows")
-    yield from compared("time / from_json", _each("seconds", ours), _each("seconds", floor), MOST_TIME)
-    yield Figure("of it the transfer", transfer / parsing, f"by http.client {transfer:.3f} s")
-    yield _peak("peak memory / body", [peak / size for peak in _each("peak", ours)], MOST_PEAK)
+    yield from compared("time / from_json", _each("seconds", ours), _each("seconds", floor), MAX_TIME)
+    yield Figure("of which transfer", transfer / parsing, f"by http.client {transfer:.3f} s")
+    yield _peak("peak memory / body", [peak / size for peak in _each("peak", ours)], MAX_PEAK)
     yield _peak("peak memory of from_json / body", [peak / size for peak in _each("peak", floor)], None)
-    yield Figure("held afterwards", held["bytes"] / (DAYS * ROWS_A_DAY), "bytes per row", MOST_BYTES_HELD)
+    yield Figure("retained afterwards", held["bytes"] / (DAYS * ROWS_A_DAY), "bytes per row", MAX_BYTES_PER_ROW)
 
 
 def _each(name: str, measured: Iterable[Mapping[str, float]]) -> list[float]:
@@ -118,7 +118,7 @@ async def _weigh(api: Upstream) -> dict[str, float]:
 
 
 def _fresh_peak() -> int:
-    """Begin to watch for a new peak; the bytes in memory now.
+    """Reset the peak; return the current resident memory in bytes.
 
     Source: https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
     """

@@ -1,4 +1,4 @@
-"""The floor of starting: a server on the same SDK with one trivial tool."""
+"""Baseline of the start-up time: a server on the same SDK with one trivial tool."""
 
 from mcp.server import MCPServer
 
@@ -7,7 +7,7 @@ server = MCPServer("minimal")
 
 @server.tool()
 def echo(text: str) -> str:
-    """Give back the text."""
+    """Return the text."""
     return text
 
 

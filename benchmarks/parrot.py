@@ -1,4 +1,4 @@
-"""The floor of answering: a server on the same SDK whose tool gives back one result, whatever is asked."""
+"""Baseline of a warm answer: a "parrot", a server on the same SDK whose tool always returns one recorded result."""
 
 import json
 import sys
@@ -19,10 +19,10 @@ Series = Annotated[CallToolResult, SeriesAnswer]
 
 
 class Heard(NamedTuple):
-    """What a server said, on the wire.
+    """A recorded result.
 
     Attributes:
-        schema: What its list of tools says of the result, which the client checks too; None for what the SDK would say.
+        schema: The published output schema, which clients validate against; None for the one that the SDK generates.
     """
 
     result: Mapping[str, Any]
@@ -30,17 +30,17 @@ class Heard(NamedTuple):
 
 
 async def hear(client: Client, query: Question) -> Heard:
-    """An answer, to be repeated."""
+    """Record a result."""
     result = await ask(client, query)
     schema = next(tool.output_schema for tool in (await client.list_tools()).tools if tool.name == query.tool)
     return Heard(result.model_dump(mode="json", by_alias=True), schema)
 
 
 def build_parrot(heard: Heard) -> MCPServer[Any]:
-    """A server that says nothing but what it heard, which the SDK checks as it checks ours."""
+    """A server that only returns the recorded result; the SDK validates it as it validates ours."""
     result = CallToolResult.model_validate(heard.result)
 
-    async def get_spend(period: str, group_by: list[str], granularity: str) -> Series:  # noqa: ARG001 - as ours takes
+    async def get_spend(period: str, group_by: list[str], granularity: str) -> Series:  # noqa: ARG001 - the same signature as ours
         return result
 
     tool = Tool.from_function(get_spend)

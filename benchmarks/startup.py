@@ -1,4 +1,4 @@
-"""From the start of the process to the result of `initialize` over stdio, and the memory at that moment."""
+"""Time from process start to the result of `initialize` over stdio, and the memory at that moment."""
 
 import json
 import time
@@ -12,7 +12,7 @@ from .processes import OURS, child, memory_of, settings_of
 
 ROUNDS = 15
 MOST = 1.15
-MOST_MEBIBYTES = 15
+MAX_MEBIBYTES = 15
 
 _MINIMAL = ("-m", f"{__package__}.minimal")
 _INITIALIZE = {
@@ -30,7 +30,7 @@ _MEBIBYTE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start: seconds of the clock and of the processor, MiB in memory and at most."""
+    """One start: wall and CPU seconds, current and peak MiB."""
 
     wall: float
     cpu: float
@@ -39,14 +39,14 @@ class Start:
 
 
 def counts() -> Iterable[Figure]:
-    """Nothing is asked of the Admin API before the first question."""
+    """Requests to the Admin API before the first question."""
     with demo.upstream() as api:
         _start(OURS, api.url)
         yield counted("requests before the first question", len(api.requests), "requests", 0)
 
 
 def times() -> Iterable[Figure]:
-    """Ours and the minimal server, in turns."""
+    """This server and the minimal server, interleaved."""
     with demo.upstream() as api:
         for server in (OURS, _MINIMAL):
             _start(server, api.url)
@@ -61,7 +61,7 @@ def times() -> Iterable[Figure]:
 def _more(what: str, ours: list[float], floor: list[float]) -> Figure:
     meaning = f"MiB more: ours {median(ours):.1f}, minimal server {median(floor):.1f}"
     samples = {"ours": ours, "floor": floor}
-    return Figure(what, median(ours) - median(floor), meaning, MOST_MEBIBYTES, samples=samples)
+    return Figure(what, median(ours) - median(floor), meaning, MAX_MEBIBYTES, samples=samples)
 
 
 def _start(server: tuple[str, ...], url: str) -> Start:
@@ -80,8 +80,8 @@ def _start(server: tuple[str, ...], url: str) -> Start:
 
 
 def _processor_seconds(process: int) -> float:
-    """What a process has used of the processors.
+    """CPU seconds of a process.
 
-    Source: https://man7.org/linux/man-pages/man3/clock_getcpuclockid.3.html; Linux makes the clock from the number so.
+    Source: https://man7.org/linux/man-pages/man3/clock_getcpuclockid.3.html; Linux derives the clock id from the pid.
     """
     return time.clock_gettime((~process << 3) | 2)

@@ -1,4 +1,4 @@
-"""The Admin API of `world`, in a process of its own, so that neither its time nor its memory is taken for ours."""
+"""The Admin API of `world` in a separate process, so that its time and memory are not counted as ours."""
 
 import json
 import sys
@@ -26,21 +26,21 @@ _BUCKETS = {COST: world.cost_bucket, USAGE: world.usage_bucket}
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """An Admin API on loopback, seen from outside."""
+    """A client of the Admin API process."""
 
     port: int
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
     def asked(self) -> list[str]:
-        """The paths of the requests since this was last called."""
+        """Paths requested since the last call."""
         return json.loads(self.get(_ASKED))
 
     def get(self, target: str) -> bytes:
-        """A body."""
+        """The body of a response."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request("GET", target)
@@ -51,7 +51,7 @@ class Upstream:
 
 @contextmanager
 def upstream(rows_a_day: int, latency: float = 0.0) -> Generator[Upstream]:
-    """An Admin API with so many rows per day and report, which waits so many seconds before each answer."""
+    """An Admin API with this many rows per day and report, and a delay in seconds before each response."""
     with child("-m", f"{__package__}.upstream", str(rows_a_day), str(latency)) as process:
         if process.stdout is None:
             raise RuntimeError("the upstream has no stdout")
@@ -60,7 +60,7 @@ def upstream(rows_a_day: int, latency: float = 0.0) -> Generator[Upstream]:
 
 @cache
 def _page(path: str, first: str, end: str, limit: int, rows_a_day: int) -> bytes:
-    """One page of a report, made once; the token of the next one is the day that it begins with."""
+    """One page of a report, cached. The token of the next page is its first day."""
     start = date.fromisoformat(first[:10])
     days = (date.fromisoformat(end[:10]) - start).days
     shown = min(days, limit)

@@ -1,8 +1,8 @@
-"""A warm answer of 30 days and ten groups: ours computes it, a parrot on the same SDK gives the same bytes back.
+"""A warm answer of 30 days and ten groups, compared with a parrot on the same SDK that returns the same bytes.
 
-There are two parrots, because clients check an answer against the schema in the list of the tools, and that takes
-longer than all the rest of a parrot's work. The one publishes our schema, which is short; the other one what the SDK
-makes of the same annotation. The first is the floor of our computing, the second a tool that nobody has tuned.
+There are two parrots, because clients validate answers against the published schema, which takes longer than the rest
+of a parrot's work. One publishes our short schema, the other the schema that the SDK generates from the same
+annotation. The first is the baseline of our computation, the second that of an untuned tool.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from .questions import Question, ask, compact
 from .upstream import upstream
 
 ROUNDS = 300
-MOST_BY_ROWS_A_DAY = {40: 1.5, 400: 4.0}
+MAX_BY_ROWS_A_DAY = {40: 1.5, 400: 4.0}
 
 _OURS, _SAME_SCHEMA, _SDK_SCHEMA = "ours", "same bytes", "same bytes, SDK's schema"
 _QUESTION = Question("get_spend", {"period": "last_30_days", "group_by": ["model"], "granularity": "day"})
@@ -35,8 +35,8 @@ Seconds = Mapping[str, list[float]]
 
 
 def times() -> Iterable[Figure]:
-    """Both transports, two sizes of the cube."""
-    for rows_a_day, most in MOST_BY_ROWS_A_DAY.items():
+    """Times over both transports, with 40 and 400 rows a day."""
+    for rows_a_day, most in MAX_BY_ROWS_A_DAY.items():
         with upstream(rows_a_day) as api:
             for transport, connect in (("in memory", _in_memory), ("stdio", _over_stdio)):
                 seconds = asyncio.run(_take_turns(connect(api.url)))

@@ -1,6 +1,6 @@
-"""An organization of any size that never existed, as the bodies of the Admin API: every row with all documented fields.
+"""A fictional organization of any size, as Admin API response bodies with all documented fields.
 
-Always the same for the same day and number of rows. Values repeat as they do in life: 12 models, 100 workspaces.
+Deterministic for a day and number of rows. Values repeat realistically: 12 models, 100 workspaces.
 """
 
 import json
@@ -29,7 +29,7 @@ _LARGEST_COUNTS = (10**6, 10**9, 10**5, 10**4, 10**7)
 @cache
 def usage_bucket(day: date, rows: int) -> bytes:
     """One day of the usage report under the five base dimensions."""
-    random = Random(day.toordinal())  # noqa: S311 - no secret
+    random = Random(day.toordinal())  # noqa: S311 - not security-relevant
     return _bucket(day, [_usage_row(number, random) for number in range(rows)])
 
 
@@ -58,7 +58,7 @@ def _usage_row(number: int, random: Random) -> Mapping[str, object]:
 @cache
 def cost_bucket(day: date, rows: int) -> bytes:
     """One day of the cost report under both of its groupings."""
-    random = Random(day.toordinal())  # noqa: S311 - no secret
+    random = Random(day.toordinal())  # noqa: S311 - not security-relevant
     return _bucket(day, [_cost_row(number, random) for number in range(rows)])
 
 
@@ -87,17 +87,17 @@ def _bucket(day: date, results: Sequence[Mapping[str, object]]) -> bytes:
 
 
 def midnight(day: date) -> str:
-    """The beginning of a day, as the API writes it."""
+    """The start of a day in the API's format."""
     return f"{day}T00:00:00Z"
 
 
 def workspace_list() -> bytes:
-    """The names of the workspaces, in one page."""
+    """All workspaces in one page."""
     data = [{"id": workspace, "name": f"Team {number}"} for number, workspace in enumerate(WORKSPACES)]
     return json.dumps({"data": data, "has_more": False, "first_id": WORKSPACES[0], "last_id": WORKSPACES[-1]}).encode()
 
 
 def last_days(count: int) -> list[date]:
-    """The complete UTC days before today, oldest first."""
+    """The last complete UTC days, oldest first."""
     today = datetime.now(UTC).date()
     return [today - timedelta(days=age) for age in range(count, 0, -1)]

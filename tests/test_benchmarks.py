@@ -1,4 +1,4 @@
-"""What the benchmarks count is the same on every machine, so it passes review: a change shows up in a snapshot."""
+"""The machine-independent benchmark figures stay within their bounds; answer sizes are reviewed in a snapshot."""
 
 from collections.abc import Callable, Iterable
 
@@ -12,12 +12,12 @@ COUNTS = [startup.counts, cold.counts, conversation.counts, callers.counts, answ
 
 
 @pytest.mark.parametrize("counts", COUNTS, ids=lambda counts: counts.__module__.rpartition(".")[2])
-def test_no_count_is_over_its_bound(counts: Callable[[], Iterable[Figure]]) -> None:
+def test_no_figure_exceeds_its_bound(counts: Callable[[], Iterable[Figure]]) -> None:
     figures = list(counts())
     assert figures
     assert [figure for figure in figures if figure.over] == []
 
 
-def test_what_a_model_has_to_read_is_as_reviewed() -> None:
+def test_answer_sizes_match_the_reviewed_snapshot() -> None:
     characters = {figure.what: f"{figure.value:g} {figure.unit}" for figure in answers.counts()}
     assert characters == external_file("snapshots/characters.json")

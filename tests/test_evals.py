@@ -1,4 +1,4 @@
-"""The questions of `evals/` have known answers, and the runner scores a model that is right, wrong, stuck or away."""
+"""The questions of `evals/` have known answers, and the runner scores right, wrong, looping and failing models."""
 
 import json
 import re
@@ -12,23 +12,23 @@ from typing import Any
 
 import pytest
 
-from tests.evals.__main__ import KEPT_IN, KEY, main
+from tests.evals.__main__ import KEY, OUTPUT, main
 from tests.evals.cases import Accepted, Case, all_cases
-from tests.evals.endpoints import Wanted
-from tests.evals.runner import MOST_TURNS, call, server
-from tests.evals.scoring import Called, Score, alternatives, is_right, numbers, score, tells
+from tests.evals.endpoints import ToolCall
+from tests.evals.runner import MAX_TURNS, call, server
+from tests.evals.scoring import Called, Score, alternatives, is_right, numbers, score, states_facts
 from tests.support.workspace_scoping import TOOLS
 
 CASES = all_cases()
 BY_QUESTION = {case.question: case for case in CASES}
 
 
-def told(way: Accepted) -> str:
-    """A reply that says what must be said, and no more."""
+def reply_for(way: Accepted) -> str:
+    """A reply with exactly the required facts."""
     return ". ".join(alternatives(fact)[0] for fact in way.says)
 
 
-def test_there_are_sixty_questions_about_every_tool() -> None:
+def test_there_are_sixty_questions_covering_every_tool() -> None:
     assert len({case.name for case in CASES}) == len(BY_QUESTION) == 60
     first_choices = Counter(case.accepted[0].tool for case in CASES)
     assert set(TOOLS) <= first_choices.keys()
@@ -37,21 +37,21 @@ def test_there_are_sixty_questions_about_every_tool() -> None:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_every_expected_call_gives_the_expected_facts(case: Case) -> None:
+async def test_every_expected_call_returns_the_expected_facts(case: Case) -> None:
     async with server() as client:
         for way in case.accepted:
             if way.tool is None:
                 continue
-            called = await call(client, Wanted("1", way.tool, way.arguments))
+            called = await call(client, ToolCall("1", way.tool, way.arguments))
             assert is_right(way, called), called.text
             assert way.facts or way.refused
-            assert score(case, [called], told(way)) == Score(1, 1, 1)
+            assert score(case, [called], reply_for(way)) == Score(1, 1, 1)
             amounts = [fact for fact in way.says if re.fullmatch(r"\$?[\d,.]+%?", fact) and way.facts]
-            assert tells(Accepted(says=amounts), called.text), "what a reply must hold is in the answer"
+            assert states_facts(Accepted(says=amounts), called.text), "the answer contains what a reply must contain"
 
 
 @pytest.mark.parametrize(
-    ("said", "right"),
+    ("reply", "right"),
     [
         ("It was $7,309.88.", True),
         ("About 7,310 dollars.", True),
@@ -60,16 +60,16 @@ async def test_every_expected_call_gives_the_expected_facts(case: Case) -> None:
         ("No idea.", False),
     ],
 )
-def test_a_number_may_be_rounded_but_not_wrong(said: str, right: bool) -> None:  # noqa: FBT001
-    assert tells(Accepted(says=["$7,309.88"]), said) is right
+def test_a_number_may_be_rounded_but_not_wrong(reply: str, right: bool) -> None:  # noqa: FBT001
+    assert states_facts(Accepted(says=["$7,309.88"]), reply) is right
 
 
-def test_numbers_are_read_in_the_ways_people_write_them() -> None:
+def test_numbers_are_parsed_in_all_common_notations() -> None:
     assert list(numbers("4.58 billion, 35.3%, $1,234.50 and 12k")) == [4.58e9, 0.353, 1234.5, 12_000]
 
 
 @pytest.mark.parametrize(
-    ("said", "denied"),
+    ("reply", "denied"),
     [
         ("Nothing odd in July.", True),
         ("That isn\u2019t reported.", True),
@@ -77,17 +77,17 @@ def test_numbers_are_read_in_the_ways_people_write_them() -> None:
         ("A request costs two cents. Note that prices vary.", False),
     ],
 )
-def test_a_denial_is_told_from_an_answer(said: str, denied: bool) -> None:  # noqa: FBT001
-    assert tells(Accepted(says=["(no)"]), said) is denied
+def test_a_denial_is_distinguished_from_an_answer(reply: str, denied: bool) -> None:  # noqa: FBT001
+    assert states_facts(Accepted(says=["(no)"]), reply) is denied
 
 
-def test_words_that_must_not_be_said_cost_the_answer() -> None:
+def test_excluded_words_in_a_reply_cost_the_point() -> None:
     way = Accepted(says=["(no)"], says_not=["$0."])
-    assert tells(way, "There is no such number.")
-    assert not tells(way, "There is no such number, but about $0.02.")
+    assert states_facts(way, "There is no such number.")
+    assert not states_facts(way, "There is no such number, but about $0.02.")
 
 
-def test_other_arguments_are_as_good_when_they_lead_to_the_same_facts() -> None:
+def test_other_arguments_are_accepted_if_they_lead_to_the_same_facts() -> None:
     way = Accepted(tool="get_spend", arguments={"period": "2026-10"}, facts={"totals > cost": "7"}, says=["7"])
     case = Case(name="any", question="?", hard="", accepted=[way])
     same = Called("get_spend", {"period": "last_month", "group_by": ["model"]}, {"totals": {"cost": "7"}}, "")
@@ -99,19 +99,19 @@ def test_other_arguments_are_as_good_when_they_lead_to_the_same_facts() -> None:
 
 
 Model = Callable[[str, bool], Mapping[str, Any] | str]
-"""From the question, and whether a result has come, to the call that is wanted or the reply."""
+"""Maps a question, and whether it has a tool result, to a tool call or the reply."""
 
 
 def right(question: str, has_result: bool) -> Mapping[str, Any] | str:  # noqa: FBT001
     way = BY_QUESTION[question].accepted[0]
-    return told(way) if has_result or way.tool is None else {"name": way.tool, "arguments": way.arguments}
+    return reply_for(way) if has_result or way.tool is None else {"name": way.tool, "arguments": way.arguments}
 
 
 def wrong(_question: str, has_result: bool) -> Mapping[str, Any] | str:  # noqa: FBT001
     return "Forty-two." if has_result else {"name": "get_cost", "arguments": {"days": 30}}
 
 
-def stuck(_question: str, _has_result: bool) -> Mapping[str, Any] | str:  # noqa: FBT001
+def looping(_question: str, _has_result: bool) -> Mapping[str, Any] | str:  # noqa: FBT001
     return {"name": "get_spend", "arguments": {}}
 
 
@@ -120,10 +120,10 @@ def as_openai(body: Mapping[str, Any], model: Model) -> Any:
     system, user, *rest = body["messages"]
     assert "Give period as words" in system["content"]
     assert "2026-11-22" in system["content"]
-    said = model(user["content"], any(message["role"] == "tool" for message in rest))
-    if isinstance(said, str):
-        return {"choices": [{"message": {"role": "assistant", "content": said}}]}
-    function = {"name": said["name"], "arguments": json.dumps(said["arguments"])}
+    reply = model(user["content"], any(message["role"] == "tool" for message in rest))
+    if isinstance(reply, str):
+        return {"choices": [{"message": {"role": "assistant", "content": reply}}]}
+    function = {"name": reply["name"], "arguments": json.dumps(reply["arguments"])}
     call = {"id": "call_1", "type": "function", "function": function}
     return {"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [call]}}]}
 
@@ -132,10 +132,10 @@ def as_anthropic(body: Mapping[str, Any], model: Model) -> Any:
     assert [tool["name"] for tool in body["tools"]] == TOOLS
     assert "Give period as words" in body["system"]
     user, *rest = body["messages"]
-    said = model(user["content"], any(part["type"] == "tool_result" for each in rest for part in each["content"]))
-    if isinstance(said, str):
-        return {"content": [{"type": "text", "text": said}]}
-    return {"content": [{"type": "tool_use", "id": "toolu_1", "name": said["name"], "input": said["arguments"]}]}
+    reply = model(user["content"], any(part["type"] == "tool_result" for each in rest for part in each["content"]))
+    if isinstance(reply, str):
+        return {"content": [{"type": "text", "text": reply}]}
+    return {"content": [{"type": "tool_use", "id": "toolu_1", "name": reply["name"], "input": reply["arguments"]}]}
 
 
 ENDPOINTS = {
@@ -146,7 +146,7 @@ ENDPOINTS = {
 
 @contextmanager
 def endpoint(api: str, model: Model) -> Generator[str]:
-    """A model that was never trained, on loopback."""
+    """A scripted model on loopback."""
     path, base, header, key, answer = ENDPOINTS[api]
 
     class Handler(BaseHTTPRequestHandler):
@@ -156,11 +156,11 @@ def endpoint(api: str, model: Model) -> Generator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             known = self.path == path and self.headers[header] == key
-            said = json.dumps(answer(body, model)).encode() if known else b"{}"
+            response = json.dumps(answer(body, model)).encode() if known else b"{}"
             self.send_response_only(200 if known else 404)
-            self.send_header("content-length", str(len(said)))
+            self.send_header("content-length", str(len(response)))
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(response)
 
         def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
@@ -179,43 +179,43 @@ def in_an_empty_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def evaluate(api: str, base_url: str) -> tuple[int, list[dict[str, Any]]]:
-    """The exit status, and what was kept of each question."""
+    """The exit status and the recorded results."""
     status = main(["--model", "scripted", "--base-url", base_url, "--api", api])
-    return status, json.loads(KEPT_IN.read_text(encoding="utf-8"))["results"]
+    return status, json.loads(OUTPUT.read_text(encoding="utf-8"))["results"]
 
 
 @pytest.mark.parametrize("api", ENDPOINTS)
 def test_a_model_that_is_always_right_gets_every_point(api: str, capsys: pytest.CaptureFixture[str]) -> None:
     with endpoint(api, right) as base_url:
-        status, kept = evaluate(api, base_url)
+        status, results = evaluate(api, base_url)
     assert status == 0
-    assert [each["name"] for each in kept if each["score"] != {"tool": 1, "arguments": 1, "answer": 1}] == []
-    assert re.search(r"right of 60 +60 +60 +60 +", capsys.readouterr().out)
+    assert [each["name"] for each in results if each["score"] != {"tool": 1, "arguments": 1, "answer": 1}] == []
+    assert re.search(r"correct of 60 +60 +60 +60 +", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("api", ENDPOINTS)
 def test_a_model_that_is_always_wrong_gets_none(api: str) -> None:
     with endpoint(api, wrong) as base_url:
-        status, kept = evaluate(api, base_url)
+        status, results = evaluate(api, base_url)
     assert status == 0
-    assert {tuple(each["score"].values()) for each in kept} == {(0, 0, 0)}
-    assert {len(each["calls"]) for each in kept} == {1}
+    assert {tuple(each["score"].values()) for each in results} == {(0, 0, 0)}
+    assert {len(each["calls"]) for each in results} == {1}
 
 
 def test_a_model_that_never_stops_calling_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.evals.__main__.all_cases", lambda: CASES[:1])
-    with endpoint("openai", stuck) as base_url:
-        _, kept = evaluate("openai", base_url)
-    assert len(kept[0]["calls"]) == MOST_TURNS
-    assert (kept[0]["reply"], kept[0]["score"]["answer"]) == ("", 0)
+    with endpoint("openai", looping) as base_url:
+        _, results = evaluate("openai", base_url)
+    assert len(results[0]["calls"]) == MAX_TURNS
+    assert (results[0]["reply"], results[0]["score"]["answer"]) == ("", 0)
 
 
-def test_an_endpoint_that_fails_is_no_wrong_answer(
+def test_a_failing_endpoint_does_not_count_as_a_wrong_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tests.evals.__main__.all_cases", lambda: CASES[:2])
     with endpoint("openai", right) as base_url:
-        status, kept = evaluate("anthropic", base_url)
+        status, results = evaluate("anthropic", base_url)
     assert status == 1
-    assert all("404" in each["failed"] for each in kept)
-    assert "right of 0" in capsys.readouterr().out
+    assert all("404" in each["failed"] for each in results)
+    assert "correct of 0" in capsys.readouterr().out

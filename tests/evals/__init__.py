@@ -1,4 +1,4 @@
-"""Does a model choose the right tool and arguments, and say what is true? Sixty questions with known answers.
+"""Sixty questions with known answers: does a model choose the right tool and arguments, and report the facts?
 
-`python -m tests.evals --model NAME --base-url URL` asks a model; `test_evals.py` checks the answers and the runner.
+`python -m tests.evals --model NAME --base-url URL` evaluates a model; `test_evals.py` checks answers and runner.
 """

@@ -1,6 +1,6 @@
-"""`python -m tests.evals`: ask a model sixty questions, print how it did, keep every word in build/evals.json.
+"""`python -m tests.evals`: ask a model sixty questions, print the scores, write all replies to build/evals.json.
 
-Exit status: 1 when the endpoint left a question unanswered, else 0, however well the model did.
+Exit status: 1 if the endpoint failed to answer a question, else 0, whatever the scores.
 """
 
 import argparse
@@ -20,22 +20,24 @@ from .endpoints import APIS
 from .runner import Result, run
 
 KEY = "EVALS_API_KEY"
-KEPT_IN = Path("build") / "evals.json"
+OUTPUT = Path("build") / "evals.json"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Ask, print, keep."""
+    """Run the evaluation."""
     parser = argparse.ArgumentParser(prog="python -m tests.evals", description=__doc__)
-    parser.add_argument("--model", required=True, help="as the endpoint calls it")
+    parser.add_argument("--model", required=True, help="the model's name at the endpoint")
     parser.add_argument(
-        "--base-url", required=True, help="such as http://127.0.0.1:11434/v1, https://api.anthropic.com"
+        "--base-url", required=True, help="for example http://127.0.0.1:11434/v1, https://api.anthropic.com"
     )
-    parser.add_argument("--api", choices=sorted(APIS), default="openai", help=f"the key is read from {KEY}")
+    parser.add_argument(
+        "--api", choices=sorted(APIS), default="openai", help=f"API of the endpoint; its key is read from {KEY}"
+    )
     given = parser.parse_args(argv)
     results = asyncio.run(_ask(given.api, given.model, given.base_url))
     print(_table(results))
-    KEPT_IN.parent.mkdir(exist_ok=True)
-    KEPT_IN.write_text(json.dumps(_kept(given.model, results), ensure_ascii=False, indent=1), encoding="utf-8")
+    OUTPUT.parent.mkdir(exist_ok=True)
+    OUTPUT.write_text(json.dumps(_as_json(given.model, results), ensure_ascii=False, indent=1), encoding="utf-8")
     return int(any(result.failed for result in results))
 
 
@@ -54,13 +56,13 @@ def _table(results: Sequence[Result]) -> str:
     rows = [
         ["question", "tool", "arguments", "answer", "calls"],
         *([result.case.name, *map(str, numbers)] for result, numbers in zip(answered, points, strict=True)),
-        [f"right of {len(answered)}", *map(str, sums)],
+        [f"correct of {len(answered)}", *map(str, sums)],
     ]
-    failed = [f"not answered: {result.case.name}: {result.failed}" for result in results if result.failed]
+    failed = [f"no answer: {result.case.name}: {result.failed}" for result in results if result.failed]
     return "\n".join([aligned(rows), *failed])
 
 
-def _kept(model: str, results: Sequence[Result]) -> dict[str, Any]:
+def _as_json(model: str, results: Sequence[Result]) -> dict[str, Any]:
     return {
         "model": model,
         "results": [

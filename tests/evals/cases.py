@@ -1,4 +1,4 @@
-"""The questions, and what is right: tables of data, checked when they are read."""
+"""The questions and their accepted answers, validated when loaded."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,15 +10,15 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Accepted(BaseModel):
-    """One right way to answer.
+    """One accepted way to answer.
 
     Attributes:
-        tool: None for an answer in words alone.
-        arguments: As they are best given; whatever leads to the same facts is as good.
-        facts: What the structured answer says, by path: "series > Production > totals > cost".
-        refused: Words of the refusal, where the right call is refused.
-        says: What the reply must hold: numbers to half a percent, words in any case, one of a|b; (no) for a denial.
-        says_not: Words that the reply must not hold.
+        tool: None for an answer without a tool call.
+        arguments: The best arguments; any that lead to the same facts are accepted.
+        facts: Values in the structured answer, by path: "series > Production > totals > cost".
+        refused: Text of the error, if the right call is rejected.
+        says: Required in the reply: numbers within half a percent, words in any case, one of a|b, (no) for a denial.
+        says_not: Words that the reply must not contain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,10 +32,10 @@ class Accepted(BaseModel):
 
 
 class Case(BaseModel):
-    """A question as a person asks it.
+    """A question in a user's words.
 
     Attributes:
-        hard: Why it is not as easy as it looks.
+        hard: What makes it difficult.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,16 +48,16 @@ class Case(BaseModel):
 
 @cache
 def all_cases() -> Sequence[Case]:
-    """Every question."""
+    """All questions."""
     text = (Path(__file__).parent / "cases.json").read_text(encoding="utf-8")
     return [Case.model_validate(each) for each in json.loads(text)]
 
 
 def found(answer: Mapping[str, Any], path: str) -> Any:
-    """What stands at a path; in a list a step is the label, value or code of an element, a bucket, or a place.
+    """The value at a path. In a list, a step is the label, value or code of an element, a bucket, or an index.
 
     Raises:
-        LookupError: When there is nothing.
+        LookupError: If the path does not exist.
     """
     here: Any = answer
     for step in path.split(" > "):

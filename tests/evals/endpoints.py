@@ -1,4 +1,4 @@
-"""The two shapes in which models are served: OpenAI's chat completions and Anthropic's messages."""
+"""Model endpoints: OpenAI's chat completions and Anthropic's messages."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from typing import Any, Protocol, cast
 import httpx
 from mcp.types import Tool
 
-MOST_TOKENS = 4096
-"""Of one reply."""
+MAX_TOKENS = 4096
+"""Maximum output tokens of one reply."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A tool call that the model asks for."""
+class ToolCall:
+    """A tool call requested by the model."""
 
     id: str
     tool: str
@@ -23,21 +23,21 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What the model said, and which calls it wants; with none of these it has finished."""
+    """A reply of the model and its tool calls; without calls it has finished."""
 
     text: str
-    calls: Sequence[Wanted]
+    calls: Sequence[ToolCall]
 
 
 class Conversation(Protocol):
-    """One question, put to a model."""
+    """A conversation about one question."""
 
     async def next(self) -> Turn:
-        """Let the model speak."""
+        """Get the model's next turn."""
         ...
 
-    def tell(self, results: Sequence[tuple[Wanted, str, bool]]) -> None:
-        """Hand it the results of the calls that it wanted: each with its text and whether it is an error."""
+    def add_results(self, results: Sequence[tuple[ToolCall, str, bool]]) -> None:
+        """Add the results of its calls: each with its text and whether it is an error."""
         ...
 
 
@@ -67,12 +67,12 @@ class OpenAi:
         message = (await _post(self.http, "chat/completions", body))["choices"][0]["message"]
         self.messages.append(message)
         calls = [
-            Wanted(call["id"], call["function"]["name"], _arguments(call["function"]["arguments"]))
+            ToolCall(call["id"], call["function"]["name"], _arguments(call["function"]["arguments"]))
             for call in message.get("tool_calls") or ()
         ]
         return Turn(message.get("content") or "", calls)
 
-    def tell(self, results: Sequence[tuple[Wanted, str, bool]]) -> None:
+    def add_results(self, results: Sequence[tuple[ToolCall, str, bool]]) -> None:
         self.messages += [{"role": "tool", "tool_call_id": call.id, "content": text} for call, text, _ in results]
 
 
@@ -97,17 +97,17 @@ class Anthropic:
         ]
         body = {
             "model": self.model,
-            "max_tokens": MOST_TOKENS,
+            "max_tokens": MAX_TOKENS,
             "system": self.system,
             "messages": self.messages,
             "tools": tools,
         }
         content = (await _post(self.http, "v1/messages", body))["content"]
         self.messages.append({"role": "assistant", "content": content})
-        calls = [Wanted(part["id"], part["name"], part["input"]) for part in content if part["type"] == "tool_use"]
+        calls = [ToolCall(part["id"], part["name"], part["input"]) for part in content if part["type"] == "tool_use"]
         return Turn("\n".join(part["text"] for part in content if part["type"] == "text"), calls)
 
-    def tell(self, results: Sequence[tuple[Wanted, str, bool]]) -> None:
+    def add_results(self, results: Sequence[tuple[ToolCall, str, bool]]) -> None:
         content = [
             {"type": "tool_result", "tool_use_id": call.id, "content": text, "is_error": is_error}
             for call, text, is_error in results
@@ -119,7 +119,7 @@ APIS: Mapping[str, type[OpenAi | Anthropic]] = {"openai": OpenAi, "anthropic": A
 
 
 def headers(api: str, key: str) -> dict[str, str]:
-    """How each shape wants the key."""
+    """The authentication headers of each API."""
     if not key:
         return {}
     if api == "anthropic":
@@ -134,7 +134,7 @@ async def _post(http: httpx.AsyncClient, path: str, body: Mapping[str, Any]) -> 
 
 
 def _arguments(given: str) -> Mapping[str, Any]:
-    """Arguments come as text; what is no JSON object is passed on as an argument that no tool knows."""
+    """Arguments arrive as JSON text; anything else is passed on as an unknown argument."""
     try:
         arguments = json.loads(given or "{}")
     except ValueError:

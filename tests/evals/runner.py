@@ -1,4 +1,4 @@
-"""Ask a model every question, run the calls that it wants on the demo organization, and score what comes of it."""
+"""Runs the evaluation: asks every question, runs the tool calls on the demo organization, and scores the replies."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -11,19 +11,19 @@ from benchmarks import demo
 from benchmarks.questions import text_of
 
 from .cases import Case
-from .endpoints import APIS, Conversation, Wanted, headers
+from .endpoints import APIS, Conversation, ToolCall, headers
 from .scoring import Called, Score, score
 
-MOST_TURNS = 6
-SECONDS = 300.0
+MAX_TURNS = 6
+TIMEOUT_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a model made of a question.
+    """A model's result for a question.
 
     Attributes:
-        failed: Why the endpoint gave no answer; such a question counts as not asked.
+        failed: The endpoint's error; the question is then not counted.
     """
 
     case: Case
@@ -34,10 +34,12 @@ class Result:
 
 
 async def run(api: str, model: str, base_url: str, key: str, cases: Sequence[Case]) -> AsyncGenerator[Result]:
-    """Every question in turn, each in a conversation of its own."""
+    """Ask every question, each in a new conversation."""
     async with (
         server() as client,
-        httpx.AsyncClient(base_url=base_url.rstrip("/") + "/", headers=headers(api, key), timeout=SECONDS) as http,
+        httpx.AsyncClient(
+            base_url=base_url.rstrip("/") + "/", headers=headers(api, key), timeout=TIMEOUT_SECONDS
+        ) as http,
     ):
         tools = (await client.list_tools()).tools
         system = f"{client.instructions}\nIt is {demo.NOW:%A, %Y-%m-%d %H:%M} UTC."
@@ -53,29 +55,29 @@ async def run(api: str, model: str, base_url: str, key: str, cases: Sequence[Cas
 
 @asynccontextmanager
 async def server() -> AsyncGenerator[Client]:
-    """A client on the server, with the demo organization behind it and the clock at its usual moment."""
+    """A client of a server with the demo organization, at the fixed time of the demo."""
     with demo.upstream() as api:
         async with demo.client_of(api) as client:
             yield client
 
 
 async def _answer(conversation: Conversation, client: Client) -> tuple[Sequence[Called], str]:
-    """The calls and the last words; none, when it never stops calling."""
+    """The calls and the final reply; an empty one if the model does not stop calling tools."""
     calls: list[Called] = []
-    for _ in range(MOST_TURNS):
+    for _ in range(MAX_TURNS):
         turn = await conversation.next()
         if not turn.calls:
             return calls, turn.text
-        called = [await call(client, wanted) for wanted in turn.calls]
-        conversation.tell(
-            [(wanted, each.text, each.answer is None) for wanted, each in zip(turn.calls, called, strict=True)]
+        called = [await call(client, requested) for requested in turn.calls]
+        conversation.add_results(
+            [(requested, each.text, each.answer is None) for requested, each in zip(turn.calls, called, strict=True)]
         )
         calls += called
     return calls, ""
 
 
-async def call(client: Client, wanted: Wanted) -> Called:
-    """Run a call as a host would."""
-    result = await client.call_tool(wanted.tool, dict(wanted.arguments))
+async def call(client: Client, requested: ToolCall) -> Called:
+    """Run a tool call as a host would."""
+    result = await client.call_tool(requested.tool, dict(requested.arguments))
     answer = None if result.is_error else result.structured_content
-    return Called(wanted.tool, wanted.arguments, answer, text_of(result))
+    return Called(requested.tool, requested.arguments, answer, text_of(result))

@@ -1,4 +1,4 @@
-"""How good an answer was: the tool, the arguments, and what was said in the end."""
+"""Scores an answer: the tool, the arguments, and the reply."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +10,10 @@ from .cases import Accepted, Case, found
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A tool call of the model, with what came of it.
+    """A tool call of the model with its result.
 
     Attributes:
-        answer: The structured half; None for a refusal.
+        answer: The structured half; None for an error.
         text: The text half.
     """
 
@@ -25,7 +25,7 @@ class Called:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One point each: a right tool was called, it gave the right facts, the reply tells them."""
+    """One point each: an accepted tool was called, it returned the right facts, the reply states them."""
 
     tool: int
     arguments: int
@@ -38,7 +38,7 @@ class Score:
 
 
 def score(case: Case, calls: Sequence[Called], reply: str) -> Score:
-    """The best score among the right ways to answer."""
+    """The best score among the accepted answers."""
     return max((_score(way, calls, reply) for way in case.accepted), key=lambda each: each.total)
 
 
@@ -48,11 +48,11 @@ def _score(way: Accepted, calls: Sequence[Called], reply: str) -> Score:
     else:
         tool = int(any(call.tool == way.tool for call in calls))
         arguments = int(any(is_right(way, call) for call in calls))
-    return Score(tool, arguments, int(bool(arguments) and tells(way, reply)))
+    return Score(tool, arguments, int(bool(arguments) and states_facts(way, reply)))
 
 
 def is_right(way: Accepted, call: Called) -> bool:
-    """Whether a call came to the facts, or to the refusal, that are wanted; its arguments may be spelled otherwise."""
+    """Whether a call returned the expected facts or error, whatever its arguments."""
     if call.tool != way.tool:
         return False
     if call.answer is None or way.refused is not None:
@@ -67,26 +67,26 @@ def _is_there(answer: Mapping[str, Any], path: str, value: object) -> bool:
         return False
 
 
-def tells(way: Accepted, reply: str) -> bool:
-    """Whether the reply holds all that it must and nothing that it must not."""
-    told = reply.casefold().replace("\u2019", "'")
-    return all(_holds(told, fact) for fact in way.says) and not any(word.casefold() in told for word in way.says_not)
+def states_facts(way: Accepted, reply: str) -> bool:
+    """Whether the reply contains everything required and nothing excluded."""
+    text = reply.casefold().replace("\u2019", "'")
+    return all(_contains(text, fact) for fact in way.says) and not any(word.casefold() in text for word in way.says_not)
 
 
 def alternatives(fact: str) -> Sequence[str]:
-    """The ways to say a fact, of which one is enough."""
+    """Alternative wordings of a fact; one is enough."""
     return (_DENIAL if fact == "(no)" else fact).split("|")
 
 
 _DENIAL = "no |no,|no.|not |not,|not.|n't |cannot|nothing|never|none|neither|unable"
-"""What is in a reply that says that something is not so, or not to be had."""
+"""Words of a reply that denies something."""
 
 
-def _holds(reply: str, fact: str) -> bool:
-    return any(_holds_one(reply, each) for each in alternatives(fact))
+def _contains(reply: str, fact: str) -> bool:
+    return any(_contains_one(reply, each) for each in alternatives(fact))
 
 
-def _holds_one(reply: str, fact: str) -> bool:
+def _contains_one(reply: str, fact: str) -> bool:
     if not _NUMBER.fullmatch(fact):
         return fact.casefold() in reply
     (wanted,) = numbers(fact)
@@ -101,6 +101,6 @@ _TIMES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billio
 
 
 def numbers(text: str) -> Iterator[float]:
-    """Every number of a text, without its sign: people write "a credit of $450" for -450."""
+    """All numbers of a text, without sign: people write "a credit of $450" for -450."""
     for digits, unit in _NUMBER.findall(text):
         yield float(digits.replace(",", "")) * _TIMES.get(unit.lower(), 1)
