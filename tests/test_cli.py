@@ -188,7 +188,7 @@ def test_doctor_passes_every_check_on_the_demo_organization() -> None:
     done = run("doctor", "--demo")
     assert done.returncode == 0
     assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
-        "ok   Key",
+        "ok   Admin key",
         "ok   Organization",
         "ok   Clock",
         "ok   Cost report",

@@ -249,12 +249,12 @@ async def test_who_is_over_the_budget_for_a_moment_waits(upstream: Upstream) -> 
 def test_doctor_says_whether_the_shared_cache_can_be_used(redis: Store, upstream: Upstream) -> None:
     env = {**connected_to(upstream.url), "USAGE_COST_MCP_REDIS_URL": redis.url.get_secret_value()}
     well = run("doctor", env=env)
-    assert "ok   Shared cache: can be written to" in well.stdout
+    assert "ok   Shared cache: Redis is writable" in well.stdout
     redis.kill()
     ill = run("doctor", env=env)
     assert PASSWORD not in f"{well.stdout}{well.stderr}{ill.stdout}{ill.stderr}"
     assert ill.returncode == 1
-    assert "FAIL Shared cache: cannot be written to (ConnectionError); answers do not need it" in ill.stdout
+    assert "FAIL Shared cache: Redis is not writable (ConnectionError). Answers do not depend on it" in ill.stdout
     assert "ok   Cost report" in ill.stdout
 
 

@@ -1,4 +1,4 @@
-"""Checks everything that an answer depends on, and says what to do about each failure."""
+"""The `doctor` command: checks everything that an answer depends on, and says how to fix each failure."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -27,25 +27,24 @@ class Check:
     passed: bool = True
 
     def __str__(self) -> str:
-        """One connection."""
         return f"{'ok  ' if self.passed else 'FAIL'} {self.name}: {self.message}"
 
 
 async def checks(settings: Settings) -> AsyncIterator[Check]:
-    """Every check, one after the other, each a request or two."""
+    """Run the checks one after the other. Each sends one or two requests."""
     clock = CorrectedClock(SystemClock())
     async with AsyncExitStack() as exit_stack:
-        commons = SharedResources(settings, clock)
-        exit_stack.push_async_callback(commons.aclose)
-        context = build_report_context(settings, clock, DEFAULT_LIMITS, commons, exit_stack)
+        resources = SharedResources(settings, clock)
+        exit_stack.push_async_callback(resources.aclose)
+        context = build_report_context(settings, clock, DEFAULT_LIMITS, resources, exit_stack)
         call = CallContext(clock.monotonic() + DEFAULT_LIMITS.call_seconds)
-        yield Check("Key", f"looks like an Admin key, from {settings.key_source}")
+        yield Check("Admin key", f"well-formed, from {settings.key_source}")
         try:
             _, name = await context.directory.organization(call)
         except UsageCostError as error:
-            yield Check("Organization", f"{error} The other checks need it and were left out.", passed=False)
+            yield Check("Organization", f"{error} The other checks depend on this one and were skipped.", passed=False)
             return
-        yield Check("Organization", f"{name}, at {settings.base_url}")
+        yield Check("Organization", f"connected to {name} at {settings.base_url}")
         yield _clock_check(clock.skew)
         for report in (COST_REPORT, USAGE_REPORT):
             yield await _report_check(report, context, call)
@@ -55,15 +54,15 @@ async def checks(settings: Settings) -> AsyncIterator[Check]:
 
 
 async def _report_check(report: UpstreamReport, context: ReportContext, call: CallContext) -> Check:
-    what = f"{report.name.title()} report"
+    name = f"{report.name.title()} report"
     today = context.today()
     recent = Period(today - timedelta(days=PROVISIONAL_DAYS), today, today)
     try:
-        held = await context.cache.days(report, [report.base_view], "1d", recent, call)
+        result = await context.cache.days(report, [report.base_view], "1d", recent, call)
     except UsageCostError as error:
-        return Check(what, str(error), passed=False)
-    newest = max((str(day.day) for day in held.days if len(day)), default=f"before {recent.start}")
-    return Check(what, f"newest data {newest} (UTC)")
+        return Check(name, str(error), passed=False)
+    newest = max((day.day for day in result.days if len(day)), default=None)
+    return Check(name, f"newest data {newest} (UTC)" if newest else f"no data since {recent.start} (UTC)")
 
 
 async def _shared_cache_check(url: SecretStr, clock: Clock, exit_stack: AsyncExitStack) -> Check:
@@ -73,30 +72,30 @@ async def _shared_cache_check(url: SecretStr, clock: Clock, exit_stack: AsyncExi
     exit_stack.push_async_callback(connection.aclose)
     try:
         await connection.execute(check_writable)
-    except RedisUnavailable as failure:
+    except RedisUnavailable as error:
         return Check(
             "Shared cache",
-            f"cannot be written to ({failure}); answers do not need it, but each process asks Anthropic for itself. "
-            f"Check {REDIS_URL}, its password, and whether Redis runs and has memory left.",
+            f"Redis is not writable ({error}). Answers do not depend on it, but each process then sends its own "
+            f"requests to Anthropic. Check {REDIS_URL}, the password, and that Redis is running and has free memory.",
             passed=False,
         )
-    return Check("Shared cache", "can be written to")
+    return Check("Shared cache", "Redis is writable")
 
 
 def _clock_check(skew: timedelta | None) -> Check:
     if skew is None:
-        return Check("Clock", "not compared; the answer carried no date")
+        return Check("Clock", "not checked: the API's response had no date")
     seconds = round(skew.total_seconds())
     if abs(skew) <= TOLERANCE:
-        return Check("Clock", f"within {abs(seconds)} s of the API's")
+        return Check("Clock", f"within {abs(seconds)} s of the API's clock")
     return Check(
         "Clock",
-        f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the API's: set it",
+        f"{abs(seconds)} s {'ahead of' if seconds > 0 else 'behind'} the API's clock: correct this machine's clock",
         passed=False,
     )
 
 
-def _names_check(refused: list[str]) -> Check:
-    if refused:
-        return Check("Names", f"cannot be looked up for {', '.join(refused)}; answers show ids instead", passed=False)
-    return Check("Names", "of workspaces, API keys and members can be looked up")
+def _names_check(unavailable: list[str]) -> Check:
+    if unavailable:
+        return Check("Names", f"not available for {', '.join(unavailable)}: answers show ids instead", passed=False)
+    return Check("Names", "available for workspaces, API keys and members")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from usage_cost_mcp.errors import ConfigurationError
-from usage_cost_mcp.model.rows import Workspaces
 from usage_cost_mcp.settings import TOKENS_FILE
 
 
@@ -79,7 +78,7 @@ def _expiry(expires: datetime | None) -> str:
     return f"{text} (expired)" if expires <= datetime.now(UTC) else text
 
 
-def _workspaces(ids: Workspaces | None) -> str:
+def _workspaces(ids: frozenset[str | None] | None) -> str:
     return "all" if ids is None else ",".join(sorted(each or "default" for each in ids))
 
 
