@@ -89,7 +89,7 @@ def answer(url: str, *words: str) -> dict[str, Any]:
     return json.loads(run([PROGRAM, "call", *words, "--json"], url).stdout)
 
 
-def test_the_agent_script_asks_three_questions_and_computes_exactly() -> None:
+def test_ask_spend_prints_exact_numbers() -> None:
     done = example("ask_spend.py", "--demo")
     assert (done.returncode, done.stderr) == (0, "")
     summary, exact, *models_and_prices, caching = done.stdout.splitlines()
@@ -102,14 +102,14 @@ def test_the_agent_script_asks_three_questions_and_computes_exactly() -> None:
 
 
 @pytest.mark.parametrize("name", ["ask_spend.py", "chargeback.py", "weekly_digest.py"])
-def test_a_script_passes_on_why_a_question_was_refused(name: str) -> None:
+def test_a_script_prints_the_error_of_a_failed_question(name: str) -> None:
     done = example(name, url="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (1, "")
     assert "No connection to 127.0.0.1:9" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["ask_spend.py", "chargeback.py", "weekly_digest.py"])
-def test_a_script_without_a_key_says_so(name: str) -> None:
+def test_a_script_without_a_key_names_the_missing_variable(name: str) -> None:
     done = example(name)
     assert done.returncode in {1, 2}
     assert "ANTHROPIC_ADMIN_API_KEY" in done.stderr
@@ -135,7 +135,7 @@ def test_the_chargeback_adds_up_to_the_bill_of_every_workspace(api: str) -> None
     assert sum(Decimal(line["share"]) for line in lines) == pytest.approx(1, abs=0.001)
 
 
-def test_the_chargeback_names_keys_and_neutralises_formulas() -> None:
+def test_the_chargeback_shows_key_names_and_neutralizes_formulas() -> None:
     def hostile(request: Request, response: Response) -> None:
         if request.path.endswith(("workspaces", "api_keys")):
             for each in response.body["data"]:
@@ -148,7 +148,7 @@ def test_the_chargeback_names_keys_and_neutralises_formulas() -> None:
     assert all(not cell.startswith("=") for line in lines for cell in line.values())
 
 
-def test_the_chargeback_prints_nothing_when_the_bill_changes_under_it() -> None:
+def test_the_chargeback_prints_nothing_if_the_bill_changes_meanwhile() -> None:
     asked: list[str] = []
 
     def growing(request: Request, response: Response) -> None:
@@ -174,7 +174,7 @@ def test_the_chargeback_prints_nothing_when_the_bill_changes_under_it() -> None:
         ),
     ],
 )
-def test_the_gate_says_how_the_budget_stands(words: list[str], status: int, said: str) -> None:
+def test_the_budget_gate_reports_the_forecast_against_the_budget(words: list[str], status: int, said: str) -> None:
     done = example("budget_gate.py", *words)
     assert (done.returncode, done.stderr) == (status, "")
     assert done.stdout.startswith(said)
@@ -182,13 +182,13 @@ def test_the_gate_says_how_the_budget_stands(words: list[str], status: int, said
 
 
 @pytest.mark.parametrize("words", [[], ["many", "--demo"], ["--demo"], ["8000", "--json=no"], ["8000", "--demo", "x"]])
-def test_the_gate_is_neither_open_nor_shut_when_it_was_asked_badly(words: list[str]) -> None:
+def test_the_budget_gate_exits_with_2_for_invalid_arguments(words: list[str]) -> None:
     done = example("budget_gate.py", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
 
-def test_the_gate_is_neither_open_nor_shut_when_nobody_answers() -> None:
+def test_the_budget_gate_exits_with_2_without_a_connection() -> None:
     done = example("budget_gate.py", "8000", url="http://127.0.0.1:9")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("No forecast: No connection to 127.0.0.1:9")
@@ -198,7 +198,7 @@ def dollars(amount: str) -> str:
     return f"${Decimal(amount):,.2f}".replace("$-", "-$")
 
 
-def test_the_digest_says_what_the_tools_say(api: str) -> None:
+def test_the_digest_agrees_with_the_tools(api: str) -> None:
     done = example("weekly_digest.py", url=api)
     assert (done.returncode, done.stderr) == (0, "")
     week = answer(api, "compare_spend", "period=last_week")
@@ -216,7 +216,7 @@ def test_the_digest_says_what_the_tools_say(api: str) -> None:
     assert "Demo data" not in done.stdout
 
 
-def test_the_digest_tells_what_was_out_of_line_and_no_name_is_markup() -> None:
+def test_the_digest_lists_anomalies_and_escapes_names() -> None:
     name = "[Research](https://e.example) <b> | # www.e.example"
     asked_today = datetime.now(UTC).date()
 
@@ -253,7 +253,7 @@ COMMANDS = [line for block in blocks(EXAMPLES / "README.md", "sh") for line in b
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_of_the_page_runs(command: str) -> None:
+def test_every_command_of_the_examples_page_runs(command: str) -> None:
     if "pandas" in command and importlib.util.find_spec("pandas") is None:
         pytest.skip("pandas is not installed")
     done = run(["/bin/sh", "-c", re.sub(r" > \S+$", "", command)])
@@ -261,7 +261,7 @@ def test_every_command_of_the_page_runs(command: str) -> None:
     assert done.stdout
 
 
-def test_the_page_lists_every_example_and_its_workflow_runs_the_gate(api: str) -> None:
+def test_the_examples_page_lists_every_example_and_its_workflow_runs_the_budget_gate(api: str) -> None:
     page = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"^\| \[`.+?`\]\((.+?)(?:/README\.md)?\)", page, re.MULTILINE))
     assert linked == {path.name for path in EXAMPLES.iterdir() if path.suffix != ".pyc"} - {"README.md", "__pycache__"}
@@ -299,7 +299,7 @@ def only_ours(tools: list[str], servers: dict[str, Any], allowed: list[str], *, 
     assert all(any(fnmatch(tool, pattern) for pattern in allowed) for tool in ours)
 
 
-def test_the_python_agent_is_given_every_tool_of_this_server_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_agent_may_use_exactly_the_tools_of_this_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with a stand-in for the SDK, which would want a model to talk to."""
     asked: list[Any] = []
 
@@ -320,7 +320,7 @@ def test_the_python_agent_is_given_every_tool_of_this_server_and_no_other(monkey
     only_ours(options.tools, options.mcp_servers, options.allowed_tools, strict=options.strict_mcp_config)
 
 
-def test_the_typescript_agent_is_given_the_same(tmp_path: Path) -> None:
+def test_the_typescript_agent_may_use_exactly_the_tools_of_this_server(tmp_path: Path) -> None:
     """Run by Node with a stand-in for the SDK; the example is JavaScript too."""
     package = tmp_path / "node_modules" / "@anthropic-ai" / "claude-agent-sdk"
     package.mkdir(parents=True)

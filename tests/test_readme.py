@@ -1,4 +1,4 @@
-"""The README is true: its answer, its tool table and its configuration are what the program says."""
+"""The README matches the program: example answer, tool table, configuration, settings and commands."""
 
 import json
 import re
@@ -34,19 +34,19 @@ pytestmark = pytest.mark.anyio
 
 
 def block(name: str) -> str:
-    """What stands between two markers."""
+    """The text between two markers."""
     match = re.search(rf"<!-- {name} -->\n(.*)\n<!-- /{name} -->", README, re.DOTALL)
     assert match, f"README.md has no block {name}"
     return match[1]
 
 
-async def test_the_answer_that_it_shows_is_the_demo_organizations(connect: Connect) -> None:
+async def test_the_example_answer_is_current(connect: Connect) -> None:
     async with connect() as client:
         answer = await ask(client, "get_spend", period="last_month", group_by=["workspace_id"], granularity="week")
     assert block("answer") == f"```text\n{render(answer)}\n```"
 
 
-async def test_its_tool_table_is_the_tool_list(client: Client) -> None:
+async def test_the_tool_table_matches_the_tool_list(client: Client) -> None:
     rows = ["| tool | what it answers | for example |", "|---|---|---|"]
     for tool in (await client.list_tools()).tools:
         sentence = (tool.description or "").partition(". ")[0].removesuffix(".")
@@ -54,24 +54,24 @@ async def test_its_tool_table_is_the_tool_list(client: Client) -> None:
     assert block("tools") == "\n".join(rows)
 
 
-async def test_its_configuration_is_the_example() -> None:
+async def test_the_configuration_block_equals_the_example_file() -> None:
     example = (ROOT / "examples" / "claude_desktop_config.json").read_text(encoding="utf-8")
     assert block("config") == f"```json\n{example}```"
 
 
-async def test_its_settings_are_those_that_are_read() -> None:
+async def test_the_settings_table_lists_every_setting() -> None:
     sources = [each.read_text(encoding="utf-8") for each in (ROOT / "server" / "usage_cost_mcp").rglob("settings.py")]
     read = {name for source in sources for name in re.findall(r'"((?:ANTHROPIC|USAGE_COST)_\w+)"', source)}
     assert read == set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) - QUESTIONS.keys()
 
 
-async def test_its_other_vscode_and_claude_code_lines_start_the_same_command() -> None:
+async def test_all_host_configurations_start_the_same_command() -> None:
     config = json.loads((ROOT / "examples" / "claude_desktop_config.json").read_text(encoding="utf-8"))
     command = config["mcpServers"]["usage-cost"]["command"]
     assert README.count(command) == 3
 
 
-def test_its_commands_for_a_team_lead_to_an_answer(tmp_path: Path) -> None:
+def test_the_team_commands_lead_to_an_answer(tmp_path: Path) -> None:
     exported, *made, served = block("team").splitlines()[1:-1]
     name, _, file = exported.removeprefix("export ").partition("=")
     tokens = {name: str(tmp_path / file)}
@@ -92,7 +92,7 @@ def test_its_commands_for_a_team_lead_to_an_answer(tmp_path: Path) -> None:
             assert done.stdout.startswith("Spend ")
 
 
-def test_its_call_of_the_messages_api_is_what_a_shell_makes_of_it() -> None:
+def test_the_messages_api_command_produces_the_documented_body() -> None:
     command = "\n".join(block("connector").splitlines()[1:-1]).replace("curl ", "printf '%s\\n' ", 1)
     env = environment(TOKEN="ucm_x", ANTHROPIC_API_KEY="none")  # noqa: S106 - nobody's
     said = subprocess.run(["bash", "-c", command], env=env, capture_output=True, encoding="utf-8", check=True).stdout  # noqa: S607
