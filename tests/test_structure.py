@@ -1,6 +1,7 @@
 """The map of the package: which rooms there are, which modules each holds, and which rooms each may import."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -183,6 +184,13 @@ def module_named(target: list[str], package: str, modules: Mapping[str, Path]) -
 
 def test_every_module_is_listed_and_imports_only_what_its_room_may() -> None:
     assert violations(PACKAGE, ROOMS) == []
+
+
+def test_the_architecture_page_lists_every_room_in_this_order() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("| room |")[2].partition("\n\n")[0]
+    rooms = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert rooms == [name for name in ROOMS if not name.startswith("__")]
 
 
 FILES = {
