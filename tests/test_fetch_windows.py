@@ -1,3 +1,5 @@
+"""Fetch planning: the windows for the missing days, and how long days stay fresh."""
+
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -13,75 +15,71 @@ from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 TODAY = NOW.date()
 DAY = timedelta(days=1)
 
-DAYS_A_PAGE: dict[Width, int] = {"1d": 31, "1h": 168 // 24, "1m": 1440 // 1440}
+DAYS_PER_PAGE: dict[Width, int] = {"1d": 31, "1h": 168 // 24, "1m": 1440 // 1440}
 
-WIDTHS = st.sampled_from(list(DAYS_A_PAGE))
+WIDTHS = st.sampled_from(list(DAYS_PER_PAGE))
 MISSING = st.sets(st.integers(0, 150).map(lambda age: TODAY - age * DAY))
 TIMES_OF_TODAY = st.times().map(lambda moment: datetime.combine(TODAY, moment, UTC))
 
 
-def fewest(days: list[date], longest: int) -> int:
-    """The fewest stretches of so many days that hold all the days, found by trying every way to cut."""
+def fewest_windows(days: list[date], max_days: int) -> int:
+    """The fewest windows of at most `max_days` that cover all days, found by trying every split."""
     best = [0]
     for last, day in enumerate(days):
-        best.append(1 + min(best[first] for first in range(last + 1) if (day - days[first]).days < longest))
+        best.append(1 + min(best[first] for first in range(last + 1) if (day - days[first]).days < max_days))
     return best[-1]
 
 
 def plan_pages(missing: Iterable[date], width: Width, now: datetime) -> list[Window]:
-    """The windows of whole pages of the usage report, which has all widths."""
+    """Windows of whole pages of the usage report, which has all widths."""
     return plan_windows(missing, width, now, USAGE_REPORT.days_per_page(width))
 
 
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
-def test_windows_are_as_few_as_can_be_and_cover_every_missing_day(
-    missing: set[date], width: Width, now: datetime
-) -> None:
+def test_the_fewest_possible_windows_cover_every_missing_day(missing: set[date], width: Width, now: datetime) -> None:
     windows = plan_pages(missing, width, now)
     assert missing <= {day for window in windows for day in window.days}
-    assert len(windows) == fewest(sorted(missing), DAYS_A_PAGE[width])
+    assert len(windows) == fewest_windows(sorted(missing), DAYS_PER_PAGE[width])
 
 
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
-def test_a_window_fits_a_page_and_begins_and_ends_with_a_missing_day(
+def test_a_window_fits_one_page_and_starts_and_ends_with_a_missing_day(
     missing: set[date], width: Width, now: datetime
 ) -> None:
     for window in plan_pages(missing, width, now):
-        assert window.end - window.start <= DAYS_A_PAGE[width] * DAY
+        assert window.end - window.start <= DAYS_PER_PAGE[width] * DAY
         assert {window.days[0], window.days[-1]} <= missing
 
 
-@pytest.mark.parametrize(("width", "days"), DAYS_A_PAGE.items())
-def test_a_full_page_is_one_window_and_a_day_more_makes_it_two(width: Width, days: int) -> None:
+@pytest.mark.parametrize(("width", "days"), DAYS_PER_PAGE.items())
+def test_one_day_more_than_a_page_takes_two_windows(width: Width, days: int) -> None:
     missing = [TODAY - age * DAY for age in range(days + 1)]
     assert [len(plan_pages(missing[:count], width, NOW)) for count in (days, days + 1)] == [1, 2]
 
 
 @given(MISSING, WIDTHS, st.integers(1, 40))
-def test_windows_are_as_short_as_they_are_asked_to_be_and_no_more_than_that_takes(
-    missing: set[date], width: Width, longest: int
+def test_windows_respect_a_maximum_length_and_are_still_the_fewest_possible(
+    missing: set[date], width: Width, max_days: int
 ) -> None:
-    windows = plan_windows(missing, width, NOW, longest)
+    windows = plan_windows(missing, width, NOW, max_days)
     assert missing <= {day for window in windows for day in window.days}
-    assert all(len(window.days) <= longest for window in windows)
-    assert len(windows) == fewest(sorted(missing), longest)
+    assert all(len(window.days) <= max_days for window in windows)
+    assert len(windows) == fewest_windows(sorted(missing), max_days)
 
 
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
-def test_no_day_is_fetched_twice(missing: set[date], width: Width, now: datetime) -> None:
+def test_no_day_is_in_two_windows(missing: set[date], width: Width, now: datetime) -> None:
     days = [day for window in plan_pages(missing, width, now) for day in window.days]
     assert days == sorted(set(days))
 
 
 @given(MISSING.flatmap(lambda days: st.permutations(sorted(days))), WIDTHS)
-def test_the_order_of_the_missing_days_makes_no_difference(missing: list[date], width: Width) -> None:
+def test_the_order_of_the_missing_days_does_not_matter(missing: list[date], width: Width) -> None:
     assert plan_pages(missing, width, NOW) == plan_pages(sorted(missing), width, NOW)
 
 
 @given(MISSING, WIDTHS, TIMES_OF_TODAY)
-def test_the_bucket_under_way_is_asked_for_whole_and_none_after_it(
-    missing: set[date], width: Width, now: datetime
-) -> None:
+def test_the_last_window_ends_with_the_current_bucket(missing: set[date], width: Width, now: datetime) -> None:
     end = plan_pages({*missing, TODAY}, width, now)[-1].end
     assert now < end <= now + STEP[width]
     assert (end - midnight(TODAY)) % STEP[width] == timedelta(0)
@@ -100,7 +98,7 @@ def test_the_bucket_under_way_is_asked_for_whole_and_none_after_it(
         ("1h", "23:59:59", "2026-11-23T00:00"),
     ],
 )
-def test_the_window_with_today_ends_with_the_bucket_under_way(width: Width, now: str, end: str) -> None:
+def test_a_window_that_includes_today_ends_with_the_current_bucket(width: Width, now: str, end: str) -> None:
     moment = datetime.combine(TODAY, time.fromisoformat(now), UTC)
     window = Window(midnight(TODAY), datetime.fromisoformat(end).replace(tzinfo=UTC))
     assert plan_pages([TODAY], width, moment) == [window]
@@ -108,12 +106,12 @@ def test_the_window_with_today_ends_with_the_bucket_under_way(width: Width, now:
 
 
 @pytest.mark.parametrize("width", STEP)
-def test_a_day_that_is_over_is_fetched_to_its_midnight(width: Width) -> None:
+def test_a_complete_day_is_fetched_until_midnight(width: Width) -> None:
     assert plan_pages([TODAY - DAY], width, NOW) == [Window(midnight(TODAY - DAY), midnight(TODAY))]
 
 
 @pytest.mark.parametrize(
-    ("days_ago", "kept"),
+    ("days_ago", "fresh_for"),
     [
         (0, timedelta(seconds=60)),
         (1, timedelta(minutes=15)),
@@ -124,18 +122,18 @@ def test_a_day_that_is_over_is_fetched_to_its_midnight(width: Width) -> None:
         (1000, timedelta(days=30)),
     ],
 )
-def test_the_older_a_day_the_longer_it_is_kept(days_ago: int, kept: timedelta) -> None:
-    assert USAGE_REPORT.lifetime(TODAY - days_ago * DAY, NOW) == kept
+def test_the_older_a_day_the_longer_it_is_fresh(days_ago: int, fresh_for: timedelta) -> None:
+    assert USAGE_REPORT.lifetime(TODAY - days_ago * DAY, NOW) == fresh_for
 
 
 @given(st.dates(TODAY - 60 * DAY, TODAY), st.integers(1, 5 * 1440))
-def test_a_window_touches_every_day_that_it_holds_a_minute_of(first: date, minutes: int) -> None:
+def test_a_window_includes_every_day_of_which_it_has_a_minute(first: date, minutes: int) -> None:
     window = Window(midnight(first), midnight(first) + timedelta(minutes=minutes))
-    held = {(window.start + timedelta(minutes=n)).date() for n in range(minutes)}
-    assert window.days == sorted(held)
+    expected = {(window.start + timedelta(minutes=n)).date() for n in range(minutes)}
+    assert window.days == sorted(expected)
 
 
-def test_what_was_read_before_midnight_is_still_the_day_under_way() -> None:
+def test_a_day_read_before_midnight_is_as_fresh_as_today() -> None:
     tomorrow = midnight(TODAY + DAY)
     assert USAGE_REPORT.lifetime(TODAY, tomorrow - timedelta(seconds=1)) == timedelta(seconds=60)
     assert USAGE_REPORT.lifetime(TODAY, tomorrow) == timedelta(minutes=15)

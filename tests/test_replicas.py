@@ -187,17 +187,17 @@ async def test_a_revoked_key_stops_reading_shared_days_within_ten_minutes(redis:
 async def test_a_refused_key_empties_what_is_shared(redis: Store, upstream: Upstream) -> None:
     async with replica(upstream, redis) as one:
         await ask(one, "get_spend", period="2026-10")
-        assert any(b":spend:" in each for each in redis.everything())
+        assert any(b":cost:" in each for each in redis.everything())
         upstream.override = lambda request: REFUSED if request.path.endswith("cost_report") else None
         assert "does not accept the Admin key" in await refusal(one, "get_spend", period="2026-11-01")
-    assert not any(b":spend:" in each for each in redis.everything())
+    assert not any(b":cost:" in each for each in redis.everything())
 
 
 async def test_while_upstream_cannot_say_whose_key_it_is_nothing_is_shared(redis: Store, upstream: Upstream) -> None:
     upstream.override = lambda request: Response({}, 500) if request.path.endswith("me") else None
     async with replica(upstream, redis, limits=Limits(attempts=1)) as one:
         assert (await ask(one, "get_spend", period="2026-10"))["cache"]["status"] == "miss"
-    assert not any(b":spend:" in each for each in redis.everything())
+    assert not any(b":cost:" in each for each in redis.everything())
 
 
 async def test_the_budget_of_requests_is_that_of_all_replicas_together(redis: Store, upstream: Upstream) -> None:

@@ -281,7 +281,7 @@ async def test_what_is_good_again_is_used_again_after_ten_seconds(
         await ask(one, "get_spend", period=PERIOD)
         answer = await ask(other, "get_spend", period=PERIOD)
     assert answer["cache"]["status"] == "hit"
-    assert warnings(caplog)[-1] == "The shared cache is back."
+    assert warnings(caplog)[-1] == "The shared cache is available again."
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
@@ -404,7 +404,7 @@ async def test_a_value_that_is_not_exactly_the_day_is_read_anew_and_mended(
     async with replica(upstream, one_redis, clock=clock) as client:
         await ask(client, "get_spend", period=PERIOD)
     with one_redis.admin as admin:
-        names = list(admin.scan_iter("usage-cost:*:spend:*"))
+        names = list(admin.scan_iter("usage-cost:*:cost:*"))
         assert len(names) == 31
         for name in names:
             admin.set(name, change(admin.get(name)), keepttl=True)
@@ -417,7 +417,7 @@ async def test_a_value_of_another_type_is_read_anew_and_mended(kind: str, one_re
     async with replica(upstream, one_redis, clock=clock) as client:
         await ask(client, "get_spend", period=PERIOD)
     with one_redis.admin as admin:
-        for name in list(admin.scan_iter("usage-cost:*:spend:*")):
+        for name in list(admin.scan_iter("usage-cost:*:cost:*")):
             admin.delete(name)
             admin.rpush(name, "1") if kind == "list" else admin.hset(name, "a", "1")
     await found_and_mended(one_redis, upstream, expected, clock)
@@ -455,7 +455,7 @@ async def test_a_garbled_budget_stops_nobody_for_longer_than_a_minute(
     async with replica(upstream, one_redis, demo=False) as one:
         await ask(one, "get_spend", period="2026-10-05")
         with one_redis.admin as admin:
-            (name,) = admin.scan_iter("usage-cost-rate_limiter:*")
+            (name,) = admin.scan_iter("usage-cost-rate-limit:*")
             admin.set(name, value)
         await ask(one, "get_spend", period="2026-10-06")
 

@@ -1,11 +1,10 @@
-"""What every store of days promises: the one in a process, and the one that processes share on Redis or Valkey."""
+"""The contract of every cache tier, and of the tiers combined."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Callable, Generator
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Protocol
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +15,11 @@ from tests.support.redis_servers import PROGRAMS, Store, require, running
 from usage_cost_mcp.cache import View
 from usage_cost_mcp.cache.codec import DayId, decode, encode
 from usage_cost_mcp.cache.memory_store import MemoryDayStore
+from usage_cost_mcp.cache.ports import DayCache
+from usage_cost_mcp.cache.tiers import TieredDayCache
 from usage_cost_mcp.model.rows import DayRows, Row
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
-from usage_cost_mcp.redis_backend import RedisConnection
-from usage_cost_mcp.redis_backend.day_store import RedisDayStore
+from usage_cost_mcp.redis_backend import RedisConnection, RedisDayStore
 
 pytestmark = pytest.mark.anyio
 
@@ -32,72 +32,60 @@ COSTS = View(COST_REPORT, ("model", "workspace_id"), "1d")
 TOKENS = View(USAGE_REPORT, ("model",), "1d")
 
 
-class Days(Protocol):
-    """A store of days."""
-
-    async def get_many(
-        self, view: View, days: Sequence[date], *, include_stale: bool = False
-    ) -> dict[date, DayRows]: ...
-
-    async def put_many(self, view: View, days: Sequence[DayRows]) -> None: ...
-
-    async def clear(self) -> None: ...
+REDIS_TIERS = tuple(f"{layout}{program}" for program in PROGRAMS for layout in ("", "memory + "))
 
 
-@dataclass
-class InProcess:
-    """The store of one process, which answers at once and day by day."""
-
-    store: MemoryDayStore
-
-    async def get_many(self, view: View, days: Sequence[date], *, include_stale: bool = False) -> dict[date, DayRows]:
-        found = {day: self.store.get(view, day, include_stale=include_stale) for day in days}
-        return {day: rows for day, rows in found.items() if rows is not None}
-
-    async def put_many(self, view: View, days: Sequence[DayRows]) -> None:
-        for rows in days:
-            self.store.put(view, rows)
-
-    async def clear(self) -> None:
-        self.store.clear()
+@pytest.fixture(scope="module", params=["memory", "tiered memory", *REDIS_TIERS])
+def tiers(request: pytest.FixtureRequest) -> str:
+    """The tiers under test: each one alone, and as a tiered cache."""
+    return request.param
 
 
-@pytest.fixture(scope="module", params=["in-process", *PROGRAMS])
-def server(request: pytest.FixtureRequest) -> Generator[Store | None]:
-    if request.param == "in-process":
+@pytest.fixture(scope="module")
+def server(tiers: str) -> Generator[Store | None]:
+    program = tiers.removeprefix("memory + ")
+    if program not in PROGRAMS:
         yield None
         return
-    with running(request.param) as store:
+    with running(program) as store:
         yield store
 
 
-Open = Callable[[str], Days]
-"""The days of an organization."""
+Open = Callable[[str], DayCache]
+"""Opens the cache of an organization."""
 
 
 @pytest.fixture
-async def open_days(server: Store | None, clock: FrozenClock) -> AsyncGenerator[Open]:
-    stores: dict[str, Days] = {}
-    line = RedisConnection(server.url, clock) if server else None
+async def open_cache(tiers: str, server: Store | None, clock: FrozenClock) -> AsyncGenerator[Open]:
+    caches: dict[str, DayCache] = {}
+    connection = RedisConnection(server.url, clock) if server else None
 
-    def days(organization: str) -> Days:
-        new: Days = RedisDayStore(line, organization, clock) if line else InProcess(MemoryDayStore(clock, 10_000))
-        return stores.setdefault(organization, new)
+    def create(organization: str) -> DayCache:
+        memory = MemoryDayStore(clock, 10_000)
+        if connection is None:
+            return TieredDayCache([memory], clock) if tiers == "tiered memory" else memory
+        redis = RedisDayStore(connection, organization, clock)
+        return TieredDayCache([memory, redis], clock) if tiers.startswith("memory + ") else redis
 
-    yield days
-    for store in stores.values():
-        await store.clear()
-    if line:
-        await line.aclose()
+    def open_cache(organization: str) -> DayCache:
+        if organization not in caches:
+            caches[organization] = create(organization)
+        return caches[organization]
+
+    yield open_cache
+    for cache in caches.values():
+        await cache.clear()
+    if connection:
+        await connection.aclose()
 
 
 @pytest.fixture
-def store(open_days: Open) -> Days:
-    return open_days("org-one")
+def store(open_cache: Open) -> DayCache:
+    return open_cache("org-one")
 
 
 def read_at(view: View, day: date, at: datetime = NOW, *rows: Row, **more: object) -> DayRows:
-    """A day with these rows, as it was read at a moment."""
+    """A day with these rows, read at the given time."""
     day_rows = DayRows(day, view.dimensions, {0: list(rows)}, at, reported=True)
     return replace(day_rows, **more)  # pyright: ignore[reportArgumentType] - as the test names them
 
@@ -140,7 +128,7 @@ EXACT = [
 
 
 @pytest.mark.parametrize(("view", "kept"), EXACT)
-async def test_what_is_kept_is_found_whole_and_exact(store: Days, view: View, kept: DayRows) -> None:
+async def test_a_day_is_found_exactly_as_it_was_put(store: DayCache, view: View, kept: DayRows) -> None:
     await store.put_many(view, [kept])
     found = (await store.get_many(view, [kept.day]))[kept.day]
     assert found == kept
@@ -148,7 +136,7 @@ async def test_what_is_kept_is_found_whole_and_exact(store: Days, view: View, ke
     assert repr(found) == repr(kept)
 
 
-async def test_many_days_are_kept_and_found_at_once(store: Days) -> None:
+async def test_only_the_days_that_were_put_are_found(store: DayCache) -> None:
     days = [read_at(TOKENS, LONG_AGO + n * DAY, NOW, *([tokens(n)] * n)) for n in range(90)]
     await store.put_many(TOKENS, days[::2])
     found = await store.get_many(TOKENS, [rows.day for rows in days])
@@ -165,17 +153,17 @@ async def test_many_days_are_kept_and_found_at_once(store: Days) -> None:
         (LONG_AGO, timedelta(days=30)),
     ],
 )
-async def test_a_day_is_fresh_by_its_age_then_stale_for_a_week_then_forgotten(
-    store: Days, clock: FrozenClock, day: date, fresh_for: timedelta
+async def test_a_day_is_fresh_for_its_lifetime_then_stale_for_a_week_then_expired(
+    store: DayCache, clock: FrozenClock, day: date, fresh_for: timedelta
 ) -> None:
     await store.put_many(TOKENS, [read_at(TOKENS, day, NOW, tokens(1))])
-    told: list[tuple[bool, bool]] = []
+    found: list[tuple[bool, bool]] = []
     second = timedelta(seconds=1)
     for since in (fresh_for - second, fresh_for, fresh_for + 7 * DAY - second, fresh_for + 7 * DAY):
         clock.moment = NOW + since
-        fresh, stale = [await store.get_many(TOKENS, [day], include_stale=too) for too in (False, True)]
-        told.append((day in fresh, day in stale))
-    assert told == [(True, True), (False, True), (False, True), (False, False)]
+        fresh, stale = [await store.get_many(TOKENS, [day], include_stale=include) for include in (False, True)]
+        found.append((day in fresh, day in stale))
+    assert found == [(True, True), (False, True), (False, True), (False, False)]
 
 
 @pytest.mark.parametrize(
@@ -188,21 +176,21 @@ async def test_a_day_is_fresh_by_its_age_then_stale_for_a_week_then_forgotten(
         View(USAGE_REPORT, ("model",), "1m"),
     ],
 )
-async def test_another_view_report_or_width_is_not_found(store: Days, other: View) -> None:
+async def test_another_view_report_or_width_is_not_found(store: DayCache, other: View) -> None:
     await store.put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
     assert await store.get_many(other, [YESTERDAY], include_stale=True) == {}
     assert await store.get_many(TOKENS, [TODAY], include_stale=True) == {}
 
 
-async def test_another_organization_is_not_found(open_days: Open) -> None:
-    await open_days("org-one").put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
+async def test_another_organization_is_not_found(open_cache: Open) -> None:
+    await open_cache("org-one").put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
     for other in ("org-two", "org-*", "org-one:usage", "", "org-on?"):
-        assert await open_days(other).get_many(TOKENS, [YESTERDAY], include_stale=True) == {}
-        await open_days(other).clear()
-    assert await open_days("org-one").get_many(TOKENS, [YESTERDAY]) != {}
+        assert await open_cache(other).get_many(TOKENS, [YESTERDAY], include_stale=True) == {}
+        await open_cache(other).clear()
+    assert await open_cache("org-one").get_many(TOKENS, [YESTERDAY]) != {}
 
 
-async def test_of_two_readings_the_later_one_is_kept_whatever_the_order(store: Days, clock: FrozenClock) -> None:
+async def test_the_later_of_two_readings_is_kept_in_either_order(store: DayCache, clock: FrozenClock) -> None:
     earlier, later = (read_at(TOKENS, LONG_AGO, NOW + at * timedelta(seconds=1), tokens(at)) for at in (1, 2))
     clock.advance(3)
     for order in ([earlier, later], [later, earlier]):
@@ -212,7 +200,7 @@ async def test_of_two_readings_the_later_one_is_kept_whatever_the_order(store: D
         assert (await store.get_many(TOKENS, [LONG_AGO]))[LONG_AGO].rows == later.rows
 
 
-async def test_nothing_is_found_once_all_is_forgotten(store: Days) -> None:
+async def test_nothing_is_found_after_clear(store: DayCache) -> None:
     days = [read_at(TOKENS, LONG_AGO + n * DAY, NOW, tokens(n)) for n in range(90)]
     await store.put_many(TOKENS, days)
     await store.clear()
@@ -221,7 +209,13 @@ async def test_nothing_is_found_once_all_is_forgotten(store: Days) -> None:
     assert await store.get_many(TOKENS, [LONG_AGO]) == {LONG_AGO: days[0]}
 
 
-async def test_many_at_once_get_what_they_kept(store: Days) -> None:
+async def test_put_returns_the_days_in_order(store: DayCache) -> None:
+    days = [read_at(TOKENS, LONG_AGO + n * DAY, NOW, tokens(n)) for n in range(3)]
+    assert list(await store.put_many(TOKENS, days)) == days
+    assert list(await store.put_many(TOKENS, [])) == []
+
+
+async def test_concurrent_users_find_their_days(store: DayCache) -> None:
     async def use(n: int) -> None:
         kept = read_at(TOKENS, LONG_AGO + n * DAY, NOW, tokens(n))
         await store.put_many(TOKENS, [kept])
@@ -230,7 +224,66 @@ async def test_many_at_once_get_what_they_kept(store: Days) -> None:
     await asyncio.gather(*(use(n) for n in range(90)))
 
 
-# What follows concerns the shared store alone.
+# The tiers combined: what each one contributes.
+
+
+class Process:
+    """The tiers of one of several processes: memory, in front of a store that all share."""
+
+    def __init__(self, shared: DayCache, clock: FrozenClock) -> None:
+        self.memory = MemoryDayStore(clock, 10_000)
+        self.cache = TieredDayCache([self.memory, shared], clock)
+
+
+@pytest.fixture
+def processes(clock: FrozenClock) -> list[Process]:
+    shared = MemoryDayStore(clock, 10_000)
+    return [Process(shared, clock) for _ in range(2)]
+
+
+async def test_a_day_that_one_process_put_is_copied_into_the_memory_of_another(processes: list[Process]) -> None:
+    one, other = processes
+    day = read_at(TOKENS, YESTERDAY, NOW, tokens(1))
+    await one.cache.put_many(TOKENS, [day])
+    assert await other.memory.get_many(TOKENS, [YESTERDAY]) == {}
+    assert await other.cache.get_many(TOKENS, [YESTERDAY]) == {YESTERDAY: day}
+    assert await other.memory.get_many(TOKENS, [YESTERDAY]) == {YESTERDAY: day}
+
+
+async def test_a_later_reading_of_another_process_replaces_a_stale_one_and_is_marked_as_revised(
+    processes: list[Process], clock: FrozenClock
+) -> None:
+    one, other = processes
+    await one.cache.put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
+    clock.advance(16 * 60)
+    later = read_at(TOKENS, YESTERDAY, clock.now(), tokens(2))
+    await other.cache.put_many(TOKENS, [later])
+    found = (await one.cache.get_many(TOKENS, [YESTERDAY]))[YESTERDAY]
+    assert (found.rows, found.revised) == (later.rows, NOW)
+
+
+async def test_a_stale_day_of_another_process_is_compared_with_a_later_reading(
+    processes: list[Process], clock: FrozenClock
+) -> None:
+    one, other = processes
+    await one.cache.put_many(TOKENS, [read_at(TOKENS, YESTERDAY, NOW, tokens(1))])
+    clock.advance(16 * 60)
+    assert await other.cache.get_many(TOKENS, [YESTERDAY]) == {}
+    (kept,) = await other.cache.put_many(TOKENS, [read_at(TOKENS, YESTERDAY, clock.now(), tokens(2))])
+    assert kept.revised == NOW
+
+
+async def test_in_an_outage_the_stale_days_of_another_process_are_found(
+    processes: list[Process], clock: FrozenClock
+) -> None:
+    one, other = processes
+    day = read_at(TOKENS, YESTERDAY, NOW, tokens(1))
+    await one.cache.put_many(TOKENS, [day])
+    clock.advance(16 * 60)
+    assert await other.cache.get_many(TOKENS, [YESTERDAY], include_stale=True) == {YESTERDAY: day}
+
+
+# Only Redis and the codec.
 
 
 @pytest.fixture(params=PROGRAMS)
@@ -239,15 +292,14 @@ def redis(request: pytest.FixtureRequest) -> Generator[Store]:
         yield store
 
 
-async def test_every_name_in_redis_has_an_end_and_says_whose_it_is(redis: Store, clock: FrozenClock) -> None:
-    line = RedisConnection(redis.url, clock)
-    days = RedisDayStore(line, "org-one", clock)
+async def test_every_redis_key_names_its_organization_and_expires(redis: Store, clock: FrozenClock) -> None:
+    connection = RedisConnection(redis.url, clock)
+    days = RedisDayStore(connection, "org-one", clock)
     await days.put_many(TOKENS, [read_at(TOKENS, day, NOW, tokens(1)) for day in (TODAY, YESTERDAY, LONG_AGO)])
-    await line.aclose()
+    await connection.aclose()
     with redis.admin as admin:
-        names = sorted(admin.scan_iter("*"))
-        left = {name.decode(): admin.pttl(name) for name in names}
-    seconds = {name: round(milliseconds / 1000 - 7 * 86_400, -1) for name, milliseconds in left.items()}
+        expiry = {key.decode(): admin.pttl(key) for key in sorted(admin.scan_iter("*"))}
+    seconds = {key: round(milliseconds / 1000 - 7 * 86_400, -1) for key, milliseconds in expiry.items()}
     assert seconds == {
         f"usage-cost:1:org-one:usage:model:1d:{TODAY}": 60,
         f"usage-cost:1:org-one:usage:model:1d:{YESTERDAY}": 15 * 60,
@@ -256,29 +308,29 @@ async def test_every_name_in_redis_has_an_end_and_says_whose_it_is(redis: Store,
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_a_day_of_a_hundred_thousand_rows_is_shared(program: str, clock: FrozenClock) -> None:
+async def test_redis_keeps_a_day_of_a_hundred_thousand_rows(program: str, clock: FrozenClock) -> None:
     require(program)
     large = read_at(TOKENS, LONG_AGO, NOW, *(tokens(7**13 % (n + 10**9), f"claude-{n}") for n in range(100_000)))
     with running(program) as store:
-        line = RedisConnection(store.url, clock)
-        days = RedisDayStore(line, "org-one", clock)
+        connection = RedisConnection(store.url, clock)
+        days = RedisDayStore(connection, "org-one", clock)
         await days.put_many(TOKENS, [large])
         assert await days.get_many(TOKENS, [LONG_AGO]) == {LONG_AGO: large}
-        await line.aclose()
+        await connection.aclose()
 
 
-PLACE = DayId("org-one", TOKENS, YESTERDAY)
-WRITTEN = encode(PLACE, read_at(TOKENS, YESTERDAY, NOW, tokens(5), tokens(7, None)))
+DAY_ID = DayId("org-one", TOKENS, YESTERDAY)
+ENCODED = encode(DAY_ID, read_at(TOKENS, YESTERDAY, NOW, tokens(5), tokens(7, None)))
 
 
 @settings(max_examples=1000)
-@given(st.integers(0, len(WRITTEN) - 1), st.integers(0, 255), st.integers(0, len(WRITTEN)))
-def test_whatever_happens_to_its_bytes_a_day_is_exact_or_not_found(at: int, byte: int, length: int) -> None:
-    garbled = (WRITTEN[:at] + bytes([byte]) + WRITTEN[at + 1 :])[:length]
-    found = decode(PLACE, garbled, NOW, {})
-    assert found is None or garbled == WRITTEN
+@given(st.integers(0, len(ENCODED) - 1), st.integers(0, 255), st.integers(0, len(ENCODED)))
+def test_a_day_with_corrupt_bytes_is_exact_or_not_found(at: int, byte: int, length: int) -> None:
+    corrupt = (ENCODED[:at] + bytes([byte]) + ENCODED[at + 1 :])[:length]
+    found = decode(DAY_ID, corrupt, NOW, {})
+    assert found is None or corrupt == ENCODED
 
 
 @given(st.binary(max_size=200))
-def test_bytes_of_whatever_kind_are_not_a_day(value: bytes) -> None:
-    assert decode(PLACE, value, NOW, {}) is None
+def test_arbitrary_bytes_are_not_a_day(value: bytes) -> None:
+    assert decode(DAY_ID, value, NOW, {}) is None

@@ -36,13 +36,16 @@ ROOMS = {
         "allocation anomalies apportionment cache_savings cost_usage_join forecasting price_volume_mix prices",
         imports="errors model",
     ),
-    "cache": Room("codec memory_store ports report_cache windows", imports="errors model runtime"),
+    "cache": Room(
+        "cache_result codec day_loader memory_store ports report_cache tenant tiers ttl views window_fetcher windows",
+        imports="errors model runtime",
+    ),
     "admin_api": Room(
         "auth bounded_body client directory error_mapping paging report_reader retry row_parsing sanitise schemas "
         "throttle",
         imports="cache errors model redact runtime settings",
     ),
-    "redis_backend": Room("connection day_store leases rate_limit tenant", imports="cache errors model runtime"),
+    "redis_backend": Room("connection day_store leases rate_limit", imports="cache errors model runtime"),
     "auth": Room(
         "access access_tokens audit_log jwks principals rejections tokens_file verifier workspace_scope",
         imports="analysis cache errors model redact runtime settings",

@@ -1,4 +1,4 @@
-"""The composition root: what the tools work with is made and wired here, and nowhere else."""
+"""The composition root: the only place where the parts of the server are created and connected."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,10 +22,10 @@ from .tools.service import Service, ServiceGetter
 from .view import chart_app
 
 if TYPE_CHECKING:
-    from .cache import Shared
+    from .cache.tenant import OrganizationLookup, TenantGuard
     from .http.access import HttpAccess
     from .http.settings import HttpSettings
-    from .redis_backend.tenant import OrganizationLookup
+    from .redis_backend import RedisConnection
 
 NAME = "usage-cost-mcp"
 DEFAULT_LIMITS = Limits()
@@ -34,32 +34,37 @@ CONSTANT_LISTS = CacheHint(ttl_ms=300_000, scope="public")
 
 
 class SharedResources:
-    """What this process shares with others where there is a Redis, and else has for itself.
-
-    Args:
-        settings: Whether there is a Redis.
-        clock: For how long it is left alone after a failure, and what a minute is.
+    """Resources shared between replicas through Redis, or local ones without it.
 
     Attributes:
-        rate_limiter: Counts requests to the Admin API, and calls.
+        rate_limiter: Limits requests to the Admin API, and tool calls.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.rate_limiter: RateLimiter = LocalRateLimiter(clock)
-        self._connection = None
+        self._connection: RedisConnection | None = None
         if settings.redis_url is not None:
-            from .redis_backend import RedisConnection, RedisRateLimiter
+            from . import redis_backend
 
-            self._connection = RedisConnection(settings.redis_url, clock)
-            self.rate_limiter = RedisRateLimiter(self._connection, self.rate_limiter, settings.key_fingerprint)
+            self._connection = redis_backend.RedisConnection(settings.redis_url, clock)
+            self.rate_limiter = redis_backend.RedisRateLimiter(
+                self._connection, self.rate_limiter, settings.key_fingerprint
+            )
 
-    def days(self, get_organization: "OrganizationLookup", clock: Clock) -> "Shared | None":
-        """The days that others have read; None where there are no others."""
-        if self._connection is None:
+    def tenant_guard(self, get_organization: "OrganizationLookup", clock: Clock) -> "TenantGuard | None":
+        """The guard of the cache tiers outside this process; None if there are none."""
+        connection = self._connection
+        if connection is None:
             return None
-        from .redis_backend import TenantGuard
+        from .cache.tenant import SharedCache, TenantGuard
+        from .redis_backend import RedisDayStore, RedisFetchCoordinator
 
-        return TenantGuard(self._connection, get_organization, clock)
+        def open_shared(organization: str) -> SharedCache:
+            return SharedCache(
+                RedisDayStore(connection, organization, clock), RedisFetchCoordinator(connection, organization, clock)
+            )
+
+        return TenantGuard(open_shared, get_organization, clock)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -70,9 +75,9 @@ class SharedResources:
 def build_report_context(
     settings: Settings, clock: CorrectedClock, limits: Limits, resources: SharedResources, exit_stack: AsyncExitStack
 ) -> ReportContext:
-    """What the reports work with, connected to the Admin API until the end.
+    """The cache and the directory, connected to the Admin API until the exit stack closes.
 
-    What is needed for that is imported here, which keeps the start of a server short.
+    The client is imported here, so that the server starts without it.
     """
     from .admin_api import AdminApi, ApiDirectory, ReportReader
     from .cache import ReportCache
@@ -80,10 +85,9 @@ def build_report_context(
     api = AdminApi(settings, clock, limits, None if settings.demo else resources.rate_limiter)
     exit_stack.push_async_callback(api.aclose)
     directory = ApiDirectory(api, clock)
-    shared = resources.days(directory.organization, clock)
-    return ReportContext(
-        ReportCache(ReportReader(api, clock), clock, shared=shared), directory, clock, demo=settings.demo
-    )
+    guard = resources.tenant_guard(directory.organization, clock)
+    cache = ReportCache(ReportReader(api, clock), clock, guard=guard)
+    return ReportContext(cache, directory, clock, demo=settings.demo)
 
 
 def build_server(

@@ -125,7 +125,7 @@ class AdminApi:
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             return error_mapping.of_exception(error, self._http.base_url.netloc.decode())
         if (moment := read_date(response.headers.get("date", ""))) is not None:
-            self._clock.heard(moment)
+            self._clock.record_api_time(moment)
         if response.status_code == HTTPStatus.OK:
             return body
         names = [name for name, _ in params]

@@ -21,8 +21,8 @@ from .error_mapping import rate_limited
 
 _GIVEN_BACK = 0.5
 _PAUSE = "pause"
-_EPSILON_SECONDS = 0.001
-"""Seconds that are not worth waiting for."""
+_MIN_PAUSE_SECONDS = 0.001
+"""A pause shorter than this is skipped: the timer of the event loop is no more exact."""
 
 
 Acquire = Callable[[], Awaitable[float]]
@@ -51,7 +51,7 @@ class Throttle:
     def back_off_left(self) -> float:
         """The seconds for which nothing may be sent."""
         left = self._paused_until - self._clock.monotonic()
-        return left if left > _EPSILON_SECONDS else 0.0
+        return left if left > _MIN_PAUSE_SECONDS else 0.0
 
     def back_off(self, seconds: float) -> None:
         """Send nothing for a while, then less: the rate limit is the organization's, so it holds for every asker."""

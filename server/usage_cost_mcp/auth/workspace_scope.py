@@ -7,10 +7,9 @@ only the rows of their workspaces, as if the organization had no others.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol
 
 from usage_cost_mcp.cache import CacheResult
-from usage_cost_mcp.cache.ports import Directory
+from usage_cost_mcp.cache.ports import Directory, ReportData
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.model.dimensions import API_KEY, WORKSPACE
 from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, Name, NamesById
@@ -28,41 +27,6 @@ _ACCOUNT_LOOKBACK = timedelta(days=30)
 
 _OFFLOAD_ROWS = 20_000
 """Above this number, rows are filtered in a thread so that other calls are not blocked."""
-
-
-class ReportData(Protocol):
-    """The report data that the reports read: all of it, or that of some workspaces."""
-
-    async def days(
-        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
-    ) -> CacheResult:
-        """All days of the period, in the first of the views that can be fetched.
-
-        Raises:
-            InvalidQueryError: When a view cannot have the dimensions that it needs.
-            UpstreamError: When a fetch fails.
-        """
-        ...
-
-    async def key_usage_days(self, view: tuple[str, ...], period: Period, call: CallContext) -> CacheResult:
-        """All days of the period in a usage view with API keys that cannot also have workspaces.
-
-        Raises:
-            UpstreamError: When a fetch fails.
-        """
-        ...
-
-    def is_known_oversized(self, report: UpstreamReport, dimensions: tuple[str, ...], width: Width) -> bool:
-        """Whether the Admin API recently could not return this view because it is too large."""
-        ...
-
-    def values(self, report: UpstreamReport, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
-        """All values of a dimension in the cached days, optionally in the rows of some workspaces only."""
-        ...
-
-    def size(self, workspaces: Workspaces | None = None) -> tuple[int, int]:
-        """The number of cached days and of their rows, optionally of the rows of some workspaces only."""
-        ...
 
 
 class ScopedReportCache:

@@ -1,7 +1,8 @@
-"""What we already know: the rows of every day that was read, for as long as they are worth keeping."""
+"""The cache of report days: what was fetched, for as long as it is worth keeping."""
 
-from .memory_store import View
-from .report_cache import CacheResult, CacheStatus, ReportCache, RowSource, Shared, combine_statuses
+from .cache_result import CacheResult, CacheStatus, combine_statuses
+from .report_cache import ReportCache
+from .views import View
 from .windows import STEP, Window
 
 __all__ = [
@@ -9,8 +10,6 @@ __all__ = [
     "CacheResult",
     "CacheStatus",
     "ReportCache",
-    "RowSource",
-    "Shared",
     "View",
     "Window",
     "combine_statuses",

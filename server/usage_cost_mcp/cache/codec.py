@@ -1,6 +1,6 @@
-"""A day as bytes: compressed JSON that says what it is, read back only when it is exactly that.
+"""Codec for one cached day: zlib-compressed JSON whose identity is verified on read.
 
-The moment of reading comes first, in clear, so that Redis can tell which of two readings is the later one.
+The bytes start with the time of reading, uncompressed, so that a store can compare two readings without decoding them.
 """
 
 import zlib
@@ -18,16 +18,16 @@ from usage_cost_mcp.model.upstream_reports import RowMeasure
 from usage_cost_mcp.runtime.clock import TOLERANCE
 from usage_cost_mcp.runtime.limits import MEBIBYTE
 
-from . import View
+from .views import View
 
 SCHEMA_VERSION = 1
-"""Goes up when what is written changes, or what it means: days in another format are not found."""
+"""Incremented when the schema or its meaning changes: days in another version are not found."""
 
 MAX_DECODED_BYTES = 64 * MEBIBYTE
-"""The most bytes that a day may have, decompressed: a small value can hold a large one."""
+"""The most bytes of a decompressed day: a few kilobytes can inflate to gigabytes."""
 
-_LEVEL = 1
-"""Of the compression: higher ones take three times as long for a tenth less."""
+_COMPRESSION_LEVEL = 1
+"""Higher levels take three times as long and save a tenth of the bytes."""
 
 Amount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,20}(\.[0-9]{1,40})?$")]
 Count = Annotated[int, Field(ge=0)]
@@ -39,9 +39,9 @@ class _DayPayload(BaseModel):
     """A day, column by column.
 
     Attributes:
-        buckets: The minute at which each bucket starts, and how many rows it has.
-        keys: The values of each dimension, row by row.
-        sums: The values of each measure, row by row: dollars as texts, counts as integers.
+        buckets: The minute of the day at which each bucket starts, and its number of rows.
+        keys: For each dimension, its values in all rows.
+        sums: For each measure, its values in all rows: dollars as decimal strings, counts as integers.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -63,24 +63,23 @@ class _DayPayload(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class DayId:
-    """What a day is of: it must say the same of itself."""
+    """The identity of a cached day. It is stored with the day and must match on read."""
 
     organization: str
     view: View
     day: date
 
 
-def encode(place: DayId, rows: DayRows) -> bytes:
-    """A day as it is kept."""
-    view = place.view
+def encode(day_id: DayId, rows: DayRows) -> bytes:
+    view = day_id.view
     flat = [row for bucket in rows.rows.values() for row in bucket]
     columns = tuple(zip(*(sums for _, sums in flat), strict=True))
-    day = _DayPayload.model_construct(
-        organization=place.organization,
+    payload = _DayPayload.model_construct(
+        organization=day_id.organization,
         report=view.report.name,
         dimensions=view.dimensions,
         width=view.width,
-        day=place.day,
+        day=day_id.day,
         fetched_at=rows.fetched_at,
         reported=rows.reported,
         revised=rows.revised,
@@ -89,8 +88,8 @@ def encode(place: DayId, rows: DayRows) -> bytes:
         keys=tuple(zip(*(key for key, _ in flat), strict=True)),
         sums=tuple(tuple(map(_plain, column)) for column in columns),
     )
-    json = day.model_dump_json(warnings=False).encode()
-    return timestamp_prefix(rows.fetched_at) + zlib.compress(json, _LEVEL)
+    json = payload.model_dump_json(warnings=False).encode()
+    return timestamp_prefix(rows.fetched_at) + zlib.compress(json, _COMPRESSION_LEVEL)
 
 
 def _plain(number: int | Decimal) -> int | str:
@@ -98,62 +97,66 @@ def _plain(number: int | Decimal) -> int | str:
 
 
 def timestamp_prefix(at: datetime) -> bytes:
-    """A moment in UTC as bytes that sort by time."""
+    """A time in UTC as bytes that sort by time."""
     return at.isoformat(timespec="microseconds").encode()
 
 
-def decode(place: DayId, value: bytes, now: datetime, known: dict[Key, Key]) -> DayRows | None:
-    """A day as it was kept; None when the bytes are anything else, or from the future.
+def decode(day_id: DayId, value: bytes, now: datetime, shared_keys: dict[Key, Key]) -> DayRows | None:
+    """The day; None if the bytes are corrupt, are not the day of this id, or were read in the future.
 
-    Args:
-        place: What it should be.
-        value: The bytes.
-        now: The current moment.
-        known: Keys that were met before; equal ones become one object.
+    Equal row keys become one object of `shared_keys`, which saves memory.
     """
     try:
-        day = _DayPayload.model_validate_json(_decompressed(value[len(timestamp_prefix(now)) :]))
-        rows = _rows(day, place.view, known)
+        payload = _DayPayload.model_validate_json(_decompress(value[len(timestamp_prefix(now)) :]))
+        rows = _rows(payload, day_id.view, shared_keys)
     except (ValidationError, ValueError, zlib.error):
         return None
-    says = DayId(day.organization, View(place.view.report, day.dimensions, place.view.width), day.day)
-    if (says, day.report, day.width) != (place, place.view.report.name, place.view.width):
+    stored = (payload.organization, payload.report, payload.dimensions, payload.width, payload.day)
+    view = day_id.view
+    if stored != (day_id.organization, view.report.name, view.dimensions, view.width, day_id.day):
         return None
-    if not value.startswith(timestamp_prefix(day.fetched_at)) or day.fetched_at > now + TOLERANCE:
+    if not value.startswith(timestamp_prefix(payload.fetched_at)) or payload.fetched_at > now + TOLERANCE:
         return None
-    revised_in = frozenset(day.revised_in)
-    return DayRows(day.day, day.dimensions, rows, day.fetched_at, day.reported, day.revised, revised_in)
+    return DayRows(
+        payload.day,
+        payload.dimensions,
+        rows,
+        payload.fetched_at,
+        payload.reported,
+        payload.revised,
+        frozenset(payload.revised_in),
+    )
 
 
-def _decompressed(value: bytes) -> bytes:
+def _decompress(value: bytes) -> bytes:
     inflater = zlib.decompressobj()
     json = inflater.decompress(value, MAX_DECODED_BYTES)
     if not inflater.eof or inflater.unused_data:
-        raise ValueError("It is too large, cut short, or followed by something else.")
+        raise ValueError("The value is too large, truncated, or has trailing bytes.")
     return json
 
 
-def _rows(day: _DayPayload, view: View, known: dict[Key, Key]) -> Mapping[int, Sequence[Row]]:
+def _rows(day: _DayPayload, view: View, shared_keys: dict[Key, Key]) -> Mapping[int, Sequence[Row]]:
     """The rows by bucket.
 
     Raises:
-        ValueError: When there are more or fewer of anything than there should be.
+        ValueError: The number of columns, rows or buckets is inconsistent.
     """
     total = sum(count for _, count in day.buckets)
     measures = len(view.report.measures)
     if total and (len(day.keys), len(day.sums)) != (len(view.dimensions), measures):
-        raise ValueError("It has other columns.")
+        raise ValueError("The columns do not match the view.")
     columns = [_numbers(column, measure) for column, measure in zip(day.sums, view.report.measures, strict=False)]
-    keys = (known.setdefault(key, key) for key in zip(*day.keys, strict=True)) if day.keys else iter([()] * total)
+    keys = (shared_keys.setdefault(key, key) for key in zip(*day.keys, strict=True)) if day.keys else iter([()] * total)
     rows: list[Row] = list(zip(keys, zip(*columns, strict=True), strict=True))
     if len(rows) != total or len(dict(day.buckets)) != len(day.buckets):
-        raise ValueError("It has other rows.")
-    following = iter(rows)
-    return {minute: list(islice(following, count)) for minute, count in day.buckets}
+        raise ValueError("The rows do not match the buckets.")
+    remaining = iter(rows)
+    return {minute: list(islice(remaining, count)) for minute, count in day.buckets}
 
 
 def _numbers(column: tuple[Any, ...], measure: RowMeasure) -> Sequence[int] | Sequence[Decimal]:
     money = measure.kind == "money"
-    if any(isinstance(each, str) is not money for each in column):
-        raise ValueError("Dollars are texts, counts are integers.")
-    return [Decimal(each) for each in column] if money else column
+    if any(isinstance(value, str) is not money for value in column):
+        raise ValueError("Dollars are stored as strings, counts as integers.")
+    return [Decimal(value) for value in column] if money else column

@@ -1,41 +1,24 @@
-"""The days that are held, in memory, bounded by rows."""
+"""The in-memory cache tier, bounded by the number of rows."""
 
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 
 from cachetools import TLRUCache
 
 from usage_cost_mcp.model.dimensions import WORKSPACE
 from usage_cost_mcp.model.rows import DayRows, Workspaces
 from usage_cost_mcp.model.series import values_of
-from usage_cost_mcp.model.upstream_reports import UpstreamReport, Width
+from usage_cost_mcp.model.upstream_reports import UpstreamReport
 from usage_cost_mcp.runtime.clock import Clock
 
-STALE_RETENTION = timedelta(days=7)
-"""How long a day that is no longer fresh is kept for the case that upstream cannot be asked."""
-
-
-class View(NamedTuple):
-    """One way of looking at a report: which dimensions, how wide a bucket."""
-
-    report: UpstreamReport
-    dimensions: tuple[str, ...]
-    width: Width
-
-    def covers(self, other: "View") -> bool:
-        """Whether rolling this view up gives the other one."""
-        return (
-            set(self.dimensions) >= set(other.dimensions)
-            and other.width in {self.width, "1d"}
-            and self.report == other.report
-        )
+from .ttl import expires_at, is_fresh
+from .views import View
 
 
 class MemoryDayStore:
-    """Days by view, each forgotten when it is too old even for an outage, the least used first when there are too many.
+    """Days by view. A day is dropped when it expires; when the store is full, the least recently used go first.
 
-    A day is fresh for its lifetime and stale after that.
+    A day of a finer view (more dimensions, narrower buckets) is found for a coarser one.
     """
 
     def __init__(self, clock: Clock, max_rows: int) -> None:
@@ -46,23 +29,30 @@ class MemoryDayStore:
         self._max_rows = max_rows
         self._views: set[View] = set()
 
-    def get(self, view: View, day: date, *, include_stale: bool = False) -> DayRows | None:
-        """The day as the view shows it, or as a finer view does, as it was read last, if it is held and fresh."""
+    async def get_many(self, view: View, days: Sequence[date], *, include_stale: bool = False) -> dict[date, DayRows]:
+        """The latest reading of each day, in the view itself or in one that covers it."""
         now = self._clock.now()
-        found = (self._days.get((held, day)) for held in self._covering_views(view))
-        usable = (rows for rows in found if rows is not None and (include_stale or is_fresh(view.report, rows, now)))
-        return max(usable, key=lambda rows: rows.fetched_at, default=None)
+        views = [view, *(each for each in self._views if each != view and each.covers(view))]
+        found: dict[date, DayRows] = {}
+        for day in days:
+            cached = (self._days.get((each, day)) for each in views)
+            usable = (
+                rows for rows in cached if rows is not None and (include_stale or is_fresh(view.report, rows, now))
+            )
+            latest = max(usable, key=lambda rows: rows.fetched_at, default=None)
+            if latest is not None:
+                found[day] = latest
+        return found
 
-    def _covering_views(self, view: View) -> Iterator[View]:
-        yield view
-        yield from (held for held in self._views if held != view and held.covers(view))
-
-    def put(self, view: View, rows: DayRows) -> DayRows:
-        """Hold a day, unless a later reading of it is held; one that is larger than the whole store is left out.
+    async def put_many(self, view: View, days: Sequence[DayRows]) -> list[DayRows]:
+        """Keep days, except where a later reading is cached or the day is larger than the whole store.
 
         Returns:
-            The day, with a remark when it was over and says something else than when it was read before.
+            The days, marked as revised where an earlier reading was made after the end of the day and differs.
         """
+        return [self._put(view, rows) for rows in days]
+
+    def _put(self, view: View, rows: DayRows) -> DayRows:
         earlier = self._days.get((view, rows.day))
         if earlier is not None and earlier.fetched_at > rows.fetched_at:
             return rows
@@ -74,45 +64,32 @@ class MemoryDayStore:
             self._views.add(view)
         return rows
 
-    def clear(self) -> None:
-        """Hold nothing any more."""
+    async def clear(self) -> None:
+        """Drop all days."""
         self._days.clear()
 
     def values(self, report: UpstreamReport, dimension: str, workspaces: Workspaces | None = None) -> set[str]:
-        """Every value of a dimension in the days that are held, maybe only in the rows of some workspaces."""
+        """Every value of a dimension; with `workspaces`, only in the rows of those workspaces."""
         self._days.expire()
-        known = (
+        with_dimension = (
             rows for (view, _), rows in self._days.items() if view.report == report and dimension in view.dimensions
         )
-        return {value for value in values_of(_only(known, workspaces), dimension) if value is not None}
+        scoped = _scoped(with_dimension, workspaces)
+        return {value for value in values_of(scoped, dimension) if value is not None}
 
     def size(self, workspaces: Workspaces | None = None) -> tuple[int, int]:
-        """The number of days held (each view counts), and of their rows, maybe only of those of some workspaces."""
+        """The number of days (counted per view) and of rows; with `workspaces`, only those of these workspaces."""
         self._days.expire()
-        held = list(_only(self._days.values(), workspaces))
-        return len(held), sum(map(len, held))
+        days = list(_scoped(self._days.values(), workspaces))
+        return len(days), sum(map(len, days))
 
 
-def is_fresh(report: UpstreamReport, rows: DayRows, now: datetime) -> bool:
-    """Whether a day may be taken as it was read."""
-    return now < _stale_at(report, rows)
-
-
-def expires_at(report: UpstreamReport, rows: DayRows) -> datetime:
-    """When a day is too old even for an outage."""
-    return _stale_at(report, rows) + STALE_RETENTION
-
-
-def _only(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[DayRows]:
-    """The days as far as they are of some workspaces; a view that does not tell workspaces is left out."""
+def _scoped(days: Iterable[DayRows], workspaces: Workspaces | None) -> Iterator[DayRows]:
+    """The days with the rows of some workspaces only; days without a workspace dimension are left out."""
     if workspaces is None:
         yield from days
     else:
         yield from (day.filtered(WORKSPACE, workspaces) for day in days if WORKSPACE in day.dimensions)
-
-
-def _stale_at(report: UpstreamReport, rows: DayRows) -> datetime:
-    return rows.fetched_at + report.lifetime(rows.day, rows.fetched_at)
 
 
 def _expiry(key: tuple[View, date], rows: DayRows, _now: float) -> float:
@@ -120,5 +97,5 @@ def _expiry(key: tuple[View, date], rows: DayRows, _now: float) -> float:
 
 
 def _weight(rows: DayRows) -> int:
-    """An empty day weighs something too, or there could be any number of them."""
+    """The rows, and one for the day itself: without it, any number of empty days would fit."""
     return len(rows) + 1

@@ -1,10 +1,18 @@
-"""What several processes share over Redis or Valkey: the days that were read, who reads which, how much may be asked.
+"""What several processes share through Redis or Valkey: cached days, fetch leases, rate limits.
 
-All of it can be lost at any time. Then each process goes on with its own memory, and nothing else is different.
+All of it can be lost at any time. Each process then continues with its own memory and its own limits.
 """
 
 from .connection import RedisConnection, RedisUnavailable, check_writable
+from .day_store import RedisDayStore
+from .leases import RedisFetchCoordinator
 from .rate_limit import RedisRateLimiter
-from .tenant import TenantGuard
 
-__all__ = ["RedisConnection", "RedisRateLimiter", "RedisUnavailable", "TenantGuard", "check_writable"]
+__all__ = [
+    "RedisConnection",
+    "RedisDayStore",
+    "RedisFetchCoordinator",
+    "RedisRateLimiter",
+    "RedisUnavailable",
+    "check_writable",
+]

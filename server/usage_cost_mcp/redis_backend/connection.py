@@ -1,7 +1,9 @@
-"""The connection to Redis: what is wrong with it costs a moment once, then it is left alone for a while.
+"""Redis connection with a circuit breaker.
 
-Why the time is counted here and not by the client's sockets: theirs also runs out while this process computes, and a
-busy process would take a good Redis for a dead one.
+After a failure, operations fail fast for 10 s, then one probe is let through.
+
+Why operations are timed here and not by the client's sockets: socket timeouts also run out while this process
+computes, and a busy process would mistake a healthy Redis for a dead one.
 """
 
 import asyncio
@@ -21,32 +23,30 @@ from usage_cost_mcp.runtime.clock import Clock
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.2
-"""Seconds that one operation may take."""
+"""How long one operation may take."""
 
 _POLLS = 4
-"""How often one looks in that time whether it is done: what this process is busy meanwhile counts as one look."""
+"""How often the result is checked within the timeout. However long this process is busy, it counts as one check."""
 
 OPEN_SECONDS = 10.0
-"""Seconds for which nothing is tried after a failure."""
+"""How long operations fail fast after a failure."""
 
 _MAX_CONCURRENT = 8
-"""How many operations may be under way, each on a connection of its own."""
+"""Concurrent operations; each needs a connection."""
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
-class RedisUnavailable(Exception):  # noqa: N818 - no error: all goes on without
-    """Redis cannot be used at the moment; says what kind of failure it was."""
+class RedisUnavailable(Exception):  # noqa: N818 - not an error: the caller continues without Redis
+    """Redis cannot be used now. The message is the kind of failure."""
 
 
 class RedisConnection:
-    """A connection that fails fast.
-
-    After a failure one operation is tried every ten seconds, and all others go on without waiting for it.
+    """A Redis client whose operations take at most 0.2 s and share a circuit breaker.
 
     Args:
-        url: Where Redis is; it may hold a password, and is never said.
-        clock: For how long it is left alone.
+        url: May contain a password, so it never appears in a message.
+        clock: Measures how long the circuit stays open.
     """
 
     def __init__(self, url: SecretStr, clock: Clock) -> None:
@@ -58,9 +58,9 @@ class RedisConnection:
             socket_timeout=None,
             socket_connect_timeout=None,
         )
-        self._places = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._failure: str | None = None
-        self._again_at = 0.0
+        self._next_probe_at = 0.0
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -71,49 +71,54 @@ class RedisConnection:
         """The result of an operation.
 
         Raises:
-            Away: When it failed, took too long, or was not tried.
+            RedisUnavailable: The operation failed, timed out, or was not tried because the circuit is open.
         """
-        async with self._places:
-            on_trial = self._is_probe()
+        async with self._slots:
+            is_probe = self._is_probe()
             try:
-                result = await _with_timeout(self._work(operation, on_trial=on_trial))
-            except Exception as error:  # noqa: BLE001 - the client trips in many ways over what is not Redis
-                raise self._failed(type(error).__name__) from None
-        if on_trial:
-            _log.warning("The shared cache is back.")
+                result = await _with_timeout(self._run(operation, is_probe=is_probe))
+            except Exception as error:  # noqa: BLE001 - a broken server makes the client raise almost anything
+                raise self._open_circuit(type(error).__name__) from None
+        if is_probe:
+            _logger.warning("The shared cache is available again.")
             self._failure = None
         return result
 
     def _is_probe(self) -> bool:
-        """Whether this operation finds out if all is well again; the others do not wait for it."""
+        """Whether this operation is the one that tests whether Redis is back.
+
+        Raises:
+            RedisUnavailable: The circuit is open, or another operation is the probe.
+        """
         if self._failure is None:
             return False
         now = self._clock.monotonic()
-        if now < self._again_at:
+        if now < self._next_probe_at:
             raise RedisUnavailable(self._failure)
-        self._again_at = now + OPEN_SECONDS
+        self._next_probe_at = now + OPEN_SECONDS
         return True
 
-    async def _work(self, operation: Callable[[Redis], Awaitable[T]], *, on_trial: bool) -> T:
-        if on_trial:
+    async def _run(self, operation: Callable[[Redis], Awaitable[T]], *, is_probe: bool) -> T:
+        if is_probe:
             await check_writable(self._redis)
         return await operation(self._redis)
 
-    def _failed(self, kind: str) -> RedisUnavailable:
+    def _open_circuit(self, failure: str) -> RedisUnavailable:
+        """Record a failure; log it unless the circuit was open already."""
         if self._failure is None:
-            _log.warning("The shared cache cannot be used (%s). Each process goes on with its own memory.", kind)
-        self._failure = kind
-        self._again_at = self._clock.monotonic() + OPEN_SECONDS
-        return RedisUnavailable(kind)
+            _logger.warning("The shared cache is unavailable (%s). Each process uses its own memory.", failure)
+        self._failure = failure
+        self._next_probe_at = self._clock.monotonic() + OPEN_SECONDS
+        return RedisUnavailable(failure)
 
 
 async def check_writable(redis: Redis) -> None:
-    """Whether Redis can be written to, which is more than that it can be read."""
+    """Write a key that expires at once: a Redis that is full or read-only still answers reads."""
     await redis.set("usage-cost-probe", "", px=1)
 
 
-async def _with_timeout(work: Coroutine[Any, Any, T]) -> T:
-    task = asyncio.create_task(work)
+async def _with_timeout(coroutine: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.create_task(coroutine)
     try:
         for _ in range(_POLLS):
             if (await asyncio.wait([task], timeout=TIMEOUT_SECONDS / _POLLS))[0]:
@@ -126,5 +131,5 @@ async def _with_timeout(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _consume_exception(task: asyncio.Task[Any]) -> None:
-    """What it says on the way out interests nobody."""
+    """Consume the exception so that asyncio does not report it."""
     _ = task.cancelled() or task.exception()

@@ -1,19 +1,25 @@
-"""Who fetches what, among several processes: a lease says so, and ends by itself when its holder does.
+"""Distributed leases: one process fetches a day; a lease expires if its holder dies.
 
-Nothing depends on it but the number of requests: without leases everybody fetches for themselves.
+Leases only save requests. Without them every process fetches for itself.
 """
 
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import date
 
 from redis.asyncio import Redis
 
+from usage_cost_mcp.cache import View
+from usage_cost_mcp.errors import UnavailableError
+from usage_cost_mcp.runtime.clock import Clock
+
 from .connection import RedisConnection, RedisUnavailable
+from .day_store import day_key
 
 LEASE_SECONDS = 5.0
-"""Seconds for which a lease is given; who still needs it then has renewed it."""
+"""How long a lease lasts; its holder renews it while it needs longer."""
 
 _RENEWAL_SECONDS = 1.5
 _MIN_POLL_SECONDS = 0.05
@@ -24,65 +30,81 @@ for _, key in ipairs(KEYS) do
   if redis.call('GET', key) == ARGV[1] then redis.call('PEXPIRE', key, ARGV[2]) end
 end
 """
-"""Gives the leases of one holder so many more milliseconds; none ends them."""
+"""Sets the remaining milliseconds of the leases of one holder; 0 releases them."""
 
 
-class Leases:
-    """Leases by name.
+class RedisFetchCoordinator:
+    """Leases on days of one organization.
 
-    Their time passes in Redis, so what waits for it here is real time as well.
+    Leases expire by the clock of Redis, so their holders and those who wait for them sleep in real time. The
+    injected clock only measures deadlines.
     """
 
-    def __init__(self, connection: RedisConnection) -> None:
+    def __init__(self, connection: RedisConnection, organization: str, clock: Clock) -> None:
         self._connection = connection
+        self._organization = organization
+        self._clock = clock
 
     @asynccontextmanager
-    async def acquire(self, names: Sequence[str]) -> AsyncGenerator[Sequence[str]]:
-        """The names that nobody else has a lease on, for as long as the block lasts."""
+    async def acquire_fetch(self, view: View, days: Sequence[date]) -> AsyncGenerator[Sequence[date]]:
+        """The days that no other process is fetching; all of them if Redis is unavailable."""
+        keys = self._keys(view, days)
         holder = secrets.token_hex(16)
-        renewing = asyncio.create_task(self._renew(names, holder))
+        renewal = asyncio.create_task(self._renew(keys, holder))
         try:
-            yield await self._take(names, holder)
+            acquired = await self._acquire(keys, holder)
+            yield [day for day, is_acquired in zip(days, acquired, strict=True) if is_acquired]
         finally:
-            renewing.cancel()
-            await self._set_expiry(names, holder, 0)
+            renewal.cancel()
+            await self._set_expiry(keys, holder, 0)
 
-    async def _take(self, names: Sequence[str], holder: str) -> Sequence[str]:
-        async def take(redis: Redis) -> list[bool | None]:
+    async def _acquire(self, keys: Sequence[str], holder: str) -> Sequence[bool | None]:
+        async def set_if_absent(redis: Redis) -> list[bool | None]:
             async with redis.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.set(name, holder, nx=True, px=_milliseconds(LEASE_SECONDS))
+                for key in keys:
+                    pipe.set(key, holder, nx=True, px=_milliseconds(LEASE_SECONDS))
                 return await pipe.execute()
 
         try:
-            taken = await self._connection.execute(take)
+            return await self._connection.execute(set_if_absent)
         except RedisUnavailable:
-            return names
-        return [name for name, done in zip(names, taken, strict=True) if done]
+            return [True] * len(keys)
 
-    async def _renew(self, names: Sequence[str], holder: str) -> None:
+    async def _renew(self, keys: Sequence[str], holder: str) -> None:
         while True:
             await asyncio.sleep(_RENEWAL_SECONDS)
-            await self._set_expiry(names, holder, LEASE_SECONDS)
+            await self._set_expiry(keys, holder, LEASE_SECONDS)
 
-    async def _set_expiry(self, names: Sequence[str], holder: str, seconds: float) -> None:
+    async def _set_expiry(self, keys: Sequence[str], holder: str, seconds: float) -> None:
         with suppress(RedisUnavailable):
             await self._connection.execute(
-                lambda redis: redis.eval(_SET_EXPIRY_SCRIPT, len(names), *names, holder, _milliseconds(seconds))
+                lambda redis: redis.eval(_SET_EXPIRY_SCRIPT, len(keys), *keys, holder, _milliseconds(seconds))
             )
 
-    async def wait_released(self, names: Sequence[str], seconds: float) -> bool:
-        """Wait until nobody has a lease on any of the names; False when that takes longer."""
-        look = _MIN_POLL_SECONDS
-        left = seconds
-        with suppress(RedisUnavailable):
-            while any(await self._connection.execute(lambda redis: redis.mget(names))):
-                if left <= 0:
-                    return False
-                await asyncio.sleep(look)
-                left -= look
-                look = min(2 * look, _MAX_POLL_SECONDS)
-        return True
+    async def wait_for_fetch(self, view: View, days: Sequence[date], deadline: float) -> None:
+        """Wait until no process has a lease on any of the days, or Redis is unavailable.
+
+        Raises:
+            UnavailableError: The deadline passed.
+        """
+        keys = self._keys(view, days)
+        remaining = deadline - self._clock.monotonic()
+        interval = _MIN_POLL_SECONDS
+        while keys and await self._is_any_leased(keys):
+            if remaining <= 0:
+                raise UnavailableError("Another replica is still fetching this report. Ask again in a moment.")
+            await asyncio.sleep(interval)
+            remaining -= interval
+            interval = min(2 * interval, _MAX_POLL_SECONDS)
+
+    async def _is_any_leased(self, keys: Sequence[str]) -> bool:
+        try:
+            return any(await self._connection.execute(lambda redis: redis.mget(keys)))
+        except RedisUnavailable:
+            return False
+
+    def _keys(self, view: View, days: Sequence[date]) -> list[str]:
+        return [f"{day_key(self._organization, view, day)}:lease" for day in days]
 
 
 def _milliseconds(seconds: float) -> int:

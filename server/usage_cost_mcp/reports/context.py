@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
 
 from usage_cost_mcp.auth.principals import Principal
-from usage_cost_mcp.auth.workspace_scope import ReportData, ScopedDirectory, ScopedReportCache
-from usage_cost_mcp.cache.ports import Directory
+from usage_cost_mcp.auth.workspace_scope import ScopedDirectory, ScopedReportCache
+from usage_cost_mcp.cache.ports import Directory, ReportData
 from usage_cost_mcp.model.dimensions import WORKSPACE
 from usage_cost_mcp.model.rows import Workspaces
 from usage_cost_mcp.runtime.clock import Clock

@@ -1,1 +1,1 @@
-"""What every part runs on: time, concurrency, limits, and the context of one call. Nothing here knows a report."""
+"""What every part runs on: time, concurrency, limits, and the context of a call. Nothing here knows reports."""

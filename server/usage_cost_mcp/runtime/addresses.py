@@ -1,11 +1,11 @@
-"""Addresses to which a secret may be sent: over TLS, or on this machine."""
+"""Which URLs a secret may be sent to: those with TLS, and those on this machine."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def is_secure(url: str) -> bool:
-    """Whether nobody on the way to an address can read what is sent there: there is TLS, or no way."""
+    """Whether traffic to a URL cannot be read on the way: it uses HTTPS, or never leaves this machine."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -15,7 +15,7 @@ def is_secure(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address means this machine."""
+    """Whether a host name or IP address refers to this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,24 +1,24 @@
-"""One call of a tool, as it travels down to the wire: how long it may take, what it cost, how far it is."""
+"""The context of one tool call, passed down to the requests: deadline, progress, counters."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 Progress = Callable[[float, float], Awaitable[None]]
+"""Reports progress: the number of windows fetched, and of windows in total."""
 
 
 async def no_progress(_done: float, _total: float) -> None:
-    """The progress of a call that nobody watches."""
+    """For a caller that did not ask for progress."""
 
 
 @dataclass(slots=True)
 class CallContext:
-    """What a tool call hands down.
+    """What a tool call passes down.
 
     Attributes:
-        deadline: When it must be over, in seconds of the monotonic clock.
-        progress: Told how many of how many windows have arrived.
-        requests: How many requests were sent upstream for this call so far.
-        rows: How many rows of reports stand behind its answer so far.
+        deadline: When the call must be finished, in seconds of the monotonic clock.
+        requests: How many requests to the Admin API were sent for this call so far.
+        rows: How many report rows its answer is based on so far.
     """
 
     deadline: float

@@ -1,4 +1,4 @@
-"""The one source of time, handed to whoever needs it, so that nothing else asks the machine."""
+"""The clock, passed to everything that needs the time, so that tests control it."""
 
 import asyncio
 import time
@@ -6,27 +6,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 TOLERANCE = timedelta(minutes=1)
-"""How far our clock may be off before upstream's is believed instead."""
+"""The clock skew up to which the machine's clock is used; beyond it, the API's clock."""
 
 
 class Clock(Protocol):
-    """What the server needs to know about time."""
+    """The source of time."""
 
     def now(self) -> datetime:
         """The current moment in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, for deadlines."""
+        """Seconds since an arbitrary start, for deadlines."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Let the given time pass."""
+        """Wait."""
         ...
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of this machine."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -39,19 +39,21 @@ class SystemClock:
 
 
 class CorrectedClock:
-    """A clock that follows upstream's when it is off by more than a minute: "today" is what the reports call so.
+    """A clock that is corrected by the API's if it is off by more than a minute.
+
+    Why: reports are by UTC day, and "today" must be the day that the API considers current.
 
     Attributes:
-        skew: How far our clock is ahead of upstream's, by the last response; None before the first.
+        skew: How far the machine's clock is ahead of the API's, by the last response; None before the first.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.skew: timedelta | None = None
 
-    def heard(self, upstream: datetime) -> None:
-        """Compare with the moment at which upstream answered."""
-        self.skew = self._clock.now() - upstream
+    def record_api_time(self, api_time: datetime) -> None:
+        """Update the skew from the time of a response."""
+        self.skew = self._clock.now() - api_time
 
     def now(self) -> datetime:
         now = self._clock.now()

@@ -1,4 +1,4 @@
-"""How far anything may go, in one place."""
+"""The limits of a call and of the requests that it sends."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ MEBIBYTE = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits that keep a call short and its load small.
+    """Limits that keep calls short and the load on the Admin API small.
 
     Attributes:
-        call_seconds: The longest that a tool call may take, by the wall clock; some hosts give up at 60.
-        request_seconds: The longest that one request may take, body included; grouped months can be slow.
-        connect_seconds: The longest that a connection may take to stand.
-        body_bytes: The most bytes that a response may have, decoded: a small gzip body can hold a large one.
+        call_seconds: Of a tool call, wall-clock time. Some hosts give up after 60.
+        request_seconds: Of one request, body included; grouped months can be slow.
+        connect_seconds: Of establishing a connection.
+        max_body_bytes: Of a response, decoded: a small gzip body can inflate to a huge one.
         attempts: How often one request is sent at most.
-        retries_in_reserve: How many requests may be sent again while nothing succeeds.
-        requests_at_once: How many requests are under way at most.
-        requests_per_minute: How many requests are sent at most, by all processes that share a Redis.
+        retry_budget: How many retries are sent while no request succeeds.
+        max_concurrent_requests: Requests in progress at the same time.
+        requests_per_minute: Requests of all processes that share a Redis.
     """
 
     call_seconds: float = 50

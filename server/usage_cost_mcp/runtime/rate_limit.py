@@ -1,4 +1,4 @@
-"""So many a minute: of calls by a principal, of requests to the Admin API."""
+"""Per-minute rate limits: tool calls per principal, requests to the Admin API."""
 
 from typing import Protocol
 
@@ -10,40 +10,38 @@ MINUTE = 60.0
 
 _MAX_KEYS = 10_000
 
+_ROUNDING_SECONDS = 1e-6
+"""A wait up to this length is a rounding error of float sums; the quota was free already."""
+
 
 class RateLimiter(Protocol):
-    """Counts what each key has used up."""
+    """A rate limit per key."""
 
     async def acquire(self, key: str, per_minute: int) -> float:
-        """Take one.
+        """Acquire a permit.
 
         Returns:
-            0 when one was taken, else the seconds after which one can be.
+            0 if a permit was acquired, else the seconds until one is available.
         """
         ...
 
 
 class LocalRateLimiter:
-    """The rate_limiter of one process.
+    """GCRA limiter: bursts of up to one minute's quota, refilled evenly.
 
-    A whole minute's worth may be taken at once; it comes back evenly. What is kept for a key is the moment at which
-    all of it will have come back (the generic cell rate algorithm).
+    The generic cell rate algorithm keeps one number per key: the moment at which the quota will be full again.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._back_at: TTLCache[str, float] = TTLCache(_MAX_KEYS, 2 * MINUTE, timer=clock.monotonic)
+        self._full_at: TTLCache[str, float] = TTLCache(_MAX_KEYS, 2 * MINUTE, timer=clock.monotonic)
 
     async def acquire(self, key: str, per_minute: int) -> float:
-        """Take one, or say when one can be taken."""
+        """0 if a permit was acquired, else the seconds until one is available."""
         now = self._clock.monotonic()
-        back_at = max(now, self._back_at.get(key, now)) + MINUTE / per_minute
-        wait = back_at - now - MINUTE
-        if wait > _EPSILON_SECONDS:
+        full_at = max(now, self._full_at.get(key, now)) + MINUTE / per_minute
+        wait = full_at - now - MINUTE
+        if wait > _ROUNDING_SECONDS:
             return wait
-        self._back_at[key] = back_at
+        self._full_at[key] = full_at
         return 0.0
-
-
-_EPSILON_SECONDS = 1e-6
-"""Less than what rounding makes of sums of seconds."""

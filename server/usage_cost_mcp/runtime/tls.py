@@ -1,4 +1,4 @@
-"""How every connection to another machine proves who is there."""
+"""TLS settings of every outgoing connection."""
 
 import ssl
 from functools import cache
@@ -8,9 +8,10 @@ import certifi
 
 @cache
 def create_ssl_context() -> ssl.SSLContext:
-    """Certificates and names are checked. The default context would write a key log where the environment says so.
+    """A context that verifies certificates and host names.
 
-    Made once: reading the certificates of all authorities takes longer than answering a call.
+    Why not the default context: it writes session keys to a file if the environment variable SSLKEYLOGFILE is set.
+    Cached, because loading all root certificates takes longer than answering a call.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certifi.where())
