@@ -191,7 +191,7 @@ def test_every_module_is_listed_and_imports_only_what_its_room_may() -> None:
 
 def test_the_architecture_page_lists_every_room_in_this_order() -> None:
     page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = page.partition("| room |")[2].partition("\n\n")[0]
+    table = page.partition("| package |")[2].partition("\n\n")[0]
     rooms = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split("|")[1])]
     assert rooms == [name for name in ROOMS if not name.startswith("__")]
 
