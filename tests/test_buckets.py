@@ -172,7 +172,7 @@ async def test_a_walk_that_another_day_begins_during_is_refused(
     if fits:
         assert {day.fetched_at for day in await fetch(deadline=86400)} == {NOW}
     else:
-        with pytest.raises(UpstreamError, match="Another day began while the report was read"):
+        with pytest.raises(UpstreamError, match="The UTC day changed while the report was read"):
             await fetch(deadline=86400)
 
 
@@ -193,7 +193,7 @@ async def test_a_bucket_that_comes_twice_and_differs_is_refused_after_a_second_w
     upstream.override = answering([bucket("11", a=1)], [bucket("11", "1d", **second)])
     with pytest.raises(InconsistentPagesError) as refused:
         await fetch()
-    assert str(refused.value) == f"{PATH} sent a bucket twice, with different rows. No number is given."
+    assert str(refused.value) == f"{PATH} sent a bucket twice with different rows; no total is reported."
     assert len(upstream.requests) == 4
 
 
@@ -238,7 +238,7 @@ async def test_a_bucket_of_another_width_is_refused(
     upstream.override = answering([bucket(start, a=1) | {"ending_at": f"2026-11-{end}Z"}])
     with pytest.raises(ContractError) as refused:
         await fetch(width)
-    assert str(refused.value) == f"{PATH} sent a bucket of another width than asked for. No number is given."
+    assert str(refused.value) == f"{PATH} sent a bucket of the wrong width; no total is reported."
     assert len(upstream.requests) == 1
 
 
@@ -252,7 +252,7 @@ async def test_a_bucket_outside_the_window_is_refused_even_when_empty(
     upstream.override = answering([bucket("11", width, a=1), bucket(start, width)])
     with pytest.raises(ContractError) as refused:
         await fetch(width)
-    assert str(refused.value) == f"{PATH} sent a bucket outside the days asked for. No number is given."
+    assert str(refused.value) == f"{PATH} sent a bucket outside the requested days; no total is reported."
 
 
 async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_none_after(
@@ -262,7 +262,7 @@ async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_no
     upstream.override = answering([bucket("22T14:00", "1h", a=1)])
     assert [(day.day, day.rows) for day in await fetch("1h", window)] == [(NOW.date(), {840: rows(a=1)})]
     upstream.override = answering([bucket("22T15:00", "1h", a=1)])
-    with pytest.raises(ContractError, match="outside the days asked for"):
+    with pytest.raises(ContractError, match="outside the requested days"):
         await fetch("1h", window)
 
 
@@ -303,17 +303,17 @@ async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
 
 async def test_more_pages_without_a_way_to_get_them_are_refused(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"data": [bucket("11", a=1)], "has_more": True, "next_page": None})
-    with pytest.raises(ContractError, match=f"^{PATH} says that there is more"):
+    with pytest.raises(ContractError, match=f"^{PATH} sent has_more=true"):
         await fetch()
 
 
 async def test_pages_that_go_round_in_circles_are_refused(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"data": [], "has_more": True, "next_page": "1"})
-    with pytest.raises(ContractError, match=f"^{PATH} sends the same page again"):
+    with pytest.raises(ContractError, match=f"^{PATH} sent the same page token twice"):
         await fetch()
 
 
 async def test_a_page_that_cannot_be_read_is_refused(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"data": [{}], "has_more": False})
-    with pytest.raises(ContractError, match=f"^{PATH} answered with something that cannot be read: data.0.starting_at"):
+    with pytest.raises(ContractError, match=f"^{PATH} answered in an unexpected format: data.0.starting_at"):
         await fetch()

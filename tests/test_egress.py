@@ -72,7 +72,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_request_is_refused_that_is_not_for_the_key(what: str) -> None:
-    with pytest.raises(PermissionError, match="The Admin key is not sent with"):
+    with pytest.raises(PermissionError, match="The Admin key must not be sent with"):
         asked(*REFUSED[what])
 
 

@@ -43,7 +43,7 @@ def test_cents_become_dollars_to_the_last_digit(cents: str, dollars: str) -> Non
     ],
 )
 def test_anything_but_a_plain_decimal_number_is_refused(amount: str) -> None:
-    with pytest.raises(ContractError, match="No total is given"):
+    with pytest.raises(ContractError, match="No total is reported"):
         dollars_from_cents(amount)
 
 
@@ -52,8 +52,8 @@ def test_a_refusal_is_short_and_says_what_it_means_for_the_total(amount: str) ->
     with pytest.raises(ContractError) as refusal:
         dollars_from_cents(amount)
     said = str(refusal.value)
-    assert said.startswith("The cost report holds an amount that is not a plain decimal number")
-    assert said.endswith(". No total is given, because it would be wrong.")
+    assert said.startswith("The cost report contains an amount that is not a plain decimal number")
+    assert said.endswith(". No total is reported, because it would be wrong.")
     assert len(said) < 200
 
 

@@ -55,14 +55,14 @@ async def test_pages_come_in_order_until_there_is_no_token(
 async def test_a_token_that_comes_again_ends_the_walk(
     after: dict[str | None, str | None], asked: list[str | None]
 ) -> None:
-    refusal = f"{PATH} sends the same page again and again. No number is given."
+    refusal = f"{PATH} sent the same page token twice; no total is reported."
     assert await walked(after.__getitem__) == (asked, refusal)
 
 
 async def test_pages_without_end_are_refused() -> None:
     asked, refusal = await walked(lambda page: str(int(page or 0) + 1))
     assert len(asked) == MAX_PAGES == 200
-    assert refusal == f"{PATH} does not end after 200 pages. Ask for a shorter period."
+    assert refusal == f"{PATH} has more than 200 pages. Ask for a shorter period."
 
 
 async def test_as_many_pages_as_are_allowed_are_read() -> None:
@@ -82,4 +82,4 @@ def test_a_token_counts_only_where_there_is_more(token: str | None, next_token: 
 def test_more_without_a_token_is_refused(token: str | None) -> None:
     with pytest.raises(ContractError) as refused:
         next_page_token(token, PATH, has_more=True)
-    assert str(refused.value) == f"{PATH} says that there is more, but not how to get it. No number is given."
+    assert str(refused.value) == f"{PATH} sent has_more=true without a page token; no total is reported."

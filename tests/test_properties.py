@@ -331,4 +331,4 @@ def test_a_required_field_that_is_missing_anywhere_is_an_error(house: Harness, d
     house.enter(replace(world, edit=without))
     said = house.refusal(world.tool, period=world.asked)
     assert taken
-    assert "No number is given" in said
+    assert "o total is reported" in said

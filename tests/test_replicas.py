@@ -209,7 +209,7 @@ async def test_the_budget_of_requests_is_that_of_all_replicas_together(redis: St
         await ask(one, "get_spend", period=NINETY_DAYS)  # four requests, with the one for the organization
         await ask(other, "get_spend", period="2026-07-01")  # two
         said = await refusal(one, "get_spend", period="2026-06-01")
-    assert "limit on report requests is reached. Ask again in " in said
+    assert "rate limit for report requests is reached. Ask again in " in said
     assert len(upstream.requests) == 6
 
 
@@ -234,7 +234,7 @@ async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: 
     tight = Limits(requests_per_minute=3, call_seconds=5)
     async with replica(upstream, None, demo=False, limits=tight) as one:
         await ask(one, "get_spend", period=NINETY_DAYS)
-        assert "limit on report requests is reached" in await refusal(one, "get_spend", period="2026-06-01")
+        assert "rate limit for report requests is reached" in await refusal(one, "get_spend", period="2026-06-01")
     assert len(upstream.requests) == 3
 
 

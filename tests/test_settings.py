@@ -59,15 +59,15 @@ def test_without_a_key_the_reader_learns_what_to_set_and_where_to_get_it(environ
 @pytest.mark.parametrize(
     ("key", "said"),
     [
-        ("sk-ant-api03-Unmistakable", "holds an ordinary API key"),
-        ("sk-Unmistakable", "does not hold an Admin key"),
-        ("Bearer sk-ant-admin01-Unmistakable", "does not hold an Admin key"),
-        ("sk-ant-admin01-Unmis takable", "characters that no key has"),
-        ("sk-ant-admin01-Unmis\ttakable", "characters that no key has"),
-        ("sk-ant-admin01-Unmis\ntakable", "characters that no key has"),
-        ("sk-ant-admin01-Unmis\u00a0takable", "characters that no key has"),
-        ("sk-ant-admin01-Unmistakabl\u00e9", "characters that no key has"),
-        ("sk-ant-admin01-Unmis\u200btakable", "characters that no key has"),
+        ("sk-ant-api03-Unmistakable", "contains an ordinary API key"),
+        ("sk-Unmistakable", "does not contain an Admin key"),
+        ("Bearer sk-ant-admin01-Unmistakable", "does not contain an Admin key"),
+        ("sk-ant-admin01-Unmis takable", "characters that a key cannot have"),
+        ("sk-ant-admin01-Unmis\ttakable", "characters that a key cannot have"),
+        ("sk-ant-admin01-Unmis\ntakable", "characters that a key cannot have"),
+        ("sk-ant-admin01-Unmis\u00a0takable", "characters that a key cannot have"),
+        ("sk-ant-admin01-Unmistakabl\u00e9", "characters that a key cannot have"),
+        ("sk-ant-admin01-Unmis\u200btakable", "characters that a key cannot have"),
     ],
 )
 def test_what_is_not_an_admin_key_is_refused_wherever_it_comes_from(key: str, said: str, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_key_and_a_file_are_one_too_many(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("missing", "No such file"), ("folder", "Is a directory"), ("picture", "it is not text")],
+    [("missing", "No such file"), ("folder", "Is a directory"), ("picture", "it is not UTF-8 text")],
 )
 def test_a_file_that_cannot_be_read_says_why(name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_read_says_why(name: str, reason: str, tmp_path: P
 
 def test_an_empty_file_holds_no_key(tmp_path: Path) -> None:
     (tmp_path / "key").touch()
-    assert "does not hold an Admin key" in refusal({KEY_FILE: str(tmp_path / "key")})
+    assert "does not contain an Admin key" in refusal({KEY_FILE: str(tmp_path / "key")})
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_the_length_of_an_answer_is_a_whole_number(given: str, number: int) -> N
     "given", ["1789", "3999", "-9000", "+9000", "9000.5", "9e5", "9_000", "9 000", "many", "\uff19\uff10\uff10\uff10"]
 )
 def test_any_other_length_is_refused(given: str) -> None:
-    assert f"{CHARACTERS} must be a whole number from 4000 up" in refusal({KEY: ADMIN_KEY, CHARACTERS: given})
+    assert f"{CHARACTERS} must be a whole number of at least 4000" in refusal({KEY: ADMIN_KEY, CHARACTERS: given})
 
 
 @pytest.mark.parametrize(("given", "level"), [("", "WARNING"), ("DEBUG", "DEBUG"), (" info\n", "INFO")])
@@ -234,14 +234,14 @@ def test_the_shared_cache_is_where_a_redis_address_says(url: str) -> None:
 )
 def test_any_other_address_of_a_shared_cache_is_refused(url: str) -> None:
     said = refusal({KEY: ADMIN_KEY, REDIS_URL: url})
-    assert f"{REDIS_URL} must be an address such as redis://" in said
+    assert f"{REDIS_URL} must be a URL such as redis://" in said
     assert "secret-word" not in said
 
 
 def test_a_shared_cache_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     said = refusal({KEY: ADMIN_KEY, REDIS_URL: "redis://cache.example"})
-    assert said == f"{REDIS_URL} needs an extra: pip install 'usage-cost-mcp[redis]'."
+    assert said == f"{REDIS_URL} requires the redis extra: pip install 'usage-cost-mcp[redis]'."
 
 
 def test_the_demo_needs_no_key_but_the_same_care() -> None:

@@ -117,7 +117,7 @@ async def test_a_window_that_is_too_much_is_fetched_in_pieces_and_nothing_is_los
 
 async def test_too_much_even_for_two_days_is_an_error(client: Client, upstream: Upstream) -> None:
     upstream.override = too_much_for(1)
-    assert "too much at once" in await refusal(client, "get_spend", period="2026-10")
+    assert "too much data for one request" in await refusal(client, "get_spend", period="2026-10")
 
 
 async def test_a_revoked_key_ends_the_use_of_what_is_held(client: Client, upstream: Upstream) -> None:
@@ -214,7 +214,7 @@ async def test_days_too_old_even_for_an_outage_are_not_shown(
         await ask(client, "get_spend", period="2026-11-21")
         clock.advance(8 * 86_400)
         upstream.override = lambda _: DOWN
-        assert "Anthropic has trouble" in await refusal(client, "get_spend", period="2026-11-21")
+        assert "the API is unavailable" in await refusal(client, "get_spend", period="2026-11-21")
 
 
 async def test_half_a_character_in_a_name_does_not_cost_the_names(client: Client, upstream: Upstream) -> None:

@@ -1,19 +1,19 @@
-"""Everything that can go wrong, one class per next step for the reader.
+"""The errors that a caller may see: one class per next step for the reader.
 
     UsageCostError
     ├── ConfigurationError        the operator fixes the environment
-    ├── QuestionError             the caller asks differently; nothing was sent
-    ├── TooManyCallsError         the caller asks again later; nothing was sent
-    └── UpstreamError             the Admin API did not give an answer that can be used
+    ├── InvalidQueryError         the caller asks differently; nothing was sent
+    ├── CallRateLimitError        the caller asks again later; nothing was sent
+    └── UpstreamError             the Admin API gave no usable answer
         ├── AccessError           the key may not read this
         │   └── KeyRefusedError   the key is not accepted at all
-        ├── RateLimitedError      ask again later; says when
+        ├── RateLimitedError      ask again later; the message says when
         ├── UnavailableError      ask again later
-        │   └── TooMuchError      too slow or too large in one piece; smaller ones may do
-        └── ContractError         an answer that cannot be read, and is therefore never taken for a zero
-            └── BrokenWalkError   pages that do not belong together; a new walk may do
+        │   └── ResponseTooLargeError   too slow or too large in one piece; a shorter window may work
+        └── ContractError         an unreadable answer, which is never taken for a zero
+            └── InconsistentPagesError  pages that do not fit together; reading them again may work
 
-Every message is a sentence or two of our own: what happened, what to do. Upstream text is never quoted.
+Every message is a sentence or two of ours: what happened, and what to do. Upstream text is never quoted.
 """
 
 import copy
@@ -25,14 +25,14 @@ from .redact import redacted
 
 
 class UsageCostError(Exception):
-    """The root of all errors that a caller may read."""
+    """The base of all errors that a caller may see."""
 
     def __str__(self) -> str:
-        """The message, followed by what was added on the way up; without a key, should one have been given in error."""
+        """The message and its notes, redacted: a caller may have sent a key by mistake."""
         return redacted(" ".join([super().__str__(), *getattr(self, "__notes__", [])]))
 
     def with_note(self, note: str) -> Self:
-        """A copy that says more; the original may be on its way to other askers."""
+        """A copy with one more note; the original may be shared with concurrent calls."""
         noted = copy.copy(self)
         noted.__notes__ = [*getattr(self, "__notes__", []), note]
         return noted
@@ -43,69 +43,70 @@ class ConfigurationError(UsageCostError):
 
 
 class InvalidQueryError(UsageCostError):
-    """The question cannot be answered as asked."""
+    """The query is not valid, or not answerable in this form."""
 
 
 class CallRateLimitError(UsageCostError):
-    """A principal has asked as often as they may for now."""
+    """A principal has reached the rate limit."""
 
 
 class UpstreamError(UsageCostError):
-    """The Admin API did not give an answer that can be used."""
+    """The Admin API gave no usable answer."""
 
 
 class AccessError(UpstreamError):
-    """401 or 403: never answered from the cache."""
+    """401 or 403. Never answered from the cache: the numbers may no longer be meant for this key."""
 
 
 class KeyRefusedError(AccessError):
-    """401: the key is wrong, or was revoked."""
+    """401: the key is wrong or has been revoked."""
 
 
 class RateLimitedError(UpstreamError):
-    """429: says when asking again makes sense."""
+    """429. The message says when to ask again."""
 
 
 class UnavailableError(UpstreamError):
-    """A server error, a time-out or no connection."""
+    """A server error, a timeout or no connection."""
 
 
 class ResponseTooLargeError(UnavailableError):
-    """What was asked for is too slow or too large in one piece."""
+    """The response is too slow or too large in one piece."""
 
 
 class ContractError(UpstreamError):
-    """A success whose body is not what the documentation promises."""
+    """A response that does not match the documentation."""
 
 
 class InconsistentPagesError(ContractError):
-    """The pages of one walk do not belong together: the data changed below it, or its token is no longer valid."""
+    """Pages that do not fit together: the data changed in between, or the page token is no longer valid."""
 
 
 def unknown_value_error(what: str, given: str, accepted: Iterable[str]) -> InvalidQueryError:
-    """The refusal of a value, with what is accepted, the nearest first where that is much."""
-    choices, meant = list(accepted), given[:MAX_COMPARED]
-    near = [each for each in choices if given and given.lower() in each.lower()]
-    near = near or difflib.get_close_matches(meant.lower(), choices, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return InvalidQueryError(f"{what} {short_repr(given)} is not known.{hint} Accepted: {_listed(meant, choices)}.")
+    """The error of an unknown value: a suggestion and the accepted values, of a long list the closest ones."""
+    choices, prefix = list(accepted), given[:_MAX_COMPARED]
+    close = [each for each in choices if given and given.lower() in each.lower()]
+    close = close or difflib.get_close_matches(prefix.lower(), choices, n=1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    accepted_values = _list_choices(prefix, choices)
+    return InvalidQueryError(f"{what} {short_repr(given)} is not known.{hint} Accepted: {accepted_values}.")
 
 
-def _listed(given: str, choices: list[str]) -> str:
-    if len(choices) <= MAX_LISTED:
+def _list_choices(given: str, choices: list[str]) -> str:
+    if len(choices) <= _MAX_LISTED:
         return ", ".join(choices) or "nothing so far"
-    nearest = difflib.get_close_matches(given, choices, n=MAX_LISTED // 2, cutoff=0)
+    nearest = difflib.get_close_matches(given, choices, n=_MAX_LISTED // 2, cutoff=0)
     return f"{', '.join(nearest)} and {len(choices) - len(nearest)} more"
 
 
-MAX_COMPARED = 200
-"""How many letters of what was given are held against what is accepted; names are no longer."""
+_MAX_COMPARED = 200
+"""How many characters of a value are compared with the accepted ones; names are no longer."""
 
-MAX_LISTED = 20
+_MAX_LISTED = 20
 """How many accepted values an error lists."""
 
 
-def short_repr(given: object, most: int = 60) -> str:
-    """What a caller gave, quoted, at a length that an error can hold."""
+def short_repr(given: object, max_length: int = 60) -> str:
+    """The repr of a caller's value, truncated for an error message."""
     text = repr(given)
-    return text if len(text) <= most else f"{text[:most]}..."
+    return text if len(text) <= max_length else f"{text[:max_length]}..."

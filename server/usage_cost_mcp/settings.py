@@ -1,4 +1,4 @@
-"""The settings, read once from the environment and checked before anything starts."""
+"""Settings, read from the environment once and validated before anything starts."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from .runtime.addresses import is_secure
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 DEFAULT_ANSWER_CHARACTERS = 40_000
-MAKE_A_KEY = "An organization admin makes one in the Claude Console under Settings > Admin keys"
+CREATE_KEY_HINT = "An organization admin creates one in the Claude Console under Settings > Admin keys"
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -36,16 +36,16 @@ CALLS_PER_MINUTE = "USAGE_COST_MCP_CALLS_PER_MINUTE"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the server runs.
+    """Settings that both transports share.
 
     Attributes:
-        admin_key: The credential, masked wherever it is printed.
-        key_source: The variable that it came from, for messages.
-        base_url: Where the Admin API is; https, or plain http on this machine.
-        max_answer_characters: The bound of either half of an answer; None for no bound.
-        log_level: What goes to stderr.
-        demo: Whether the organization is the embedded one, which never existed.
-        redis_url: Where several processes share what they read, masked as it may hold a password; None for alone.
+        admin_key: The Admin key; masked when printed.
+        key_source: The variable that the key came from, for messages.
+        base_url: The Admin API: https, or http on a loopback address.
+        max_answer_characters: The limit for each half of an answer, text and structured; None for no limit.
+        log_level: The level of the log on stderr.
+        demo: Whether to serve the fictional demo organization.
+        redis_url: A Redis that several processes use as a shared cache; masked, as it may contain a password.
     """
 
     admin_key: SecretStr
@@ -61,7 +61,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            ConfigurationError: When one is missing or malformed; says what to set, never what was set.
+            ConfigurationError: A setting is missing or malformed. The message says what to set, never the value.
         """
         key, source = _admin_key(environ)
         return cls(
@@ -75,15 +75,15 @@ class Settings:
 
     @property
     def key_fingerprint(self) -> str:
-        """Tells the key from others without saying it."""
+        """Identifies the key without disclosing it."""
         return hashlib.sha256(self.admin_key.get_secret_value().encode()).hexdigest()[:16]
 
     @classmethod
     def for_demo(cls, environ: Mapping[str, str], base_url: str) -> "Settings":
-        """The settings of a server on the embedded demo organization, which needs no key.
+        """Settings for the demo organization at `base_url`, which needs no key.
 
         Raises:
-            ConfigurationError: When one is malformed.
+            ConfigurationError: A setting is malformed.
         """
         key = SecretStr("sk-ant-admin01-demo")
         return cls(
@@ -106,7 +106,7 @@ def _admin_key(environ: Mapping[str, str]) -> tuple[SecretStr, str]:
     if inline:
         return _checked(inline, _KEY), _KEY
     raise ConfigurationError(
-        f"No Admin key: set {_KEY} (it starts with sk-ant-admin) or {_KEY_FILE}. {MAKE_A_KEY}. "
+        f"No Admin key: set {_KEY} (it starts with sk-ant-admin) or {_KEY_FILE}. {CREATE_KEY_HINT}. "
         "To look around without a key, run: usage-cost-mcp demo"
     )
 
@@ -115,20 +115,20 @@ def _read_key(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not text"
-        raise ConfigurationError(f"The file that {_KEY_FILE} names cannot be read: {reason}.") from None
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not UTF-8 text"
+        raise ConfigurationError(f"Cannot read the file in {_KEY_FILE}: {reason}.") from None
 
 
 def _checked(key: str, source: str) -> SecretStr:
     if not key.startswith("sk-ant-admin"):
         kind = (
-            "holds an ordinary API key (sk-ant-api...), which cannot read usage and cost reports"
+            "contains an ordinary API key (sk-ant-api...), which cannot read usage and cost reports"
             if key.startswith("sk-ant-api")
-            else "does not hold an Admin key"
+            else "does not contain an Admin key"
         )
-        raise ConfigurationError(f"{source} {kind}. Set an Admin key (sk-ant-admin...). {MAKE_A_KEY}.")
+        raise ConfigurationError(f"{source} {kind}. Set an Admin key (sk-ant-admin...). {CREATE_KEY_HINT}.")
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigurationError(f"{source} holds characters that no key has. Copy the key again, whole.")
+        raise ConfigurationError(f"{source} contains characters that a key cannot have. Copy the whole key again.")
     return SecretStr(key)
 
 
@@ -139,11 +139,11 @@ def _base_url(environ: Mapping[str, str]) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    more_than_a_host = "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}
-    if not host or not _HOST.fullmatch(host) or more_than_a_host:
-        raise ConfigurationError(f"{_BASE_URL} must be an address such as {DEFAULT_BASE_URL}, without a path.")
+    more_than_host = "@" in parts.netloc or parts.query or parts.fragment or parts.path not in {"", "/"}
+    if not host or not _HOST.fullmatch(host) or more_than_host:
+        raise ConfigurationError(f"{_BASE_URL} must be a URL such as {DEFAULT_BASE_URL}, without a path.")
     if not is_secure(url):
-        raise ConfigurationError(f"{_BASE_URL} must use https; plain http is accepted for this machine alone.")
+        raise ConfigurationError(f"{_BASE_URL} must use https; plain http is accepted only for loopback addresses.")
     return f"{parts.scheme}://{parts.netloc}"
 
 
@@ -154,12 +154,12 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9]
 def _characters(environ: Mapping[str, str]) -> int:
     text = environ.get(_CHARACTERS, "").strip() or str(DEFAULT_ANSWER_CHARACTERS)
     if not (re.fullmatch(r"[0-9]{1,9}", text) and int(text) >= _MIN_CHARACTERS):
-        raise ConfigurationError(f"{_CHARACTERS} must be a whole number from {_MIN_CHARACTERS} up.")
+        raise ConfigurationError(f"{_CHARACTERS} must be a whole number of at least {_MIN_CHARACTERS}.")
     return int(text)
 
 
 _MIN_CHARACTERS = 4000
-"""What an answer of one bucket and one group with all its notes may need."""
+"""Room for an answer of one bucket and one group with all its notes."""
 
 
 def _log_level(environ: Mapping[str, str]) -> LogLevel:
@@ -175,11 +175,11 @@ def _redis_url(environ: Mapping[str, str]) -> SecretStr | None:
         return None
     if not _is_redis_url(url):
         raise ConfigurationError(
-            f"{REDIS_URL} must be an address such as redis://host:6379/0, rediss://host:6379/0 (with TLS) or "
-            f"unix:///path/to/socket, with {', '.join(sorted(_REDIS_OPTIONS))} as its only options."
+            f"{REDIS_URL} must be a URL such as redis://host:6379/0, rediss://host:6379/0 (with TLS) or "
+            f"unix:///path/to/socket. The only options are {', '.join(sorted(_REDIS_OPTIONS))}."
         )
     if find_spec("redis") is None:
-        raise ConfigurationError(f"{REDIS_URL} needs an extra: pip install 'usage-cost-mcp[redis]'.")
+        raise ConfigurationError(f"{REDIS_URL} requires the redis extra: pip install 'usage-cost-mcp[redis]'.")
     return SecretStr(url)
 
 

@@ -153,11 +153,11 @@ CAP = (
     b'"details":{"error_code":"enforced_spend_limit_reached"}}}'
 )
 RESET = "anthropic_ratelimit_requests_reset"
-WAIT = "limit on report requests is reached"
-TROUBLE = "Anthropic has trouble at the moment"
+WAIT = "rate limit for report requests is reached"
+TROUBLE = "the API is unavailable at the moment"
 NOT_IN_TIME = "did not answer in time"
 BROKE = "broke. Ask again"
-UNREADABLE = "cannot be read"
+UNREADABLE = "in an unexpected format"
 
 AMOUNTS = ["", "12abc", "1e3", "NaN", "1_000", "+1", " 1 ", "\uff11\uff12", "0x10", "--1", "1.", ".5", "1,5"]
 COUNTS: list[object] = [-1, "12", 1.5, True, None, [], {}]
@@ -199,7 +199,7 @@ CASES = [
         Case(f"A6.{code}.2", f"{code} for ever", "outage", [status(code, b"<h1>oops</h1>")], forever=True, said=TROUBLE)
         for code in (408, 409, 500, 502, 503, 529)
     ),
-    Case("A7.1", "400", "refused", [status(400)], forever=True, said="does not take the request", most_requests=1),
+    Case("A7.1", "400", "refused", [status(400)], forever=True, said="rejected our request", most_requests=1),
     Case("A8.1", "401", "refused", [status(401)], forever=True, said="does not accept the Admin key", most_requests=1),
     Case("A8.2", "401 in the middle of a walk", "refused", [more("page_2"), status(401)], said="401", most_requests=2),
     Case("A9.1", "403", "refused", [status(403)], forever=True, said="may not read", most_requests=1),
@@ -238,8 +238,8 @@ CASES = [
         most_requests=1,
     ),
     Case("A14.2", "404 that asks to retry", "exact", [status(404, x_should_retry="true")]),
-    Case("A15.1", "413", "outage", [status(413)], forever=True, said="too much at once", most_requests=3),
-    Case("A15.2", "504", "outage", [status(504)], forever=True, said="too much at once", most_requests=3),
+    Case("A15.1", "413", "outage", [status(413)], forever=True, said="too much data for one request", most_requests=3),
+    Case("A15.2", "504", "outage", [status(504)], forever=True, said="too much data for one request", most_requests=3),
     Case("A16.1", "418", "refused", [status(418)], forever=True, said="answered 418", most_requests=1),
     Case("B2.1", "a reset before the headers, once", "exact", [sends(Act.RESET)]),
     Case("B2.2", "a reset in the body, once", "exact", [resets_in_the_body]),
@@ -276,7 +276,7 @@ CASES = [
         "another encoding",
         "refused",
         [status(200, b"x", content_encoding="br")],
-        said="not asked for",
+        said="unexpected content encoding",
         most_requests=1,
     ),
     Case(
@@ -384,9 +384,13 @@ CASES = [
     ),
     Case("D1.1", "more, but no token", "refused", [more(None)], said="not how to get it", most_requests=1),
     Case("D1.2", "more, but an empty token", "refused", [more("")], said="not how to get it", most_requests=1),
-    Case("D2.1", "the same page for ever", "refused", [more("page_1")], forever=True, said="again and again"),
+    Case("D2.1", "the same page for ever", "refused", [more("page_1")], forever=True, said="same page token twice"),
     Case(
-        "D2.2", "pages in a circle", "refused", [more("page_1"), more("page_2"), more("page_1")], said="again and again"
+        "D2.2",
+        "pages in a circle",
+        "refused",
+        [more("page_1"), more("page_2"), more("page_1")],
+        said="same page token twice",
     ),
     Case("D2.3", "pages without end", "refused", [endless()], forever=True, said="does not end", most_requests=200),
     Case("D3.1", "a bucket twice, the same", "exact", [twice(lambda _: None)]),

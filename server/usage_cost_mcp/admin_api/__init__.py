@@ -1,4 +1,4 @@
-"""The Admin API of Anthropic: the usage and cost reports, and the lists that give their ids names.
+"""Client of Anthropic's Admin API: the usage and cost reports, and the lists that name the ids in them.
 
 Source: https://platform.claude.com/docs/en/api/admin
 """

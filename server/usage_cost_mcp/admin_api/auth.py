@@ -1,7 +1,8 @@
-"""The one place where the Admin key meets a request.
+"""The only place that adds the Admin key to a request.
 
-Why: an Admin key can also write. It is therefore added only to a GET, over a safe connection, to the one host
-that it is meant for, on a path that this program reads; anything else is refused here, whatever led to it.
+Why: an Admin key can also write. It is therefore added only to a GET, over TLS or loopback, to the configured host, on
+a path of the allow-list. Anything else is refused here, whatever bug or redirect led to it. The allow-list repeats the
+paths of the reports on purpose: a new source is allowed here, or not at all.
 """
 
 from collections.abc import Generator
@@ -28,12 +29,12 @@ class AdminKeyAuth(httpx.Auth):
         """Add the key.
 
         Raises:
-            PermissionError: For a request that must not carry it.
+            PermissionError: The request must not carry it.
         """
         url = request.url
-        home = (url.scheme, url.host, url.port) == (self._origin.scheme, self._origin.host, self._origin.port)
+        same_origin = (url.scheme, url.host, url.port) == (self._origin.scheme, self._origin.host, self._origin.port)
         safe = (url.scheme == "https" or is_loopback(url.host)) and not url.userinfo
-        if not (request.method == "GET" and home and safe and url.path in PATHS):
-            raise PermissionError(f"The Admin key is not sent with {request.method} {url.host}{url.path}")
+        if not (request.method == "GET" and same_origin and safe and url.path in PATHS):
+            raise PermissionError(f"The Admin key must not be sent with {request.method} {url.host}{url.path}")
         request.headers["x-api-key"] = self._key.get_secret_value()
         yield request

@@ -1,7 +1,7 @@
-"""The body of a response, decoded and whole, never larger than allowed.
+"""Reads and decodes a response body up to a maximum size.
 
-Why not the HTTP library's own decoding: it inflates a piece as far as it goes before anyone can look at its size, and
-takes a compressed body that was cut for a whole one.
+Why not the HTTP library's decoding: it inflates a whole chunk before its size can be checked, and accepts a truncated
+gzip stream as complete.
 """
 
 import zlib
@@ -9,36 +9,37 @@ import zlib
 import httpx
 
 from usage_cost_mcp.errors import ContractError, ResponseTooLargeError
+from usage_cost_mcp.runtime.limits import MEBIBYTE
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
-async def read_body(response: httpx.Response, most: int) -> bytearray:
-    """Every byte of the body.
+async def read_body(response: httpx.Response, max_bytes: int) -> bytearray:
+    """The decoded body.
 
     Args:
-        response: A response whose body was not read yet.
-        most: How many decoded bytes are accepted.
+        response: A streamed response whose body has not been read.
+        max_bytes: The most decoded bytes accepted.
 
     Raises:
-        TooMuchError: When there are more.
-        ContractError: When the encoding is not one that we asked for.
-        httpx.RemoteProtocolError: When the body ends too early, or is garbled.
+        ResponseTooLargeError: The body is larger.
+        ContractError: The content encoding is neither gzip nor identity.
+        httpx.RemoteProtocolError: The body is truncated or corrupt.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip"}:
-        raise ContractError(f"{response.url.path} answered in an encoding that was not asked for. No number is given.")
+        raise ContractError(f"{response.url.path} answered with an unexpected content encoding; no total is reported.")
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB) if encoding == "gzip" else None
     body = bytearray()
     async for chunk in response.aiter_raw():
         try:
-            body += inflater.decompress(chunk, most + 1 - len(body)) if inflater else chunk
+            body += inflater.decompress(chunk, max_bytes + 1 - len(body)) if inflater else chunk
         except zlib.error:
-            raise httpx.RemoteProtocolError("the compressed body is garbled") from None
-        if len(body) > most:
+            raise httpx.RemoteProtocolError("the compressed body is corrupt") from None
+        if len(body) > max_bytes:
             raise ResponseTooLargeError(
-                f"{response.url.path} answered with more than {most // 2**20} MiB. Ask for a shorter period."
+                f"{response.url.path} answered with more than {max_bytes // MEBIBYTE} MiB. Ask for a shorter period."
             )
     if inflater and not inflater.eof:
-        raise httpx.RemoteProtocolError("the compressed body was cut")
+        raise httpx.RemoteProtocolError("the compressed body is truncated")
     return body

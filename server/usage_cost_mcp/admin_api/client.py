@@ -1,4 +1,4 @@
-"""One request to the Admin API: sent, bounded in time and size, sent again where that can help."""
+"""Sends one request to the Admin API, bounded in time and size, with retries."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from .throttle import Throttle, unlimited
 API_VERSION = "2023-06-01"
 
 for _library in ("httpx", "httpcore"):
-    # Their finer levels print addresses and headers, and upstream decides what stands in those.
+    # At INFO and DEBUG they log URLs and headers, whose content upstream controls.
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 Params = Sequence[tuple[str, str | int]]
@@ -37,15 +37,15 @@ Params = Sequence[tuple[str, str | int]]
 class AdminApi:
     """Read-only access to one organization's Admin API.
 
-    Proxies, netrc files and key logs named in the environment are not used, and no redirect is followed: the key
-    would travel along.
+    It ignores proxies, netrc files and TLS key logs named in the environment, and follows no redirect: each of them
+    could disclose the key.
 
     Args:
-        settings: Where to ask, and with which key.
-        clock: Told what time upstream has.
-        limits: How far a request may go.
-        rate_limiter: Counts the requests of a minute, maybe those of other processes too; None for any number.
-        chance: A random number from 0 to 1, so that callers who failed together do not come back together.
+        settings: Base URL and key.
+        clock: Corrected by the `Date` header of responses.
+        limits: Time, size, concurrency and retry limits.
+        rate_limiter: Limits the requests per minute, possibly across processes; None for no limit.
+        random: Returns a number from 0 to 1: jitter, so that clients that failed together do not retry together.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class AdminApi:
         clock: CorrectedClock,
         limits: Limits,
         rate_limiter: RateLimiter | None = None,
-        chance: Callable[[], float] = random.random,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._key_source = settings.key_source
         self._clock = clock
         self._limits = limits
-        self._chance = chance
+        self._random = random
         take = partial(rate_limiter.acquire, "requests", limits.requests_per_minute) if rate_limiter else unlimited
         self._throttle = Throttle(clock, limits, take)
         self._http = httpx.AsyncClient(
@@ -83,13 +83,13 @@ class AdminApi:
     async def get(
         self, path: str, params: Params, call: CallContext, headers: Mapping[str, str] | None = None
     ) -> bytearray:
-        """The body of the answer, after as many attempts as help and as the call has time for.
+        """The body of a 200 response, retried as long as that can help and the call has time.
 
         Raises:
-            AccessError: 401, 403.
-            RateLimitedError: 429, when it lasts longer than the call may.
-            TooMuchError: An answer that is too slow or too large.
-            UnavailableError: A server error or no connection, again and again.
+            AccessError: 401 or 403.
+            RateLimitedError: 429 beyond the deadline of the call.
+            ResponseTooLargeError: The response is too slow or too large.
+            UnavailableError: A server error or no connection, on every attempt.
             ContractError: Any other status.
         """
         attempt = 1
@@ -102,17 +102,17 @@ class AdminApi:
             attempt += 1
 
     async def _wait_or_raise(self, failure: FailedAttempt, attempt: int, call: CallContext) -> None:
-        """Wait as long as it takes, or raise the failure's error when another attempt does not help or fit."""
-        wait = backoff(failure.status, attempt, self._chance()) if failure.wait is None else failure.wait
+        """Wait before the next attempt, or raise the error if another attempt cannot help or does not fit."""
+        wait = backoff(failure.status, attempt, self._random()) if failure.wait is None else failure.wait
         if failure.status == TOO_MANY_REQUESTS and failure.retryable:
             self._throttle.back_off(wait)
-        hopeless = not failure.retryable or attempt == self._limits.attempts or self._deadline_error(wait, call)
-        if hopeless or not self._throttle.try_spend_retry():
+        give_up = not failure.retryable or attempt == self._limits.attempts or self._exceeds_deadline(wait, call)
+        if give_up or not self._throttle.try_spend_retry():
             raise failure.error
         if failure.status != TOO_MANY_REQUESTS:
             await self._clock.sleep(wait)
 
-    def _deadline_error(self, wait: float, call: CallContext) -> bool:
+    def _exceeds_deadline(self, wait: float, call: CallContext) -> bool:
         return self._clock.monotonic() + wait >= call.deadline
 
     async def _attempt(

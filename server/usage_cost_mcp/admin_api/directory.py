@@ -1,4 +1,4 @@
-"""The names behind the ids: workspaces, API keys, members, and the organization itself."""
+"""The names of workspaces, API keys, members and the organization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ _ME = "/v1/organizations/me"
 
 LIST_LIMIT = 1000
 NAMES_TTL_SECONDS = 600.0
-"""How long names are kept, in seconds: a renamed workspace shows its new name after ten minutes."""
+"""A renamed workspace shows its new name after ten minutes."""
 
 ORGANIZATION_TTL_SECONDS = 20.0
-"""How long it is known whose the key is, in seconds: a key that was revoked is noticed soon."""
+"""Short, so that a revoked key is noticed soon."""
 
 UNAVAILABLE_TTL_SECONDS = 60.0
-"""How long a list that could not be read is not asked for again, in seconds."""
+"""How long a list that could not be read is not requested again."""
 
 
 def _expires_at(_dimension: str, names: NamesById | None, now: float) -> float:
@@ -71,7 +71,7 @@ _LISTS = {
 
 
 class ApiDirectory:
-    """Looks names up once and keeps them for a while."""
+    """Caches the lists of names; concurrent misses share one request."""
 
     def __init__(self, api: AdminApi, clock: Clock) -> None:
         self._api = api
@@ -85,7 +85,7 @@ class ApiDirectory:
     async def names(self, dimension: str, call: CallContext) -> NamesById | None:
         """The names of all values of a dimension; None when the list cannot be read.
 
-        A failed look-up never fails an answer: the ids are still true. Only a refused key does.
+        A failed lookup must not fail an answer: the ids are still correct. Only a rejected key does.
 
         Raises:
             KeyRefusedError: 401.

@@ -1,4 +1,4 @@
-"""What went wrong with a request, in our words, and whether sending it again can help.
+"""Maps failed requests to errors, and decides whether a retry can help.
 
 Upstream text is untrusted and never quoted; only the status, the request id and a few known words are used.
 """
@@ -22,7 +22,7 @@ from usage_cost_mcp.errors import (
     UnavailableError,
     UpstreamError,
 )
-from usage_cost_mcp.settings import MAKE_A_KEY
+from usage_cost_mcp.settings import CREATE_KEY_HINT
 
 from .retry import backoff, may_retry, retry_after_seconds
 
@@ -32,13 +32,13 @@ _PAGE = "page"
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """One failed attempt.
+    """A failed attempt to send a request.
 
     Attributes:
-        error: What the caller gets when it is not tried again.
-        retryable: Whether trying again can help.
-        status: Of the response, None when there was none.
-        wait: The seconds that upstream asks to wait, None when it does not say.
+        error: Raised if there is no further attempt.
+        retryable: Whether another attempt can help.
+        status: The HTTP status; None without a response.
+        wait: The seconds that upstream asks to wait; None if it does not say.
     """
 
     error: UpstreamError
@@ -48,14 +48,13 @@ class FailedAttempt:
 
 
 def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host: str) -> FailedAttempt:
-    """A request that brought no response."""
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError():
-            said = f"No connection to {host}: check the network, the name and the certificate."
-            return FailedAttempt(UnavailableError(said), retryable=True)
+            message = f"No connection to {host}: check the network, the host name and the TLS certificate."
+            return FailedAttempt(UnavailableError(message), retryable=True)
         case httpx.TimeoutException() | TimeoutError():
-            said = f"{host} did not answer in time. Ask again in a moment, or for a shorter period."
-            return FailedAttempt(ResponseTooLargeError(said), retryable=False)
+            message = f"{host} did not answer in time. Ask again in a moment, or for a shorter period."
+            return FailedAttempt(ResponseTooLargeError(message), retryable=False)
         case _:
             return FailedAttempt(
                 UnavailableError(f"The connection to {host} broke. Ask again in a moment."), retryable=True
@@ -65,7 +64,7 @@ def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host:
 def of_response(
     response: httpx.Response, body: bytearray, key_source: str, params: Sequence[str], now: datetime
 ) -> FailedAttempt:
-    """A response that is not the 200 that was hoped for."""
+    """The failure of a response other than 200."""
     status = response.status_code
     capped = _details_code(body) == _SPEND_CAP
     wait = retry_after_seconds(response.headers, now)
@@ -89,8 +88,8 @@ def _error(
     match status:
         case HTTPStatus.UNAUTHORIZED:
             error = KeyRefusedError(
-                f"Anthropic does not accept the Admin key from {key_source} (401{request_id}): it is wrong or was "
-                f"revoked. {MAKE_A_KEY}; then restart this server."
+                f"Anthropic does not accept the Admin key from {key_source} (401{request_id}): it is wrong or has "
+                f"been revoked. {CREATE_KEY_HINT}; then restart this server."
             )
         case HTTPStatus.FORBIDDEN:
             error = AccessError(
@@ -100,31 +99,31 @@ def _error(
         case HTTPStatus.TOO_MANY_REQUESTS:
             error = rate_limited(backoff(status, 1, 0) if wait is None else wait, now)
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE | HTTPStatus.GATEWAY_TIMEOUT:
-            error = ResponseTooLargeError(f"{where}: that was too much at once. Ask for a shorter period.")
+            error = ResponseTooLargeError(f"{where}: too much data for one request. Ask for a shorter period.")
         case HTTPStatus.BAD_REQUEST | HTTPStatus.GONE if _PAGE in params:
-            error = InconsistentPagesError(f"{where} in the middle of its pages. No number is given; ask again.")
+            error = InconsistentPagesError(f"{where} in the middle of its pages. No total is reported; ask again.")
         case HTTPStatus.BAD_REQUEST:
             named = sorted({name for name in params if name.removesuffix("[]").encode() in body})
             hint = f" It names {', '.join(named)}." if named else ""
-            error = ContractError(f"{where}: it does not take the request as we send it.{hint} Please report this.")
+            error = ContractError(f"{where}: it rejected our request.{hint} Please report this.")
         case _ if may_retry(status, {}):
-            error = UnavailableError(f"{where}: Anthropic has trouble at the moment. Ask again in a few minutes.")
+            error = UnavailableError(f"{where}: the API is unavailable at the moment. Ask again in a few minutes.")
         case _:
-            error = ContractError(f"{where}, which is not an answer we can use. No number is given.")
+            error = ContractError(f"{where}, an unexpected status; no total is reported.")
     return error
 
 
 def rate_limited(seconds: float, now: datetime) -> RateLimitedError:
-    """Too many requests, for so many more seconds."""
+    """The error of a rate limit that lasts for some more seconds."""
     retry_at = now + timedelta(seconds=seconds)
     return RateLimitedError(
-        f"The limit on report requests is reached. Ask again in {max(1, round(seconds))} seconds "
+        f"The rate limit for report requests is reached. Ask again in {max(1, round(seconds))} seconds "
         f"(at {retry_at:%H:%M:%S} UTC)."
     )
 
 
 def spend_capped(body: bytearray) -> RateLimitedError:
-    """No requests at all until the next month, or until the limit is raised."""
+    """The error of a monthly spend limit, which blocks all requests until it is raised or the month ends."""
     day = re.search(rb"20\d{2}-\d{2}-\d{2}", body)
     until = f" until {day[0].decode()}" if day else ""
     return RateLimitedError(

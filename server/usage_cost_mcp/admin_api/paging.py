@@ -1,4 +1,4 @@
-"""Walking through pages, without ever stopping short in silence or going round in circles."""
+"""Reads all pages of a response, or fails: never stops early without an error, never loops."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
@@ -16,12 +16,12 @@ async def walk(
     """Every page, in order.
 
     Args:
-        fetch: Brings the page that a token stands for; None stands for the first.
-        next_token: The token of the page after this one, None after the last.
-        path: For messages.
+        fetch: Returns the page of a token; None is the first page.
+        next_token: Returns the token of the page that follows; None after the last.
+        path: For error messages.
 
     Raises:
-        ContractError: When a token comes again, or the pages do not end.
+        ContractError: A token is repeated, or there are more than `MAX_PAGES` pages.
     """
     token: str | None = None
     seen: set[str] = set()
@@ -32,17 +32,17 @@ async def walk(
         if token is None:
             return
         if token in seen:
-            raise ContractError(f"{path} sends the same page again and again. No number is given.")
+            raise ContractError(f"{path} sent the same page token twice; no total is reported.")
         seen.add(token)
-    raise ContractError(f"{path} does not end after {MAX_PAGES} pages. Ask for a shorter period.")
+    raise ContractError(f"{path} has more than {MAX_PAGES} pages. Ask for a shorter period.")
 
 
 def next_page_token(token: str | None, path: str, *, has_more: bool) -> str | None:
-    """The token to go on with, if there is more.
+    """The token of the next page; None after the last.
 
     Raises:
-        ContractError: When there is more, but no token to get it with.
+        ContractError: There is another page, but no token.
     """
     if has_more and not token:
-        raise ContractError(f"{path} says that there is more, but not how to get it. No number is given.")
+        raise ContractError(f"{path} sent has_more=true without a page token; no total is reported.")
     return token if has_more else None

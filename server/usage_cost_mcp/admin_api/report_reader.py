@@ -1,4 +1,4 @@
-"""The two reports, read window by window into the rows of whole days."""
+"""Reads windows of a report, page by page, into the rows of whole days."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from .row_parsing import RowParser, row_parser
 from .schemas import REPORT_PAGE, ReportPage, read
 
 LONG_BODY = 2**18
-"""Bytes from which on a page is parsed in a thread, while others are answered."""
+"""Pages of this many bytes or more are parsed in a thread, so that other calls go on meanwhile."""
 
 
 class ReportReader:
-    """Reads report rows over the Admin API."""
+    """Reads report rows from the Admin API."""
 
     def __init__(self, api: AdminApi, clock: Clock) -> None:
         self._api = api
@@ -33,12 +33,12 @@ class ReportReader:
     async def fetch(
         self, report: UpstreamReport, dimensions: Sequence[str], width: Width, window: Window, call: CallContext
     ) -> list[DayRows]:
-        """Every day that the window touches.
+        """Every UTC day that the window touches.
 
-        A walk whose pages turn out not to belong together is begun anew, once.
+        If its pages turn out to be inconsistent, because data changed in between, the window is read once more.
 
         Raises:
-            UpstreamError: When any page fails; the pages before it are dropped.
+            UpstreamError: Any page failed; the pages before it are dropped.
         """
         try:
             return await self._walk(report, dimensions, width, window, call)
@@ -72,7 +72,9 @@ class ReportReader:
         fetched_at = self._clock.now()
         async for each in walk(page, lambda page: page.next_token, report.path):
             if self._clock.now().date() != fetched_at.date():
-                raise UpstreamError("Another day began while the report was read, or our clock was wrong. Ask again.")
+                raise UpstreamError(
+                    "The UTC day changed while the report was read, or the local clock was wrong. Ask again."
+                )
             for bucket in each.buckets:
                 buckets.add(bucket)
         return buckets.days(tuple(dimensions), fetched_at)
@@ -80,7 +82,7 @@ class ReportReader:
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """The rows of one stretch of time: `start` included, `end` not."""
+    """The rows of one bucket, [start, end)."""
 
     start: datetime
     end: datetime
@@ -89,7 +91,7 @@ class _Bucket:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is kept of a page: its rows, and the token of the next one."""
+    """A parsed page. `next_token` is None after the last one."""
 
     buckets: Sequence[_Bucket]
     next_token: str | None
@@ -100,13 +102,13 @@ def _parse_page(path: str, body: bytearray, parse_rows: RowParser) -> _Page:
     buckets: list[_Bucket] = []
     for each in page.data:
         buckets.append(_Bucket(each.starting_at, each.ending_at, parse_rows(each.results)))
-        each.results.clear()  # a large page is not held twice
+        each.results.clear()  # so that a large page is not in memory twice
     return _Page(buckets, _next(page, path))
 
 
 def _next(page: ReportPage, path: str) -> str | None:
     if page.next_page and not page.has_more:
-        raise ContractError(f"{path} says that there is no more, and how to get it. No number is given.")
+        raise ContractError(f"{path} sent has_more=false with a next_page token; no total is reported.")
     return next_page_token(page.next_page, path, has_more=page.has_more)
 
 
@@ -115,7 +117,7 @@ def _rfc3339(moment: datetime) -> str:
 
 
 class _Buckets:
-    """The buckets of one window, each at its place and only once."""
+    """Collects the buckets of one window, and checks that each belongs there and occurs once."""
 
     def __init__(self, window: Window, width: Width, path: str) -> None:
         self._window = window
@@ -125,14 +127,14 @@ class _Buckets:
 
     def add(self, bucket: _Bucket) -> None:
         if (bucket.start - self._window.start) % self._step or bucket.end - bucket.start != self._step:
-            raise ContractError(f"{self._path} sent a bucket of another width than asked for. No number is given.")
+            raise ContractError(f"{self._path} sent a bucket of the wrong width; no total is reported.")
         if not self._window.start <= bucket.start < self._window.end:
-            raise ContractError(f"{self._path} sent a bucket outside the days asked for. No number is given.")
+            raise ContractError(f"{self._path} sent a bucket outside the requested days; no total is reported.")
         start = bucket.start.astimezone(UTC)
         minute = start.hour * 60 + start.minute
-        there = self._rows.setdefault(start.date(), {}).setdefault(minute, bucket.rows)
-        if there is not bucket.rows and Counter(there) != Counter(bucket.rows):
-            raise InconsistentPagesError(f"{self._path} sent a bucket twice, with different rows. No number is given.")
+        existing = self._rows.setdefault(start.date(), {}).setdefault(minute, bucket.rows)
+        if existing is not bucket.rows and Counter(existing) != Counter(bucket.rows):
+            raise InconsistentPagesError(f"{self._path} sent a bucket twice with different rows; no total is reported.")
 
     def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:
         return [
@@ -142,5 +144,5 @@ class _Buckets:
         ]
 
     def _buckets_of(self, day: date) -> int:
-        """How many buckets of the day the window asks for."""
+        """How many buckets of a day lie in the window."""
         return (min(self._window.end, midnight(day) + timedelta(days=1)) - midnight(day)) // self._step

@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait before it. Pure: no clock, no randomness of its own."""
+"""When to retry a request, and how long to wait first. Pure: the caller supplies the time and the jitter."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -9,35 +9,35 @@ _RETRIED = frozenset({408, 409, TOO_MANY_REQUESTS})
 _SERVER_ERRORS = 500
 
 _RATE_LIMIT_WAITS = (5.0, 15.0, 30.0)
-"""Seconds to wait after a 429 that does not say how long; the limit is counted per minute."""
+"""Seconds to wait after each 429 without a wait time; the limit is per minute."""
 
 _MAX_PLAUSIBLE_WAIT = 24 * 3600.0
-"""Seconds; whoever asks for more has made a mistake."""
+"""Seconds. A longer wait is taken for an error of the sender and ignored."""
 
 _FIRST_BACKOFF = 0.5
 _MAX_BACKOFF = 8.0
 
 
 def may_retry(status: int, headers: Mapping[str, str]) -> bool:
-    """Whether trying again can help. `x-should-retry` from upstream overrides the table."""
-    told = headers.get("x-should-retry")
-    if told in {"true", "false"}:
-        return told == "true"
+    """Whether a retry can help. Upstream's `x-should-retry` takes precedence over the status."""
+    override = headers.get("x-should-retry")
+    if override in {"true", "false"}:
+        return override == "true"
     return status in _RETRIED or status >= _SERVER_ERRORS
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The seconds that upstream asks to wait, or None when it does not say.
+    """The seconds that upstream asks to wait; None if it does not say.
 
-    The report endpoints send no Retry-After with a 429; `anthropic-ratelimit-requests-reset` is there instead.
+    The report endpoints send no Retry-After with a 429, but `anthropic-ratelimit-requests-reset`.
     """
-    asked = [
+    candidates = [
         _finite(headers.get("retry-after-ms"), 1000),
         _finite(headers.get("retry-after"), 1),
         _until(read_date(headers.get("retry-after", "")), now),
         _until(read_date(headers.get("anthropic-ratelimit-requests-reset", ""), datetime.fromisoformat), now),
     ]
-    return next((seconds for seconds in asked if seconds is not None), None)
+    return next((seconds for seconds in candidates if seconds is not None), None)
 
 
 def _finite(value: str | None, per_second: float) -> float | None:
@@ -57,7 +57,7 @@ def _plausible(seconds: float) -> float | None:
 
 
 def read_date(value: str, parse: Callable[[str], datetime] = parsedate_to_datetime) -> datetime | None:
-    """A moment in UTC from a header, by default in the form of HTTP; None when it is not one."""
+    """A header's time in UTC, by default an HTTP date; None if it cannot be parsed."""
     try:
         moment = parse(value)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -65,14 +65,14 @@ def read_date(value: str, parse: Callable[[str], datetime] = parsedate_to_dateti
         return None
 
 
-def backoff(status: int | None, attempt: int, chance: float) -> float:
-    """The seconds to wait when upstream does not say.
+def backoff(status: int | None, attempt: int, random: float) -> float:
+    """The seconds to wait if upstream does not say: exponential with jitter, longer for a rate limit.
 
     Args:
-        status: Of the response, None when there was none.
-        attempt: How many have failed, from 1.
-        chance: A random number from 0 to 1, so that callers do not come back all at once.
+        status: The HTTP status; None without a response.
+        attempt: The number of failed attempts, from 1.
+        random: A number from 0 to 1, so that clients do not all retry at once.
     """
     if status == TOO_MANY_REQUESTS:
-        return _RATE_LIMIT_WAITS[min(attempt, len(_RATE_LIMIT_WAITS)) - 1] + chance
-    return chance * min(_MAX_BACKOFF, _FIRST_BACKOFF * 2**attempt)
+        return _RATE_LIMIT_WAITS[min(attempt, len(_RATE_LIMIT_WAITS)) - 1] + random
+    return random * min(_MAX_BACKOFF, _FIRST_BACKOFF * 2**attempt)

@@ -1,4 +1,8 @@
-"""The rows of a report, read column by column: large organizations have thousands a day."""
+"""Parses the rows of a report, column by column.
+
+Why by column: a large organization has thousands of rows a day, and pydantic validates one list of a field in a
+fraction of the time that it takes for as many objects.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +27,7 @@ RowParser = Callable[[Sequence[Any]], list[Row]]
 
 @dataclass(frozen=True, slots=True)
 class _Column(Generic[T]):
-    """A field of every row; `field` may lead through an object, as in "cache_creation.ephemeral_5m_input_tokens"."""
+    """One field of every row; `field` may be a path, as in "cache_creation.ephemeral_5m_input_tokens"."""
 
     field: str
     values: TypeAdapter[list[T]]
@@ -57,8 +61,8 @@ _MEASURES = [
 ]
 _AMOUNT, _CURRENCY = _Column("amount", _TEXTS), _Column("currency", _TEXTS)
 
-_LATE = frozenset({"inference_geo"})
-"""What older answers of the cost report do not have."""
+_OPTIONAL = frozenset({"inference_geo"})
+"""Dimensions that older responses of the cost report lack."""
 
 
 def _usage_parser(dimensions: Sequence[str], path: str) -> RowParser:
@@ -72,13 +76,13 @@ def _usage_parser(dimensions: Sequence[str], path: str) -> RowParser:
 
 
 def _cost_parser(dimensions: Sequence[str], path: str) -> RowParser:
-    keys = _KeyParser([_Column(dimension, _VALUES, dimension in _LATE) for dimension in dimensions], path)
+    keys = _KeyParser([_Column(dimension, _VALUES, dimension in _OPTIONAL) for dimension in dimensions], path)
 
     def rows(results: Sequence[Any]) -> list[Row]:
         if set(_CURRENCY.of(results, path)) - {"USD"}:
             raise ContractError(
-                "The cost report holds an amount in a currency other than USD. No total is given, because amounts "
-                "in different currencies cannot be added."
+                "The cost report contains an amount in a currency other than USD. No total is reported, because "
+                "amounts in different currencies cannot be added."
             )
         dollars: list[Sums] = [(dollars_from_cents(amount),) for amount in _AMOUNT.of(results, path)]
         return list(zip(keys.of(results), dollars, strict=True))
@@ -102,7 +106,7 @@ def row_parser(report: UpstreamReport, dimensions: Sequence[str]) -> RowParser:
 
 
 class _KeyParser(dict[Key, Key]):
-    """Reads the keys of rows, safe to print. Equal keys become one object: most occur every day."""
+    """Parses the keys of rows, sanitised. Equal keys become one object: most occur every day."""
 
     def __init__(self, columns: Sequence[_Column[str | None]], path: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Strings from upstream, made safe to print. Names are data: they never steer a terminal or a model's rendering."""
+"""Makes strings from upstream safe to print: a name must not control a terminal or break a model's rendering."""
 
 import unicodedata
 from functools import lru_cache
@@ -21,12 +21,12 @@ _INVISIBLE = frozenset(
         ],
     )
 )
-"""What other categories hold of characters that show nothing: joiners, fillers, blanks, variation selectors."""
+"""Invisible characters of other categories: joiners, fillers, blanks, variation selectors."""
 
 
 @lru_cache(maxsize=16_384)
 def sanitised(text: str) -> str:
-    """The text without keys and what a person cannot see, at most 200 characters long; a fixed point of itself."""
+    """The text without secrets and invisible characters, at most 200 characters long. Idempotent."""
     visible = "".join(
         character
         for character in text

@@ -1,6 +1,6 @@
-"""The bodies of the Admin API, as documented: strict about what a number needs, deaf to everything new.
+"""The documented response bodies of the Admin API: strict about what a number needs, lenient about additions.
 
-Unknown fields are ignored and unknown enum values are kept as text; the API's versioning promises to need both.
+Unknown fields are ignored and unknown enum values are kept as text, as the API's versioning policy asks.
 Source: https://platform.claude.com/docs/en/api/versioning
 """
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Bucket:
-    """The rows of one stretch of time: `starting_at` included, `ending_at` not. Its rows are read by `columns`."""
+    """The rows of [starting_at, ending_at), parsed by `row_parsing`."""
 
     starting_at: AwareDatetime
     ending_at: AwareDatetime
@@ -29,8 +29,6 @@ class Bucket:
 
 @dataclass(slots=True)
 class ReportPage:
-    """One page of a report."""
-
     data: list[Bucket]
     has_more: StrictBool
     next_page: StrictStr | None = None
@@ -38,8 +36,6 @@ class ReportPage:
 
 @dataclass(slots=True)
 class ListPage(Generic[R]):
-    """One page of a list."""
-
     data: list[R]
     has_more: StrictBool
     last_id: StrictStr | None = None
@@ -47,7 +43,7 @@ class ListPage(Generic[R]):
 
 @dataclass(slots=True)
 class Organization:
-    """Whom the key belongs to."""
+    """The organization that the key belongs to."""
 
     id: StrictStr
     name: StrictStr
@@ -55,7 +51,7 @@ class Organization:
 
 @dataclass(slots=True)
 class Workspace:
-    """A workspace; the default one is not in the list."""
+    """A workspace. The list does not contain the default workspace."""
 
     id: StrictStr
     name: StrictStr
@@ -78,8 +74,6 @@ class ApiKey:
 
 @dataclass(slots=True)
 class User:
-    """A member of the organization."""
-
     id: StrictStr
     name: StrictStr | None = None
     email: StrictStr | None = None
@@ -96,7 +90,7 @@ def read(adapter: TypeAdapter[T], body: bytes | bytearray, path: str) -> T:
     """Parse a body.
 
     Raises:
-        ContractError: When a documented field is missing or of another type; names the place, never the content.
+        ContractError: A documented field is missing or has another type. Names the field, never the content.
     """
     try:
         return adapter.validate_python(_parsed(body))
@@ -108,31 +102,30 @@ def read(adapter: TypeAdapter[T], body: bytes | bytearray, path: str) -> T:
 
 
 def first_error(error: ValidationError) -> tuple[str, str]:
-    """Where it is and of what kind, without what was found there."""
+    """The location and kind of the first error, without the offending input."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     return ".".join(str(part) for part in first["loc"]), first["type"]
 
 
 def contract_error(path: str, place: str, kind: str) -> ContractError:
-    """The error of a body that is not as documented."""
     return ContractError(
-        f"{path} answered with something that cannot be read: {place} is not as documented "
-        f"({kind}). No number is given, because it would be a guess."
+        f"{path} answered in an unexpected format: {place} is not as documented ({kind}). "
+        "No total is reported, because it would be a guess."
     )
 
 
 def _parsed(body: bytes | bytearray) -> Any:
-    """The body, also when a text in it holds half a character: the fast parser takes it for broken JSON."""
+    """The parsed JSON. Lone surrogates in strings are replaced: the fast parser rejects them as invalid JSON."""
     try:
         return from_json(body)
     except ValueError:
         if not _LONE_SURROGATE.search(body):
             raise
         try:
-            mended = json.dumps(json.loads(body.decode()), ensure_ascii=False)
+            repaired = json.dumps(json.loads(body.decode()), ensure_ascii=False)
         except RecursionError:
             raise ValueError from None
-        return from_json(mended.encode(errors="replace"))
+        return from_json(repaired.encode(errors="replace"))
 
 
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

@@ -1,11 +1,10 @@
-"""Keeps our load on the Admin API small, whatever happens: few requests at once and a minute, few retries.
+"""Bounds the load on the Admin API: concurrent requests, requests per minute, and retries.
 
-All who wait for a rate limit to end, Anthropic's or our own, wait for one and the same moment.
+All callers that wait for a rate limit, Anthropic's or our own, resume at the same time. A rate limit also halves the
+number of concurrent requests; each time as many requests have succeeded as are allowed at once, it grows by one.
 
-A rate limit also halves how many requests may be under way; as many successes as there are places give one place back.
-
-Why a reserve of retries: when everything fails, retrying everything would multiply our requests just when upstream
-can bear them least. Each retry takes one from the reserve, each success gives half of one back.
+Why a retry budget: if everything fails, retrying everything would multiply the load when upstream can bear it least.
+Each retry costs one from the budget, each success restores half of one.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -19,77 +18,77 @@ from usage_cost_mcp.runtime.limits import Limits
 
 from .error_mapping import rate_limited
 
-_GIVEN_BACK = 0.5
+_RETRY_PER_SUCCESS = 0.5
 _PAUSE = "pause"
 _MIN_PAUSE_SECONDS = 0.001
 """A pause shorter than this is skipped: the timer of the event loop is no more exact."""
 
 
 Acquire = Callable[[], Awaitable[float]]
-"""Takes one request from what may be sent a minute: 0, or the seconds after which there is one."""
+"""Reserves one request of the quota per minute: 0, or the seconds until one is available."""
 
 
 async def unlimited() -> float:
-    """Any number of requests may be sent."""
+    """No limit on requests per minute."""
     return 0.0
 
 
 class Throttle:
-    """Says when a request may go out."""
+    """Decides when a request may be sent."""
 
-    def __init__(self, clock: Clock, limits: Limits, take: Acquire = unlimited) -> None:
+    def __init__(self, clock: Clock, limits: Limits, acquire: Acquire = unlimited) -> None:
         self._clock = clock
-        self._take = take
-        self._places = CapacityLimiter(limits.max_concurrent_requests)
-        self._most_places = limits.max_concurrent_requests
+        self._acquire = acquire
+        self._slots = CapacityLimiter(limits.max_concurrent_requests)
+        self._max_slots = limits.max_concurrent_requests
         self._successes = 0
-        self._most = self._reserve = float(limits.retry_budget)
+        self._max_retry_budget = self._retry_budget = float(limits.retry_budget)
         self._paused_until = 0.0
         self._pauses: SingleFlight[str, None] = SingleFlight()
 
     @property
     def back_off_left(self) -> float:
-        """The seconds for which nothing may be sent."""
+        """The seconds for which no request may be sent."""
         left = self._paused_until - self._clock.monotonic()
         return left if left > _MIN_PAUSE_SECONDS else 0.0
 
     def back_off(self, seconds: float) -> None:
-        """Send nothing for a while, then less: the rate limit is the organization's, so it holds for every asker."""
+        """Pause all requests, then send fewer at once: the rate limit applies to the whole organization."""
         if not self.back_off_left:
-            self._places.total_tokens = max(1, int(self._places.total_tokens) // 2)
+            self._slots.total_tokens = max(1, int(self._slots.total_tokens) // 2)
             self._successes = 0
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
     @asynccontextmanager
     async def slot(self, deadline: float) -> AsyncGenerator[None]:
-        """A place among the requests under way. All who wait for a pause to end wait for one and the same.
+        """Permission to have one request in flight; waits for a pause to end.
 
         Raises:
-            RateLimitedError: When the pause lasts longer than the call may.
+            RateLimitedError: The pause outlasts the deadline.
         """
         while True:
             while left := self.back_off_left:
                 if self._clock.monotonic() + left >= deadline:
                     raise rate_limited(left, self._clock.now())
                 await self._pauses.run(_PAUSE, lambda seconds=left: self._clock.sleep(seconds))
-            async with self._places:
+            async with self._slots:
                 if not self.back_off_left:
-                    if not (wait := await self._take()):
+                    if not (wait := await self._acquire()):
                         yield
                         return
                     self._paused_until = max(self._paused_until, self._clock.monotonic() + wait)
 
     def try_spend_retry(self) -> bool:
-        """Whether the reserve allows one more retry, which it then counts."""
-        if self._reserve < 1:
+        """Spend one retry of the budget, if there is one."""
+        if self._retry_budget < 1:
             return False
-        self._reserve -= 1
+        self._retry_budget -= 1
         return True
 
     def record_success(self) -> None:
-        """Give back a part of a retry, and after some a place."""
-        self._reserve = min(self._most, self._reserve + _GIVEN_BACK)
+        """Restore part of the retry budget and, after enough successes, one concurrent request."""
+        self._retry_budget = min(self._max_retry_budget, self._retry_budget + _RETRY_PER_SUCCESS)
         self._successes += 1
-        if self._successes >= self._places.total_tokens < self._most_places:
-            self._places.total_tokens += 1
+        if self._successes >= self._slots.total_tokens < self._max_slots:
+            self._slots.total_tokens += 1
             self._successes = 0

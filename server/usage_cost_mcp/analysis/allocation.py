@@ -58,7 +58,7 @@ def allocation_rule_for(schema: QuerySchema, named: Iterable[str]) -> Allocation
     """How to share out what is asked of a report, where it names a dimension that the report itself lacks.
 
     Raises:
-        QuestionError: When that would take more dimensions of usage than can be fetched together.
+        InvalidQueryError: When that would take more dimensions of usage than can be fetched together.
     """
     asked = set(named)
     wanted = [dimension for dimension in schema.allocatable if dimension in asked]

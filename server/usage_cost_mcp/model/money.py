@@ -30,8 +30,8 @@ def dollars_from_cents(amount: str) -> Decimal:
     """
     if not _AMOUNT.fullmatch(amount):
         raise ContractError(
-            "The cost report holds an amount that is not a plain decimal number. No total is given, because it would "
-            "be wrong."
+            "The cost report contains an amount that is not a plain decimal number. No total is reported, because "
+            "it would be wrong."
         )
     return _EXACT.scaleb(Decimal(amount), -2)
 

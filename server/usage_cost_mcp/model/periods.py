@@ -95,7 +95,7 @@ def parse_zone(name: str) -> tzinfo:
     """The time zone of an IANA name; case and spaces are forgiven.
 
     Raises:
-        QuestionError: When there is no such zone.
+        InvalidQueryError: When there is no such zone.
     """
     zones = _zones()
     wanted = name.strip().replace(" ", "_")
@@ -120,7 +120,7 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
         zone: Whose days are meant.
 
     Raises:
-        QuestionError: When the words are not understood, or no day of the period has begun yet.
+        InvalidQueryError: When the words are not understood, or no day of the period has begun yet.
     """
     start, end = _days_of(text, today)
     if start > end:
@@ -284,7 +284,7 @@ def parse_horizon(text: str, today: date) -> Period:
     """The period under way that ends with a month, a quarter, a year or on a given day.
 
     Raises:
-        QuestionError: For a day before today, or more than a year ahead, or other words.
+        InvalidQueryError: For a day before today, or more than a year ahead, or other words.
     """
     words = re.sub(r"[\s_-]+", "_", text.strip().lower())
     if words in HORIZONS:

@@ -164,7 +164,7 @@ async def run_values(
     """The values of a dimension, from whichever reports have it.
 
     Raises:
-        QuestionError: For an unknown dimension or period.
+        InvalidQueryError: For an unknown dimension or period.
         UpstreamError: When the rows cannot be had, whole.
     """
     if dimension not in ALL_DIMENSIONS:

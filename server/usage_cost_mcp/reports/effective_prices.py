@@ -248,7 +248,7 @@ async def run_prices(
     """The effective prices of a period.
 
     Raises:
-        QuestionError: For a filter or period that cannot be meant.
+        InvalidQueryError: For a filter or period that cannot be meant.
         UpstreamError: When the rows of either report cannot be had, whole.
     """
     for dimension in filter_by or {}:

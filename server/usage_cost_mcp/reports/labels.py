@@ -102,7 +102,7 @@ async def resolve_filters(query: Query, context: ReportContext, call: CallContex
     """Turn the values that a person gave into the values that rows hold.
 
     Raises:
-        QuestionError: For a name that nothing has, or that several things have.
+        InvalidQueryError: For a name that nothing has, or that several things have.
         UnavailableError: For a name when names cannot be looked up.
     """
     return {

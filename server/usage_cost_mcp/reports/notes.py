@@ -125,7 +125,7 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
     """Values that nothing matches: a true zero, but maybe a slip of the pen.
 
     Raises:
-        QuestionError: For a model that does not occur and is not even spelled like one.
+        InvalidQueryError: For a model that does not occur and is not even spelled like one.
     """
     for dimension, values in filters.items():
         occurring = {value for value in values_of(held.days, dimension) if value is not None}

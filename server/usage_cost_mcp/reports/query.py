@@ -53,7 +53,7 @@ def with_workspace_dimension(query: Query) -> Query:
     """The same question, to be answered from rows that tell their workspace.
 
     Raises:
-        QuestionError: When that is more dimensions than can be had together.
+        InvalidQueryError: When that is more dimensions than can be had together.
     """
     named = [*query.group_by, *query.filter_by, WORKSPACE]
     try:
@@ -84,7 +84,7 @@ def parse_query(
     """Check a question; `today` is the current day of the zone.
 
     Raises:
-        QuestionError: For anything that the report cannot answer; names what is accepted.
+        InvalidQueryError: For anything that the report cannot answer; names what is accepted.
     """
     days = parse_period(period, today, zone)
     groups = schema.parse_group_by(group_by)

@@ -232,7 +232,7 @@ async def run_series(kind: SeriesDefinition, query: Query, context: ReportContex
     """Answer a question, at full length.
 
     Raises:
-        QuestionError: For a filter value that cannot be meant.
+        InvalidQueryError: For a filter value that cannot be meant.
         UpstreamError: When the rows cannot be had, whole.
     """
     if context.workspaces is not None:

@@ -170,7 +170,7 @@ async def run_anomalies(
     """Judge every complete day of a period.
 
     Raises:
-        QuestionError: For anything that cannot be judged.
+        InvalidQueryError: For anything that cannot be judged.
         UpstreamError: When the rows cannot be had, whole.
     """
     least = None if minimum is None else parse_dollars("minimum", minimum)

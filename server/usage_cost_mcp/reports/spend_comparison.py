@@ -304,7 +304,7 @@ async def run_comparison(
     """Hold a period against another one.
 
     Raises:
-        QuestionError: For anything that cannot be compared.
+        InvalidQueryError: For anything that cannot be compared.
         UpstreamError: When the rows cannot be had, whole.
     """
     query = parse_query(
@@ -355,7 +355,7 @@ def parse_against(words: str, period: Period, today: date) -> Period:
     """The period that another one is held against.
 
     Raises:
-        QuestionError: When the words are not understood, or the two overlap.
+        InvalidQueryError: When the words are not understood, or the two overlap.
     """
     earlier = period_before(words, period)
     found = earlier or parse_period(words, today)

@@ -195,7 +195,7 @@ async def run_forecast(
     """Forecast the spend of the period under way.
 
     Raises:
-        QuestionError: For a day that is not to come, or a budget that is no amount.
+        InvalidQueryError: For a day that is not to come, or a budget that is no amount.
         UpstreamError: When the history cannot be had, whole.
     """
     amount = None if budget is None else parse_dollars("budget", budget)

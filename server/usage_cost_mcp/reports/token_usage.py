@@ -59,7 +59,7 @@ def parse_measures(names: Sequence[str]) -> list[Measure]:
     """The measures to show per bucket; "all" stands for every one.
 
     Raises:
-        QuestionError: For a name that is not a measure.
+        InvalidQueryError: For a name that is not a measure.
     """
     if ALL in names:
         return list(MEASURES.values())
@@ -75,7 +75,7 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
     Without names it shows input and output, and ranks by all tokens.
 
     Raises:
-        QuestionError: For a name that is not a measure.
+        InvalidQueryError: For a name that is not a measure.
     """
     chosen = parse_measures(names)
     shown = chosen or [MEASURES[name] for name in DEFAULT_MEASURES]
