@@ -382,8 +382,22 @@ CASES = [
         )
         for n, count in enumerate(COUNTS, 1)
     ),
-    Case("D1.1", "more, but no token", "refused", [more(None)], said="not how to get it", most_requests=1),
-    Case("D1.2", "more, but an empty token", "refused", [more("")], said="not how to get it", most_requests=1),
+    Case(
+        "D1.1",
+        "more, but no token",
+        "refused",
+        [more(None)],
+        said="has_more=true without a page token",
+        most_requests=1,
+    ),
+    Case(
+        "D1.2",
+        "more, but an empty token",
+        "refused",
+        [more("")],
+        said="has_more=true without a page token",
+        most_requests=1,
+    ),
     Case("D2.1", "the same page for ever", "refused", [more("page_1")], forever=True, said="same page token twice"),
     Case(
         "D2.2",
@@ -392,7 +406,9 @@ CASES = [
         [more("page_1"), more("page_2"), more("page_1")],
         said="same page token twice",
     ),
-    Case("D2.3", "pages without end", "refused", [endless()], forever=True, said="does not end", most_requests=200),
+    Case(
+        "D2.3", "pages without end", "refused", [endless()], forever=True, said="more than 200 pages", most_requests=200
+    ),
     Case("D3.1", "a bucket twice, the same", "exact", [twice(lambda _: None)]),
     Case("D3.2", "a bucket twice, differing, once", "exact", [twice(lambda bucket: bucket.update(results=[]))]),
     Case(
@@ -403,8 +419,20 @@ CASES = [
         forever=True,
         said="sent a bucket twice",
     ),
-    Case("D3.4", "a wider bucket", "refused", [edited(lambda b: shifted(b, "12", start=False))], said="another width"),
-    Case("D3.5", "a bucket that overlaps", "refused", [edited(lambda body: shifted(body, "06"))], said="another width"),
+    Case(
+        "D3.4",
+        "a wider bucket",
+        "refused",
+        [edited(lambda b: shifted(b, "12", start=False))],
+        said="a bucket of the wrong width",
+    ),
+    Case(
+        "D3.5",
+        "a bucket that overlaps",
+        "refused",
+        [edited(lambda body: shifted(body, "06"))],
+        said="a bucket of the wrong width",
+    ),
     Case(
         "D3.6",
         "a bucket of another day",
@@ -416,6 +444,6 @@ CASES = [
                 )
             )
         ],
-        said="outside the days asked for",
+        said="outside the requested days",
     ),
 ]

@@ -1,1 +1,1 @@
-"""The domain, pure: money, time, dimensions, and the rows and series that are made of them."""
+"""The pure domain: money, periods, dimensions, reports, and the rows and series made of them."""

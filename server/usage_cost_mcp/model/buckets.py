@@ -1,4 +1,4 @@
-"""The buckets that a period is cut into: minutes, hours, days, weeks, months, or one total."""
+"""The buckets of a period: minutes, hours, days, weeks, months, or one total."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -10,7 +10,10 @@ _HOUR = timedelta(hours=1)
 
 
 def resolution(period: Period, granularity: Granularity) -> Granularity:
-    """How finely the reports must be cut for their pieces to fit into the buckets of the period."""
+    """The coarsest upstream resolution that can be summed into the buckets of the period.
+
+    Days of a zone that is not a whole number of hours from UTC need minutes, those of other zones hours.
+    """
     edges = [midnight(day, period.zone) for day in (*period.days, period.end + _DAY)]
     if any(edge.minute for edge in edges):
         return "minute"
@@ -20,7 +23,7 @@ def resolution(period: Period, granularity: Granularity) -> Granularity:
 
 
 def bucket_start(moment: datetime, granularity: Granularity, period: Period) -> datetime:
-    """The start of the bucket that holds the moment. A week starts on Monday, the total with the period."""
+    """The start of the bucket that contains a moment. A week starts on Monday, the total with the period."""
     day = moment.astimezone(period.zone).date()
     match granularity:
         case "minute":
@@ -38,7 +41,7 @@ def bucket_start(moment: datetime, granularity: Granularity, period: Period) -> 
 
 
 def bucket_end(start: datetime, granularity: Granularity, period: Period) -> datetime:
-    """The first moment after the bucket."""
+    """The first moment after the bucket that starts at `start`."""
     day = start.astimezone(period.zone).date()
     match granularity:
         case "minute":
@@ -56,13 +59,13 @@ def bucket_end(start: datetime, granularity: Granularity, period: Period) -> dat
 
 
 def _into_hour(moment: datetime, zone: tzinfo) -> timedelta:
-    """How much of the zone's hour has passed."""
+    """The time since the start of the zone's hour: the minutes of a UTC hour may differ."""
     local = moment.astimezone(zone)
     return local - local.replace(minute=0, second=0, microsecond=0)
 
 
 def bucket_starts(period: Period, granularity: Granularity, now: datetime) -> list[datetime]:
-    """Every bucket of the period that has begun, oldest first, without a gap."""
+    """The start of every bucket of the period that has begun, oldest first."""
     return list(_walk(period, granularity, now))
 
 

@@ -1,7 +1,7 @@
-"""Exact dollars. The only place where cents become dollars, and where an amount becomes text.
+"""Exact dollars. The only place that converts cents to dollars, and amounts to text.
 
-Why: the cost report gives cents as decimal strings with fractional digits ("123.78912" is $1.2378912).
-Reading them as dollars, or as floats, are the two classic mistakes; both are impossible past this module.
+Why: the cost report gives cents as decimal strings with fractional digits ("123.78912" is $1.2378912). The two classic
+mistakes are to read them as dollars or as floats; past this module neither is possible.
 """
 
 import re
@@ -17,16 +17,16 @@ _CENT = Decimal("0.01")
 
 
 def dollars_from_cents(amount: str) -> Decimal:
-    """Read one amount of the cost report.
+    """Parse an amount of the cost report.
 
     Args:
-        amount: Cents in decimal notation, at most 18 digits before and 30 after the point, maybe negative.
+        amount: Cents in decimal notation: at most 18 digits before and 30 after the point, possibly negative.
 
     Returns:
-        Dollars, exactly.
+        The exact amount in dollars.
 
     Raises:
-        ContractError: For anything else: an exponent, an empty string, NaN, blanks, other digits.
+        ContractError: For anything else, such as an exponent, an empty string, NaN, spaces or non-ASCII digits.
     """
     if not _AMOUNT.fullmatch(amount):
         raise ContractError(
@@ -37,44 +37,43 @@ def dollars_from_cents(amount: str) -> Decimal:
 
 
 def exact() -> AbstractContextManager[Context]:
-    """Arithmetic in which a lost digit is an exception instead of a silent rounding."""
+    """A decimal context in which an operation that would round raises an exception instead."""
     return localcontext(_EXACT)
 
 
 def round_half_even(amount: Fraction, places: int) -> Decimal:
-    """The amount rounded to so many decimals, half to even."""
+    """The amount rounded half to even to a number of decimals."""
     return _EXACT.scaleb(Decimal(round(amount * 10**places)), -places)
 
 
 def format_exact(dollars: Decimal | int) -> str:
-    """The exact amount as a decimal string: no exponent, no trailing zeros, no minus zero."""
+    """The exact amount as a decimal string, without exponent, trailing zeros or negative zero."""
     if not dollars:
         return "0"
     return f"{Decimal(dollars).normalize(_EXACT):f}"
 
 
 def format_dollars(dollars: Decimal | int) -> str:
-    """The amount as a person reads it: rounded to cents, "<$0.01" for less than half a cent."""
-    rounded = _EXACT_ENOUGH.quantize(Decimal(dollars), _CENT)
+    """The amount for people: rounded half to even to cents, "<$0.01" if that is zero."""
+    rounded = _ROUNDING.quantize(Decimal(dollars), _CENT)
     sign = "-" if dollars < 0 else ""
     if dollars and not rounded:
         return f"{sign}<$0.01"
     return f"{sign}${rounded.copy_abs():,.2f}"
 
 
-_EXACT_ENOUGH = Context(prec=100)
-"""For people only: rounds half to even."""
+_ROUNDING = Context(prec=100)
 
 
 def parse_dollars(argument: str, given: str) -> Decimal:
-    """An amount above zero, as people write it: 5000, 5,000.50, $5000 or 5k.
+    """Parse an amount above zero as people write it: 5000, 5,000.50, $5000 or 5k.
 
     Raises:
         InvalidQueryError: For anything else, and for amounts below $0.000001 or from 10^15 up.
     """
-    written = given.strip().lower().removeprefix("$").replace(",", "")
+    text = given.strip().lower().removeprefix("$").replace(",", "")
     try:
-        amount = Decimal(written.removesuffix("k")) * (1000 if written.endswith("k") else 1)
+        amount = Decimal(text.removesuffix("k")) * (1000 if text.endswith("k") else 1)
     except InvalidOperation:
         amount = Decimal(0)
     if not (amount.is_finite() and _MIN_DOLLARS <= amount < _MAX_DOLLARS):

@@ -1,7 +1,7 @@
-"""Periods in plain words, and the buckets that they are cut into.
+"""Periods, and the words that people use for them.
 
-Days are UTC, as in the reports themselves, or those of another zone. A period names its first and its last day,
-both included; inside the program moments are UTC and half-open, midnight to midnight of the zone.
+Days are UTC, as in the reports, or those of another zone. A period names its first and last day, both included. Inside
+the program moments are in UTC and intervals half-open, from midnight to midnight of the zone.
 """
 
 import calendar
@@ -20,11 +20,11 @@ Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 """From the finest to the coarsest."""
 
-_MADE_OF_WEEKS: tuple[Granularity, ...] = ("week", "total")
-"""What weeks can be added up to: they do not fit into months."""
+_FROM_WEEKS: tuple[Granularity, ...] = ("week", "total")
+"""Weeks do not add up to months."""
 
 PROVISIONAL_DAYS = 3
-"""How many days before today may still be revised; undocumented, the habit of careful clients."""
+"""How many days before today may still be revised. Undocumented; a cautious estimate."""
 
 MAX_DAYS: dict[Granularity, int] = {
     "minute": 7,
@@ -34,7 +34,7 @@ MAX_DAYS: dict[Granularity, int] = {
     "month": 1830,
     "total": 1830,
 }
-"""The longest period that is answered, in days, by granularity."""
+"""The longest period of a query, in days, by granularity."""
 
 PERIOD_WORDS = (
     "today, yesterday, last_N_days (or weeks, months: complete ones), this_week, last_week, this_month, last_month, "
@@ -48,16 +48,16 @@ _INSTANT = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Whole days of a zone, `start` and `end` included.
+    """Whole days of a zone, from `start` to `end` inclusive.
 
     Attributes:
-        asked_end: Later than `end` when the future was cut off.
-        zone: Where midnight is.
+        requested_end: Later than `end` if future days were excluded.
+        zone: Defines midnight.
     """
 
     start: date
     end: date
-    asked_end: date
+    requested_end: date
     zone: tzinfo = UTC
 
     @property
@@ -67,16 +67,16 @@ class Period:
 
     @property
     def begins(self) -> datetime:
-        """Its first moment."""
+        """The first moment, in UTC."""
         return midnight(self.start, self.zone)
 
     @property
     def ends(self) -> datetime:
-        """The first moment after it."""
+        """The first moment after the period, in UTC."""
         return midnight(self.end + _DAY, self.zone)
 
     def in_utc(self, today: date) -> "Period":
-        """The UTC days that it touches and that have begun."""
+        """The UTC days that overlap with the period and have begun."""
         end = min((self.ends - _INSTANT).date(), today)
         return Period(self.begins.date(), end, end)
 
@@ -85,42 +85,42 @@ class Period:
         return (self.end - self.start).days + 1
 
     def __str__(self) -> str:
-        """As a person reads it: "2026-10-01 to 2026-10-31 (31 days, UTC)"."""
+        """For people: "2026-10-01 to 2026-10-31 (31 days, UTC)"."""
         if len(self) == 1:
             return f"{self.start} (1 day, {self.zone})"
         return f"{self.start} to {self.end} ({len(self)} days, {self.zone})"
 
 
 def parse_zone(name: str) -> tzinfo:
-    """The time zone of an IANA name; case and spaces are forgiven.
+    """The time zone of an IANA name, ignoring case and with spaces for underscores.
 
     Raises:
-        InvalidQueryError: When there is no such zone.
+        InvalidQueryError: There is no such zone.
     """
     zones = _zones()
-    wanted = name.strip().replace(" ", "_")
-    zone = zones.get(wanted.casefold())
+    normalized = name.strip().replace(" ", "_")
+    zone = zones.get(normalized.casefold())
     if zone is None:
-        raise unknown_value_error("timezone", wanted, sorted(zones.values()))
+        raise unknown_value_error("timezone", normalized, sorted(zones.values()))
     return UTC if zone == "UTC" else ZoneInfo(zone)
 
 
 @cache
 def _zones() -> Mapping[str, str]:
-    """Every name of a time zone by its small letters: reading them takes longer than answering a question."""
+    """All time zones by lower-case name. Cached: reading them takes longer than answering a query."""
     return {zone.casefold(): zone for zone in ("UTC", *available_timezones())}
 
 
 def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
-    """Turn words into days.
+    """Parse a period.
 
     Args:
-        text: One of the spellings in `PERIOD_WORDS`; spaces, dashes and case are forgiven.
-        today: The current day of the zone: the last one that can be answered.
-        zone: Whose days are meant.
+        text: One of `PERIOD_WORDS`; case, and spaces or dashes for underscores, do not matter.
+        today: The current day of the zone. Later days are excluded.
+        zone: The zone of the days.
 
     Raises:
-        InvalidQueryError: When the words are not understood, or no day of the period has begun yet.
+        InvalidQueryError: The text is unknown, the period is too long, or all of it lies in the future.
     """
     start, end = _days_of(text, today)
     if start > end:
@@ -131,10 +131,7 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
         )
     period = Period(start, min(end, today), end, zone)
     if len(period) > MAX_DAYS["day"]:
-        most = MAX_DAYS["day"]
-        raise InvalidQueryError(
-            f"period {short_repr(text)} has {len(period)} days; at most {most} are answered at once."
-        )
+        raise InvalidQueryError(f"period {short_repr(text)} has {len(period)} days; the maximum is {MAX_DAYS['day']}.")
     return period
 
 
@@ -151,12 +148,12 @@ def _days_of(text: str, today: date) -> tuple[date, date]:
             return _last(int(match[1]), _SPANS[match[2]], today)
         return _span(first)[0], _span(last if dots else first)[1]
     except OverflowError:
-        raise InvalidQueryError(f"period {short_repr(text)} begins before there were calendars.") from None
+        raise InvalidQueryError(f"period {short_repr(text)} begins before the year 1.") from None
     except ValueError:
-        near = _suggested_period(words, today) or next(
+        suggestion = _suggested_period(words, today) or next(
             iter(difflib.get_close_matches(words, _NAMED, n=1, cutoff=0.75)), None
         )
-        hint = f" Did you mean {near}?" if near else ""
+        hint = f" Did you mean {suggestion}?" if suggestion else ""
         raise InvalidQueryError(f"period {short_repr(text)} is not known.{hint} Accepted: {PERIOD_WORDS}.") from None
 
 
@@ -165,7 +162,7 @@ _NUMBERS = {word: str(number) for number, word in enumerate(_WORDS, 1)}
 
 
 def _suggested_period(words: str, today: date) -> str | None:
-    """The latest month or quarter that a bare name stands for: october, Q3."""
+    """The latest month or quarter of a bare name: october, Q3."""
     months = [name.lower() for name in calendar.month_name[1:]]
     if words in months:
         month = months.index(words) + 1
@@ -177,7 +174,7 @@ def _suggested_period(words: str, today: date) -> str | None:
 
 
 def _last(count: int, span: Callable[[date], tuple[date, date]], today: date) -> tuple[date, date]:
-    """So many complete spans, the last one being the one before today's."""
+    """The last `count` complete spans before today's."""
     end = span(today)[0] - _DAY
     start = end
     for _ in range(count):
@@ -250,13 +247,13 @@ _NAMED: dict[str, Callable[[date], tuple[date, date]]] = {
 
 
 PERIODS_BEFORE = ("previous", "previous_month", "previous_year")
-"""Words for a period that is told from another one."""
+"""Words for a period that is relative to another one."""
 
 _MONTHS_BACK = {"previous_month": 1, "previous_year": 12}
 
 
 def period_before(words: str, period: Period) -> Period | None:
-    """The equally long one just before, or the same days a month or a year earlier; None for other words."""
+    """The preceding period of the same length, or the same days a month or a year earlier; None for other words."""
     words = re.sub(r"[\s_-]+", "_", words.strip().lower())
     if words not in PERIODS_BEFORE:
         return None
@@ -277,14 +274,14 @@ def months_earlier(day: date, months: int) -> date:
 
 
 HORIZONS = {"month_end": month_of, "quarter_end": _quarter, "year_end": _year}
-"""Words for the days up to which a forecast may reach."""
+"""Words for the last day of a forecast."""
 
 
 def parse_horizon(text: str, today: date) -> Period:
-    """The period under way that ends with a month, a quarter, a year or on a given day.
+    """The period of a forecast: the current month, quarter or year, or this month up to a given day.
 
     Raises:
-        InvalidQueryError: For a day before today, or more than a year ahead, or other words.
+        InvalidQueryError: The text is unknown, or the last day is before today or more than a year ahead.
     """
     words = re.sub(r"[\s_-]+", "_", text.strip().lower())
     if words in HORIZONS:
@@ -295,7 +292,8 @@ def parse_horizon(text: str, today: date) -> Period:
     except ValueError:
         accepted = ", ".join(HORIZONS)
         raise InvalidQueryError(
-            f"until {short_repr(text)} is not known. Accepted: {accepted}, or what is to come: 2026-12-15, 2026-12."
+            f"until {short_repr(text)} is not known. Accepted: {accepted}, or a future day or month: "
+            "2026-12-15, 2026-12."
         ) from None
     if not today <= end <= today + 366 * _DAY:
         raise InvalidQueryError(f"until {end} must be a day from today ({today}, UTC) to a year ahead.")
@@ -303,23 +301,23 @@ def parse_horizon(text: str, today: date) -> Period:
 
 
 def until_yesterday(period: Period, today: date) -> Period:
-    """The period without today, which is not over, unless it is nothing else."""
+    """The period without today, which is incomplete; unless today is all of it."""
     if period.end < today or period.start == today:
         return period
-    return Period(period.start, today - _DAY, period.asked_end)
+    return Period(period.start, today - _DAY, period.requested_end)
 
 
 def granularities_from(granularity: Granularity) -> tuple[Granularity, ...]:
-    """The granularity itself and those that its buckets add up to."""
-    return _MADE_OF_WEEKS if granularity == "week" else GRANULARITIES[GRANULARITIES.index(granularity) :]
+    """A granularity and the coarser ones that its buckets add up to."""
+    return _FROM_WEEKS if granularity == "week" else GRANULARITIES[GRANULARITIES.index(granularity) :]
 
 
 def midnight(day: date, zone: tzinfo = UTC) -> datetime:
-    """The first moment of a day of the zone, in UTC; where clocks jump over midnight, the moment of the jump."""
+    """The first moment of a day of the zone, in UTC; if the clocks skip midnight, the moment of the change."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
 def provisional_since(period: Period, today: date) -> date | None:
-    """The first day of the period that Anthropic may still revise; `today` is the UTC day, as revisions are."""
+    """The first day of the period that Anthropic may still revise, None if there is none. `today` is the UTC day."""
     first = midnight(today - PROVISIONAL_DAYS * _DAY).astimezone(period.zone).date()
     return max(first, period.start) if period.end >= first else None

@@ -1,7 +1,7 @@
-"""What a report says of one UTC day, in the compact form in which it is kept.
+"""The rows of one UTC day of a report, in the compact form in which they are cached.
 
-A row pairs a key (the values of the view's dimensions, null as None) with its sums (the report's measures).
-Money is in dollars, tokens and requests are integers.
+A row pairs a key, the values of the view's dimensions (null as None), with its sums, one for each measure of the
+report: money as a Decimal in dollars, counts as an int.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ Sums = tuple[Number, ...]
 Row = tuple[Key, Sums]
 Values = frozenset[str | None]
 Workspaces = frozenset[str | None]
-"""Workspace ids; None is the default workspace, to which cost without a workspace belongs."""
+"""Workspace ids; None is the default workspace, which also has the cost without a workspace."""
 
 _MAX_FILTERED = 8
 """How many cuts of a day are remembered: as many as there are limits that many people share."""
@@ -27,16 +27,17 @@ _MAX_FILTERED = 8
 
 @dataclass(frozen=True, slots=True)
 class DayRows:
-    """The rows of one day under one view.
+    """The rows of one day in one view.
 
     Attributes:
         day: The UTC day.
-        dimensions: What each key holds, in order.
+        dimensions: The dimensions of each key, in order.
         rows: Rows by the minute of the day at which their bucket starts; a day bucket starts at 0.
-        fetched_at: When it was read from upstream.
-        reported: False when upstream left the day out of its answer, or a bucket of it, instead of sending it empty.
-        revised: When it was read before with other rows although it was over, the moment of that reading.
-        revised_in: The workspaces whose rows were others; none where the view does not tell workspaces.
+        fetched_at: When they were read from upstream.
+        reported: False if upstream omitted the day, or a bucket of it, instead of sending it empty.
+        revised: The time of an earlier fetch after the end of the day that returned different rows; None if there
+            was none.
+        revised_in: The workspaces whose rows changed; empty if the view has no workspaces.
     """
 
     day: date
@@ -51,15 +52,15 @@ class DayRows:
     )
 
     def __len__(self) -> int:
-        """The number of rows."""
+        """The number of rows, over all buckets."""
         return sum(map(len, self.rows.values()))
 
     def clipped(self, start: datetime, end: datetime) -> "DayRows":
-        """The day without what happened before the start, or from the end on."""
-        first = midnight(self.day)
-        if start <= first and first + timedelta(days=1) <= end:
+        """The day without the buckets that start outside [start, end)."""
+        begin = midnight(self.day)
+        if start <= begin and begin + timedelta(days=1) <= end:
             return self
-        kept = {minute: rows for minute, rows in self.rows.items() if start <= first + timedelta(minutes=minute) < end}
+        kept = {minute: rows for minute, rows in self.rows.items() if start <= begin + timedelta(minutes=minute) < end}
         return replace(self, rows=kept)
 
     def filtered(self, dimension: str, values: Values) -> "DayRows":
@@ -82,7 +83,7 @@ class DayRows:
         )
 
     def marked_if_revised(self, earlier: "DayRows") -> "DayRows":
-        """The day with a remark when it says something else than an earlier reading, whatever the order of its rows."""
+        """Marked as revised if its rows differ, ignoring order, from those of an earlier fetch."""
         changed = {key for minute in self.rows.keys() | earlier.rows.keys() for key in self._changed(earlier, minute)}
         if not changed:
             return self
@@ -91,6 +92,6 @@ class DayRows:
         return replace(self, revised=earlier.fetched_at, revised_in=workspaces)
 
     def _changed(self, earlier: "DayRows", minute: int) -> set[Key]:
-        """The keys of the rows that a bucket of one of the two has and the other has not."""
-        ours, theirs = (Counter(day.rows.get(minute, ())) for day in (self, earlier))
-        return set() if ours == theirs else {key for key, _ in (ours - theirs) + (theirs - ours)}
+        """The keys of the rows of a bucket that only one of the two days has."""
+        current, previous = (Counter(day.rows.get(minute, ())) for day in (self, earlier))
+        return set() if current == previous else {key for key, _ in (current - previous) + (previous - current)}

@@ -1,6 +1,6 @@
-"""Rows become aligned series: filtered, grouped, cut into buckets, rolled up, folded into top + Other.
+"""Aggregates rows into aligned series: filtered, grouped, per bucket, and rolled up into coarser buckets.
 
-Everything here is a sum, so any roll-up of a roll-up is exact; ratios are made from sums, afterwards, elsewhere.
+Everything here is a sum, so a roll-up of a roll-up is exact. Ratios are computed from sums, later and elsewhere.
 """
 
 from bisect import bisect
@@ -22,7 +22,7 @@ Columns = list[Sums]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Groups by buckets, complete: every group has sums for every bucket, zero where nothing happened."""
+    """The sums of each group in each bucket; zero where a group has no rows."""
 
     period: Period
     granularity: Granularity
@@ -32,7 +32,7 @@ class Table:
 
     @property
     def zeros(self) -> Columns:
-        """The series of a group that nothing happened in."""
+        """The series of a group without rows."""
         return [self.zero] * len(self.starts)
 
     def bucket_totals(self) -> Columns:
@@ -40,17 +40,17 @@ class Table:
         return add_columns(self.groups.values(), self.zeros)
 
     def totals(self) -> Sums:
-        """The sums of everything."""
+        """The sums over all groups and buckets."""
         return add_up(self.bucket_totals())
 
     def coarsened(self, granularity: Granularity) -> "Table":
-        """The same sums in larger buckets; see `periods.coarser` for which are made of whole ones."""
+        """The same sums in larger buckets, which `granularities_from` lists."""
         if granularity == self.granularity:
             return self
-        # A week may start before the period; so does the first bucket that it takes in.
+        # A week may start before the period: the bucket of its first day then lies before the period, too.
         inside = [max(start, self.period.begins) for start in self.starts]
         starts = bucket_starts(self.period, granularity, inside[-1])
-        target = [_place(starts, start) for start in inside]
+        target = [_bucket_index(starts, start) for start in inside]
         return Table(
             self.period,
             granularity,
@@ -67,13 +67,13 @@ class Table:
         return gathered
 
     def partial(self, now: datetime) -> list[datetime]:
-        """The buckets that have not ended yet."""
+        """The starts of the buckets that have not ended."""
         return [start for start in self.starts if bucket_end(start, self.granularity, self.period) > now]
 
-    def ranked(self, rank: Callable[[Sums], Number]) -> list[Key]:
-        """The groups from the largest to the smallest; a large credit is as worth seeing as a large cost."""
+    def ranked(self, sort_key: Callable[[Sums], Number]) -> list[Key]:
+        """The groups in descending order of magnitude: a large credit matters as much as a large cost."""
         with exact():
-            sizes = {key: -abs(rank(add_up(columns))) for key, columns in self.groups.items()}
+            sizes = {key: -abs(sort_key(add_up(columns))) for key, columns in self.groups.items()}
         return sorted(sizes, key=lambda key: (sizes[key], [(value is not None, value or "") for value in key]))
 
 
@@ -87,10 +87,17 @@ def aggregate(
     filters: Filters | None = None,
     extra_measures: Sequence[str] = (),
 ) -> Table:
-    """Sum the rows of a period by group and bucket; there are no others in the days.
+    """Sum the rows of some days, all of which lie in the period, by group and bucket.
 
-    Days may come from different views, as long as each has the dimensions that are grouped and filtered by.
-    Without `group_by` there is exactly one group, `()`, even when there is no row.
+    Args:
+        days: Possibly of different views, each of which has the dimensions of `group_by` and `filters`.
+        report: The report of the rows.
+        period: The period of the result.
+        granularity: The size of its buckets.
+        now: Buckets that start later are left out.
+        group_by: Without it there is exactly one group, `()`, even if there is no row.
+        filters: Rows with other values are left out.
+        extra_measures: Measures that the rows have after those of the report.
     """
     starts = bucket_starts(period, granularity, now)
     zero: Sums = (0,) * (len(report.measures) + len(extra_measures))
@@ -101,7 +108,7 @@ def aggregate(
             group_of = grouping[day.dimensions]
             for minute, rows in day.rows.items():
                 moment = midnight(day.day) + timedelta(minutes=minute)
-                bucket = _place(starts, moment)
+                bucket = _bucket_index(starts, moment)
                 for group, many in _gather_rows(rows, group_of).items():
                     columns = groups.setdefault(group, [])
                     if not columns:
@@ -110,13 +117,13 @@ def aggregate(
     return Table(period, granularity, starts, zero, groups)
 
 
-def _place(starts: Sequence[datetime], moment: datetime) -> int:
-    """Which of the buckets holds the moment."""
+def _bucket_index(starts: Sequence[datetime], moment: datetime) -> int:
+    """The index of the bucket that contains a moment."""
     return bisect(starts, moment) - 1
 
 
 class _GroupOf(dict[Key, Key | None]):
-    """The group of each key, None where a filter leaves it out; worked out once for a key, not for every row."""
+    """The group of a key, None if a filter excludes it; computed once per distinct key: most occur every day."""
 
     def __init__(self, dimensions: Sequence[str], group_by: Sequence[str], filters: Filters) -> None:
         super().__init__()
@@ -130,7 +137,7 @@ class _GroupOf(dict[Key, Key | None]):
 
 
 class _Grouping(dict[tuple[str, ...], _GroupOf]):
-    """How keys become groups, by what the keys hold: days may come from different views."""
+    """The groups of keys, by the dimensions of the keys: days may be of different views."""
 
     def __init__(self, group_by: Sequence[str], filters: Filters) -> None:
         super().__init__()
@@ -143,7 +150,7 @@ class _Grouping(dict[tuple[str, ...], _GroupOf]):
 
 
 def _gather_rows(rows: Iterable[Row], group_of: _GroupOf) -> dict[Key, list[Sums]]:
-    """The sums of the rows of each group."""
+    """The sums of each row, by group."""
     gathered: defaultdict[Key | None, list[Sums]] = defaultdict(list)
     for key, sums in rows:
         gathered[group_of[key]].append(sums)
@@ -151,13 +158,13 @@ def _gather_rows(rows: Iterable[Row], group_of: _GroupOf) -> dict[Key, list[Sums
 
 
 def add_up(columns: Columns) -> Sums:
-    """The sums over all buckets, of which there is at least one."""
+    """The sums over all buckets; `columns` must not be empty."""
     with exact():
         return _sum(columns)
 
 
 def add_columns(many: Iterable[Columns], zeros: Columns) -> Columns:
-    """The sum of many series, bucket by bucket."""
+    """The sum of several series, bucket by bucket."""
     with exact():
         return [_sum(bucket) for bucket in zip(zeros, *many, strict=True)]
 
@@ -172,7 +179,7 @@ def matching(days: Iterable[DayRows], filters: Filters) -> Iterator[Sums]:
 
 
 def values_of(days: Iterable[DayRows], dimension: str) -> set[str | None]:
-    """Every value of a dimension that occurs."""
+    """The values of a dimension that occur in the rows."""
     return {key[day.dimensions.index(dimension)] for day in days for rows in day.rows.values() for key, _ in rows}
 
 

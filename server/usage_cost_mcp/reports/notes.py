@@ -20,10 +20,10 @@ _NAMED_AS = {"workspace_id": "workspaces", "api_key_id": "API keys", "account_id
 
 def period_notes(period: Period, granularity: Granularity, now: datetime) -> Iterator[Note]:
     """A future that was cut off, and buckets that reach beyond the period."""
-    if period.asked_end > period.end:
+    if period.requested_end > period.end:
         yield Note(
             code="future_days_excluded",
-            message=f"The period asked for ends {period.asked_end}; days after {period.end} have not begun.",
+            message=f"The period asked for ends {period.requested_end}; days after {period.end} have not begun.",
         )
     if granularity in {"week", "month"} and bucket_start(period.begins, granularity, period) < period.begins:
         yield Note(
