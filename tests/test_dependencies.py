@@ -71,9 +71,11 @@ def test_every_range_has_a_lower_and_an_upper_bound_and_holds_the_pinned_version
     assert PINNED[name] in requirement.specifier
 
 
-def test_the_pinned_uvicorn_is_of_the_newest_minor_version_allowed() -> None:
-    [cap] = [Version(each.version) for each in REQUIRED["uvicorn"].specifier if each.operator == "<"]
-    pinned = Version(PINNED["uvicorn"])
+@pytest.mark.parametrize("name", ["h11", "uvicorn"])
+def test_packages_whose_internals_are_used_are_pinned_to_the_newest_minor_version_allowed(name: str) -> None:
+    """So the tests of `http/connections.py` run on the newest version that users can get."""
+    [cap] = [Version(each.version) for each in REQUIRED[name].specifier if each.operator == "<"]
+    pinned = Version(PINNED[name])
     assert (cap.major, cap.minor) == (pinned.major, pinned.minor + 1)
 
 

@@ -71,7 +71,14 @@ def headings(path: Path) -> set[str]:
     return {slug(inline.content.replace("`", "")) for opened, inline in pairs if opened.type == "heading_open"}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+PAGES = [
+    *ROOT.glob("*.md"),
+    *(page for folder in ("benchmarks", "docs", "examples") for page in (ROOT / folder).rglob("*.md")),
+    ROOT / "tests" / "README.md",
+]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_has_a_target(path: Path) -> None:
     inline = [part for token in tokens_of(path) for part in token.children or ()]
     links = [str(part.attrs["href"]) for part in inline if "href" in part.attrs]
