@@ -1,4 +1,4 @@
-"""What the tests share: a clock that stands still, the demo API behind a counter, real MCP clients in both eras."""
+"""What the tests share: a clock that stands still, the demo API behind a counter, real MCP clients."""
 
 import os
 from collections.abc import AsyncGenerator, Generator
@@ -12,17 +12,25 @@ from mcp import Client
 from pydantic import SecretStr
 
 from tests.support.canary import KEY, judged
-from tests.support.harness import REPORTS, Connect, FrozenClock, LeakCheckingClient, Upstream
+from tests.support.harness import REPORTS, RUN_COUNTS, Connect, FrozenClock, LeakCheckingClient, Upstream
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 from usage_cost_mcp.settings import Settings
 
 # Some properties share a server between examples, and start each example anew.
 _PROPERTIES: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
-settings.register_profile("repeatable", max_examples=300, derandomize=True, database=None, **_PROPERTIES)
+_REPEATABLE: dict[str, Any] = {"derandomize": True, "database": None, **_PROPERTIES}
+settings.register_profile("default", max_examples=300, **_REPEATABLE)  # 20 where an example calls a server
+settings.register_profile("long", max_examples=300, **_REPEATABLE)
 settings.register_profile("nightly", max_examples=10_000, **_PROPERTIES)
-settings.register_profile("ci", max_examples=20, derandomize=True, database=None, **_PROPERTIES)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+settings.register_profile("ci", max_examples=20, **_REPEATABLE)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: two workers for each core, because many tests wait for a time to pass."""
+    return 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * (os.cpu_count() or 1)
 
 
 @pytest.fixture
@@ -37,18 +45,20 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Where several processes share the tests, each hands its lines to the one that prints."""
+    """Where several processes share the tests, each hands its lines and counts to the one that prints."""
     if (output := getattr(session.config, "workeroutput", None)) is not None:
-        output["reports"] = REPORTS
+        output.update(reports=REPORTS, counts=dict(RUN_COUNTS))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    REPORTS.extend(getattr(node, "workeroutput", {}).get("reports", []))
+    output = getattr(node, "workeroutput", {})
+    REPORTS.extend(output.get("reports", []))
+    RUN_COUNTS.update(output.get("counts", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in REPORTS:
+    for line in [*REPORTS, *(f"{name}: {count}" for name, count in RUN_COUNTS.items())]:
         terminalreporter.write_line(line)
 
 
@@ -76,8 +86,8 @@ def connect(upstream: Upstream, clock: FrozenClock) -> Connect:
     return connected
 
 
-@pytest.fixture(params=["auto", "legacy"])
+@pytest.fixture(params=["auto", pytest.param("legacy", marks=pytest.mark.slow)])
 async def client(request: pytest.FixtureRequest, connect: Connect) -> AsyncGenerator[Client]:
-    """A real MCP client on a fresh server, once in each protocol era."""
+    """A real MCP client on a fresh server; test_eras holds the protocol's older era to the same, the slow run all."""
     async with connect(request.param) as client:
         yield client

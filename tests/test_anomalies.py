@@ -409,6 +409,7 @@ def test_the_default_minimum_is_a_hundredth_of_an_average_day_and_ten_dollars_at
     assert default_minimum({("a",): [Decimal(30_000)] * 9, ("b",): [Decimal(10_049)] * 9}) == 400
 
 
+@pytest.mark.timing
 def test_fifty_groups_of_ninety_days_take_less_than_a_tenth_of_a_second() -> None:
     groups: dict[Key, list[Decimal]] = {(str(seed),): seasonal(seed, 90, gaussian) for seed in range(50)}
     taken: list[float] = []

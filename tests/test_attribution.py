@@ -25,7 +25,7 @@ from tests.support.generated_orgs import (
     row_of,
     worlds,
 )
-from tests.support.harness import Upstream, ask, override_body, refusal, text_of
+from tests.support.harness import Upstream, ask, calls_a_server, override_body, refusal, text_of
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
@@ -287,6 +287,7 @@ def usage_of(draw: st.DrawFn, world: GeneratedOrg) -> list[Row]:
     ]
 
 
+@calls_a_server
 @given(st.data())
 def test_the_parts_are_the_bill_whatever_the_usage(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds([SPEND]))
@@ -337,6 +338,7 @@ def bill(used: list[Row], prices: Mapping[Group, int]) -> Iterator[Row]:
         yield Row(used[0].moment, {**group, **more}, (f"{amount // 10**8}.{amount % 10**8:08}",))
 
 
+@calls_a_server
 @given(st.data())
 def test_where_every_key_is_known_each_costs_the_truth(house: Harness, data: st.DataObject) -> None:
     day = date(2026, 10, 5)
@@ -359,6 +361,7 @@ def test_where_every_key_is_known_each_costs_the_truth(house: Harness, data: st.
     assert by_group(answer) == {group: cost for group, cost in truth.items() if cost}
 
 
+@calls_a_server
 @given(st.data())
 def test_the_order_in_which_upstream_tells_it_does_not_matter(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds([SPEND]))

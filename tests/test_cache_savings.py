@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcp import Client
 
 from tests.support.generated_orgs import DAY, SPEND, GeneratedOrg, Harness, Row, billed, open_harness, used
-from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, refusal, text_of
+from tests.support.harness import NOW, Connect, FrozenClock, Upstream, ask, calls_a_server, refusal, text_of
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, TOKEN_TYPES, Organization
@@ -252,6 +252,7 @@ def uses(draw: st.DrawFn) -> list[Row]:
     return [used(*each, **group) for each, group in draw(st.lists(st.tuples(counts, groups()), min_size=1, max_size=8))]
 
 
+@calls_a_server
 @given(bills(), uses(), st.lists(st.sampled_from(["workspace_id", "model", "service_tier"]), min_size=1, unique=True))
 def test_savings_of_any_groups_add_up_to_those_of_all(
     house: Harness, bill: list[Row], use: list[Row], group_by: list[str]
@@ -263,6 +264,7 @@ def test_savings_of_any_groups_add_up_to_those_of_all(
     assert sum(Fraction(part) for part in parts if part is not None) == Fraction(whole or 0)
 
 
+@calls_a_server
 @given(bills(), uses())
 def test_every_billed_token_is_priced_or_explained(house: Harness, bill: list[Row], use: list[Row]) -> None:
     house.enter(GeneratedOrg(SPEND, (DAY, DAY), bill, other_report=use))

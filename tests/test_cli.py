@@ -14,7 +14,7 @@ from mcp import Client, StdioServerParameters
 
 from tests.support import oracle
 from tests.support.harness import ask
-from tests.support.processes import HANDSHAKE, connected_to, environment, message, run
+from tests.support.processes import HANDSHAKE, connected_to, environment, message, run, run_here
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
 QUARTER = ("period=2026-08-01..2026-10-29", "group_by=model")
@@ -42,13 +42,13 @@ def test_call_gives_every_cent_of_any_admin_api_as_json(api: str) -> None:
 
 def test_call_gives_every_group_without_being_asked(api: str) -> None:
     wanted = ("call", "get_spend", "period=2026-10", "group_by=workspace_id,description", "--json")
-    answer = json.loads(run(*wanted, env=connected_to(api)).stdout)
+    answer = json.loads(run_here(*wanted, env=connected_to(api)).stdout)
     expected = oracle.dollars(api, "2026-10-01", "2026-10-31", ["workspace_id", "description"])
     assert {tuple(series["group"].values()) for series in answer["series"]} == expected.keys()
 
 
 def test_call_gives_every_cent_of_every_day_as_csv(api: str) -> None:
-    done = run("call", "get_spend", *QUARTER, "--format", "csv", env=connected_to(api))
+    done = run_here("call", "get_spend", *QUARTER, "--format", "csv", env=connected_to(api))
     assert (done.returncode, done.stderr) == (0, "")
     expected = oracle.dollars(api, "2026-08-01", "2026-10-29", ["model"])
     lines = list(csv.DictReader(done.stdout.splitlines()))
@@ -59,18 +59,18 @@ def test_call_gives_every_cent_of_every_day_as_csv(api: str) -> None:
 
 def test_call_gives_json_by_either_option(api: str) -> None:
     words = ("call", "list_dimension_values", "dimension=model", "period=2026-10")
-    by_format = run(*words, "--format", "json", env=connected_to(api))
-    by_both = run(*words, "--format=json", "--json", env=connected_to(api))
+    by_format = run_here(*words, "--format", "json", env=connected_to(api))
+    by_both = run_here(*words, "--format=json", "--json", env=connected_to(api))
     assert json.loads(by_format.stdout)["values"] == json.loads(by_both.stdout)["values"]
 
 
 def test_call_prints_a_table_when_told_so() -> None:
-    assert "█" in run("call", "get_spend", "period=last_7_days", "--format", "table", "--demo").stdout
+    assert "█" in run_here("call", "get_spend", "period=last_7_days", "--format", "table", "--demo").stdout
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_call_prints_nothing_but_the_reason_when_it_fails(form: str) -> None:
-    done = run("call", "get_spend", "period=whenever", "--format", form, "--demo")
+    done = run_here("call", "get_spend", "period=whenever", "--format", form, "--demo")
     assert (done.returncode, done.stdout) == (1, "")
     assert "whenever" in done.stderr
 
@@ -94,13 +94,13 @@ def test_call_prints_tables_with_bars_for_a_person() -> None:
 
 
 def test_call_prints_the_text_of_an_answer_without_a_table() -> None:
-    done = run("call", "get_status", "--demo")
+    done = run_here("call", "get_status", "--demo")
     assert done.stdout.startswith("Connected to Demo Organization")
 
 
 def test_call_takes_objects_as_json_and_lists_with_commas() -> None:
     wanted = ("group_by=workspace_id,model", 'filter_by={"model": ["claude-opus-4-6"]}', "granularity=total")
-    done = run("call", "get_spend", "--demo", *wanted, "--json")
+    done = run_here("call", "get_spend", "--demo", *wanted, "--json")
     answer = json.loads(done.stdout)
     assert (answer["group_by"], answer["filter_by"]) == (["workspace_id", "model"], {"model": ["claude-opus-4-6"]})
 
@@ -134,7 +134,7 @@ def test_call_fails_with_the_reason_on_stderr() -> None:
     ],
 )
 def test_call_explains_a_slip_of_the_pen(words: list[str], said: str) -> None:
-    done = run(*words)
+    done = run_here(*words)
     assert done.returncode in {1, 2}
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -142,7 +142,7 @@ def test_call_explains_a_slip_of_the_pen(words: list[str], said: str) -> None:
 
 @pytest.mark.parametrize("words", [[], ["serve"], ["call", "get_spend"], ["doctor"]], ids=" ".join)
 def test_a_start_without_a_key_ends_with_one_helpful_sentence(words: list[str]) -> None:
-    done = run(*words)
+    done = run_here(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "set ANTHROPIC_ADMIN_API_KEY (it starts with sk-ant-admin)" in done.stderr
     assert "usage-cost-mcp demo" in done.stderr
@@ -150,7 +150,7 @@ def test_a_start_without_a_key_ends_with_one_helpful_sentence(words: list[str]) 
 
 
 def test_an_ordinary_api_key_is_recognised_before_any_request() -> None:
-    done = run("serve", env=environment(ANTHROPIC_ADMIN_API_KEY="sk-ant-api03-not-a-real-key"))
+    done = run_here("serve", env=environment(ANTHROPIC_ADMIN_API_KEY="sk-ant-api03-not-a-real-key"))
     assert done.returncode == 2
     assert "ordinary API key" in done.stderr
     assert "not-a-real-key" not in done.stderr
@@ -226,11 +226,11 @@ def test_demo_does_not_mind_a_reader_who_leaves() -> None:
 
 
 def test_demo_refuses_a_malformed_setting_before_it_starts() -> None:
-    done = run("demo", env=environment(USAGE_COST_MCP_LOG_LEVEL="loud"))
+    done = run_here("demo", env=environment(USAGE_COST_MCP_LOG_LEVEL="loud"))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "USAGE_COST_MCP_LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL.\n"
 
 
 def test_version_and_help_need_no_settings() -> None:
     assert run("--version").stdout.strip() == version("usage-cost-mcp")
-    assert "get_spend" in run("call", "--help").stdout
+    assert "get_spend" in run_here("call", "--help").stdout

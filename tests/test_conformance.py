@@ -106,6 +106,7 @@ def test_the_suite_has_one_version_everywhere() -> None:
     ] * 3
 
 
+@pytest.mark.external
 @pytest.mark.parametrize("revision", REQUIRED)
 def test_the_suite_finds_nothing_wanting(suite: str, tmp_path: Path, revision: str) -> None:
     with serving("streams", tmp_path / "log") as url:
@@ -118,6 +119,7 @@ def test_the_suite_finds_nothing_wanting(suite: str, tmp_path: Path, revision: s
     assert outcome.passed > 2 * REQUIRED[revision]
 
 
+@pytest.mark.external
 @pytest.mark.parametrize("revision", REQUIRED)
 def test_one_json_answer_a_request_is_enough_for_all_that_takes_no_stream(
     suite: str, tmp_path: Path, revision: str

@@ -6,7 +6,6 @@ After each: the number is exact, honestly stale, or absent; the requests are wit
 import json
 import re
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -20,7 +19,7 @@ from mcp.types import CallToolResult
 
 from tests.support.fault_cases import CASES, Case
 from tests.support.fault_server import FaultServer, fault_server
-from tests.support.harness import NOW, REPORTS, FrozenClock, ask, text_of
+from tests.support.harness import NOW, RUN_COUNTS, FrozenClock, ask, text_of
 from tests.support.subprocess_http_server import started
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
@@ -52,17 +51,6 @@ NUMBERS = (
     *("cost", "change", "effects"),
 )
 
-tally = Counter[str]()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report() -> Generator[None]:
-    """A line about the run, at its end."""
-    started = time.monotonic()
-    yield
-    seconds = time.monotonic() - started
-    REPORTS.append(f"faults: {len(CASES)} cases, {tally['cells']} cells, {tally['checks']} checks, {seconds:.0f} s")
-
 
 @pytest.fixture
 def clock() -> FrozenClock:
@@ -76,7 +64,7 @@ def faulty(clock: FrozenClock) -> Generator[FaultServer]:
 
 
 def check(claim: object, *context: object) -> None:
-    tally["checks"] += 1
+    RUN_COUNTS["fault checks"] += 1
     assert claim, context
 
 
@@ -114,12 +102,25 @@ def applies(case: Case, tool: str) -> bool:
     return case.only is None or case.only in TOOLS[tool][1]
 
 
-CELLS = [(case, tool) for case in CASES for tool in TOOLS if applies(case, tool)]
+EVERY_CASE = {"get_spend", "get_token_usage"}
+"""Meet every case: one of each report. The others share their reader and cache, and meet one case of each kind."""
+
+KINDS = {(case.outcome, re.sub(r"\d+", "", case.said)): case for case in reversed(CASES)}
+"""The first case of each outcome and error."""
+
+
+def cell(case: Case, tool: str, state: str) -> Any:
+    everyday = tool in EVERY_CASE or case in KINDS.values()
+    return pytest.param(case, tool, state, marks=() if everyday else pytest.mark.slow, id=f"{case}-{tool}-{state}")
+
+
+CELLS = [
+    cell(case, tool, state) for case in CASES for tool in TOOLS if applies(case, tool) for state in ("cold", "warm")
+]
 PATHS = {None: ("cost_report", "messages"), "spend": ("cost_report",), "usage": ("messages",)}
 
 
-@pytest.mark.parametrize("state", ["cold", "warm"])
-@pytest.mark.parametrize(("case", "tool"), CELLS, ids=str)
+@pytest.mark.parametrize(("case", "tool", "state"), CELLS)
 async def test_a_fault_never_makes_an_answer_smaller(
     case: Case, tool: str, state: str, faulty: FaultServer, clock: FrozenClock
 ) -> None:
@@ -152,7 +153,7 @@ async def test_a_fault_never_makes_an_answer_smaller(
         clock.advance(20 * 60)  # past every pause
         answer = await ask(client, tool, **arguments)
         check(numbers(answer) == as_far_as_asked(await whole(tool, clock), answer), "the next call")
-    tally["cells"] += 1
+    RUN_COUNTS["fault cells"] += 1
 
 
 def check_stale(result: CallToolResult, case: Case) -> None:
@@ -176,17 +177,26 @@ def process(transport: str, server: FaultServer) -> Generator[StdioServerParamet
             yield front.url
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize("transport", ["stdio", "http"])
+@pytest.mark.parametrize(
+    ("transport", "mode"),
+    [
+        ("stdio", "auto"),
+        ("http", "auto"),
+        pytest.param("stdio", "legacy", marks=pytest.mark.slow),
+        pytest.param("http", "legacy", marks=pytest.mark.slow),
+    ],
+)
 async def test_every_fault_over_a_transport_in_one_process(transport: str, mode: str) -> None:
     # The clock of that process stands still, so the pause that outlasts a call outlasts all others: it comes last.
     cases = sorted((case for case in CASES if applies(case, "get_spend")), key=lambda case: case.number == "A2.3")
     with fault_server(DemoApi(lambda: NOW).respond) as server, process(transport, server) as reached:
         async with Client(reached, mode=mode) as client:
             for day, case in enumerate(cases, 1):
-                query = {"period": f"2026-0{day // 28 + 1}-{day % 28 + 1:02}", "group_by": ["model"]}
-                server.fail(case.faults, forever=case.forever)
+                period = f"2026-0{day // 28 + 1}-{day % 28 + 1:02}"
+                query = {"period": period, "group_by": ["model"]}
+                server.fail(case.faults, forever=case.forever, day=period)
                 result = await client.call_tool("get_spend", query)
+                check(server.sent, case, "no fault was sent")
                 check(bool(result.is_error) == (case.outcome != "exact"), case, text_of(result))
                 server.heal()
                 healthy = {} if case is cases[-1] else await ask(client, "get_spend", **query)
@@ -194,4 +204,4 @@ async def test_every_fault_over_a_transport_in_one_process(transport: str, mode:
                     check(numbers(result.structured_content or {}) == numbers(healthy), case)
                 else:
                     check(case.said in text_of(result), case, text_of(result))
-                tally["cells"] += 1
+                RUN_COUNTS["fault cells"] += 1

@@ -443,6 +443,7 @@ async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
         assert (await client.get("/readyz")).status_code == 200
 
 
+@pytest.mark.timing
 async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_seconds(
     faulty: FaultServer, clock: FrozenClock
 ) -> None:
@@ -523,6 +524,7 @@ def listens(server: HttpServer) -> bool:
     return True
 
 
+@pytest.mark.timing
 async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_ten_seconds_for_the_rest(
     keyed: HttpServer, faulty: FaultServer
 ) -> None:
@@ -582,6 +584,7 @@ async def test_who_hangs_up_leaves_the_others_their_answer(keyed: HttpServer, fa
     assert len(faulty.requests) == 1
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 async def test_a_second_signal_ends_it_at_once(keyed: HttpServer, faulty: FaultServer, number: signal.Signals) -> None:
     faulty.fail([sends(Act.HANG)], forever=True)
@@ -594,6 +597,7 @@ async def test_a_second_signal_ends_it_at_once(keyed: HttpServer, faulty: FaultS
             await call
 
 
+@pytest.mark.timing
 async def test_it_ends_although_clients_keep_their_connections() -> None:
     with started("--demo", "--host", "localhost") as server:
         async with http_client(server) as client:

@@ -10,6 +10,7 @@ import pytest
 INSPECTOR = shutil.which("mcp-inspector")
 
 
+@pytest.mark.external
 @pytest.mark.skipif(INSPECTOR is None, reason="mcp-inspector is not on the PATH")
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_the_inspector_accepts_the_tool_list_in_strict_mode(era: str) -> None:

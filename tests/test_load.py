@@ -35,7 +35,7 @@ CALLS = 4
 FALTERING = 0.05
 SEED = 5
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Window = tuple[str, str, str]
 """A tool and its days."""

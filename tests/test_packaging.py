@@ -1,7 +1,7 @@
 """Each way to install: its description is true, and the server that it starts answers.
 
-Tests that need a program that is not on the PATH are skipped: `mcpb` packs the bundle, `uv` installs and starts it as a
-host does, `skillsaw` knows the registry's schema.
+The external tests need `mcpb`, which packs the bundle, and `uv`, which installs and starts it as a host does.
+`skillsaw`, a development dependency, knows the registry's schema.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ REGISTRY = json.loads((PACKAGING / "server.json").read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINNED = set(re.findall(r"^([\w.-]+==[^ ]+)", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
 
-PACKER, UV, LINTER = (shutil.which(name) for name in ("mcpb", "uv", "skillsaw"))
+PACKER, UV = (shutil.which(name) for name in ("mcpb", "uv"))
+LINTER = Path(sys.executable).parent / "skillsaw"
 MAY_INSTALL = UV is not None and "TEST_INSTALLS" in os.environ
 packs = pytest.mark.skipif(PACKER is None, reason="mcpb is not on the PATH")
 installs = pytest.mark.skipif(not MAY_INSTALL, reason="needs uv, and TEST_INSTALLS=1 to install from the package index")
@@ -113,10 +114,9 @@ def test_the_readme_claims_the_name_in_the_registry() -> None:
     assert f"<!-- mcp-name: {REGISTRY['name']} -->" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(LINTER is None, reason="skillsaw is not on the PATH")
 def test_the_description_for_the_registry_is_valid(tmp_path: Path) -> None:
     shutil.copy(PACKAGING / "server.json", tmp_path)
-    assert "Repo type: mcp-registry" in run(str(LINTER), "lint", "--strict", "--no-color", tmp_path)
+    assert "Repo type: mcp-registry" in run(LINTER, "lint", "--strict", "--no-color", tmp_path)
 
 
 # The bundle
@@ -131,6 +131,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked
 
 
+@pytest.mark.external
 @packs
 def test_the_bundle_holds_the_program_and_no_development_files(bundle: Path) -> None:
     assert {path.name for path in bundle.iterdir()} == {
@@ -153,6 +154,7 @@ def sources(folder: Path) -> set[Path]:
     return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
 
 
+@pytest.mark.external
 @packs
 @installs
 def test_the_installed_bundle_answers(bundle: Path) -> None:
@@ -298,6 +300,7 @@ def test_the_link_to_vscode_holds_this_clone_and_asks_for_the_key() -> None:
 # uv and the container
 
 
+@pytest.mark.external
 @installs
 def test_uvx_runs_a_clone() -> None:
     assert run("uvx", "--from", ROOT, "usage-cost-mcp", "--version", env=environment()) == f"{PROJECT['version']}\n"
@@ -320,6 +323,7 @@ def test_the_container_has_two_stages_an_unprivileged_user_and_no_shell() -> Non
     assert json.loads(last["ENTRYPOINT"]) == ["/opt/usage-cost-mcp/bin/usage-cost-mcp"]
 
 
+@pytest.mark.external
 @installs
 def test_the_server_built_by_the_container_steps_answers(tmp_path: Path) -> None:
     context, target = tmp_path / "build", tmp_path / "opt"

@@ -28,7 +28,7 @@ from tests.support.generated_orgs import (
     periods,
     worlds,
 )
-from tests.support.harness import NOW
+from tests.support.harness import NOW, calls_a_server
 
 GRANULARITIES = ["day", "week", "month", "total"]
 Sums = dict[str, Fraction]
@@ -95,6 +95,7 @@ BUCKETS: dict[str, Callable[[date, GeneratedOrg], str]] = {
 }
 
 
+@calls_a_server
 @given(st.data())
 def test_every_sum_is_what_fractions_make_of_the_wire(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -107,6 +108,7 @@ def test_every_sum_is_what_fractions_make_of_the_wire(house: Harness, data: st.D
     assert totals(answer) == added(measured(world.tool, row) for row in world.inside)
 
 
+@calls_a_server
 @given(st.data())
 def test_groups_add_up_to_the_ungrouped_total(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -119,6 +121,7 @@ def test_groups_add_up_to_the_ungrouped_total(house: Harness, data: st.DataObjec
         assert added(by_bucket(grouped, series["values"]).values()) == totals(series)
 
 
+@calls_a_server
 @given(st.data())
 def test_a_filter_on_a_value_gives_the_group_of_that_value(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -130,6 +133,7 @@ def test_a_filter_on_a_value_gives_the_group_of_that_value(house: Harness, data:
     assert by_group(filtered) == {(): groups[value,]}
 
 
+@calls_a_server
 @given(st.data())
 def test_two_stretches_of_days_add_up_to_the_whole(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds().filter(lambda world: world.period[0] < world.period[1]))
@@ -162,6 +166,7 @@ def rolled(fine: Mapping[str, Sums], name_of: Callable[[str], str]) -> dict[str,
     return {name: total for name, each in parts.items() if (total := added(each))}
 
 
+@calls_a_server
 @given(st.data())
 def test_days_roll_up_to_weeks_months_and_the_total(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -174,6 +179,7 @@ def test_days_roll_up_to_weeks_months_and_the_total(house: Harness, data: st.Dat
         assert coarse == {group: rolled(buckets, name_of) for group, buckets in days.items()}
 
 
+@calls_a_server
 @given(worlds([USAGE]))
 def test_minutes_roll_up_to_hours_and_hours_to_days(house: Harness, world: GeneratedOrg) -> None:
     day = world.period[0]
@@ -189,6 +195,7 @@ def test_minutes_roll_up_to_hours_and_hours_to_days(house: Harness, world: Gener
     assert added(days.values()).get("output_tokens", 0) == sum(int(row.values[4]) for row in world.inside)
 
 
+@calls_a_server
 @given(st.data())
 def test_the_size_and_order_of_pages_and_rows_do_not_matter(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -207,6 +214,7 @@ def told(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in answer.items() if name != "cache"}
 
 
+@calls_a_server
 @given(st.data())
 def test_an_answer_from_memory_is_the_answer_that_upstream_gives(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -227,6 +235,7 @@ def test_an_answer_from_memory_is_the_answer_that_upstream_gives(house: Harness,
     assert again["cache"] == {"status": "hit", "upstream_requests": 0}
 
 
+@calls_a_server
 @given(st.data())
 def test_the_largest_groups_and_other_add_up_to_the_total(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -254,6 +263,7 @@ NEWS = st.recursive(
 )
 
 
+@calls_a_server
 @given(st.data())
 def test_fields_that_nobody_knows_change_nothing(house: Harness, data: st.DataObject) -> None:
     world, news = data.draw(worlds()), data.draw(NEWS)
@@ -274,6 +284,7 @@ def test_fields_that_nobody_knows_change_nothing(house: Harness, data: st.DataOb
     assert told(ask(house, world, group_by=group_by)) == told(plain)
 
 
+@calls_a_server
 @given(st.data())
 def test_values_that_nobody_knows_are_groups_like_any_other(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())
@@ -308,6 +319,7 @@ OF_A_ROW: dict[str, list[tuple[str, ...]]] = {
 }
 
 
+@calls_a_server
 @given(st.data())
 def test_a_required_field_that_is_missing_anywhere_is_an_error(house: Harness, data: st.DataObject) -> None:
     world = data.draw(worlds())

@@ -6,14 +6,18 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client
 
+from tests.support.canary import KEY
 from tests.support.harness import Connect, ask
 from tests.support.processes import environment, run
 from tests.support.subprocess_http_server import started
+from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.render.terminal import render
+from usage_cost_mcp.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -59,10 +63,31 @@ async def test_the_configuration_block_equals_the_example_file() -> None:
     assert block("config") == f"```json\n{example}```"
 
 
-async def test_the_settings_table_lists_every_setting() -> None:
-    sources = [each.read_text(encoding="utf-8") for each in (ROOT / "server" / "usage_cost_mcp").rglob("settings.py")]
-    read = {name for source in sources for name in re.findall(r'"((?:ANTHROPIC|USAGE_COST)_\w+)"', source)}
-    assert read == set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) - QUESTIONS.keys()
+class RecordingEnvironment(dict[str, str]):
+    """An environment that remembers which variables were looked up."""
+
+    def __init__(self, **variables: str) -> None:
+        super().__init__(variables)
+        self.read = set[str]()
+
+    def get(self, name: str, default: Any = None) -> Any:  # as `dict` does, whose overloads say more
+        self.read.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.read.add(str(name))
+        return super().__contains__(name)
+
+
+def test_the_settings_table_lists_every_setting() -> None:
+    environment = RecordingEnvironment(ANTHROPIC_ADMIN_API_KEY=KEY)
+    Settings.from_environ(environment)
+    HttpSettings.from_environ(environment, None, None)
+    assert environment.read == set(re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)) - QUESTIONS.keys()
 
 
 async def test_all_host_configurations_start_the_same_command() -> None:

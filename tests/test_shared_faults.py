@@ -244,6 +244,7 @@ async def test_a_redis_that_cannot_be_used_changes_no_answer_and_says_so_once(
     assert re.search(r"\(\w+\)", said)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("case", E1, ids=str)
 async def test_it_costs_a_moment_once_in_ten_seconds_however_many_ask(case: Case, redis: Store) -> None:
     clock = RunningClock()
@@ -489,6 +490,7 @@ OF_THE_PAST = "2025-10"
 """Of the machine's clock as well as of the tests'."""
 
 
+@pytest.mark.timing
 async def test_when_the_holder_is_killed_the_others_go_on_after_its_lease(
     redis: Store, upstream: Upstream, hold: Hold
 ) -> None:
@@ -526,6 +528,7 @@ async def test_a_slow_holder_keeps_its_lease(one_redis: Store, upstream: Upstrea
     assert upstream.asked("cost_report") == 1
 
 
+@pytest.mark.timing
 async def test_a_holder_who_gives_up_lets_the_others_go_on_at_once(
     one_redis: Store, upstream: Upstream, hold: Hold
 ) -> None:

@@ -43,6 +43,7 @@ QUESTIONS: list[tuple[str, dict[str, Any]]] = [
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory and open files are read from /proc"),
 ]
 

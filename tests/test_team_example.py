@@ -1,11 +1,9 @@
 """The deployment for a team: what its files say is so, and what runs without a container engine is run.
 
-nginx, a Redis or Valkey and systemd's own check come from the distribution; what needs one that is not there is
-skipped.
+nginx and Valkey or Redis come with the development dependencies, systemd's own check from the distribution.
 """
 
 import asyncio
-import os
 import re
 import shutil
 import socket
@@ -23,7 +21,8 @@ import pytest
 from tests.support.canary import KEY, keeps_silent
 from tests.support.harness import Upstream, ask
 from tests.support.processes import environment
-from tests.support.redis_servers import running
+from tests.support.programs import find_program
+from tests.support.redis_servers import PROGRAMS, running
 from tests.support.subprocess_http_server import client_of, started, until
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
@@ -32,8 +31,8 @@ TEAM = ROOT / "examples" / "team"
 FILES = {path.name: path.read_text(encoding="utf-8") for path in TEAM.iterdir() if path.is_file()}
 PROGRAM = Path(sys.executable).parent / "usage-cost-mcp"
 
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
-STORE = shutil.which("valkey-server") or shutil.which("redis-server")
+NGINX = find_program("nginx")
+STORE = next((program for program in reversed(PROGRAMS) if find_program(program)), None)
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -112,6 +111,7 @@ def test_probes_ask_under_the_name_that_is_allowed() -> None:
     assert re.findall(r"name: Host\n\s+value: (\S+)", text) == [allowed]
 
 
+@pytest.mark.external
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not on the PATH")
 def test_the_unit_is_valid_and_exposes_little(tmp_path: Path) -> None:
     unit = tmp_path / "usage-cost-mcp.service"
@@ -149,7 +149,7 @@ def nginx_conf(folder: Path, balancer: int, replicas: Sequence[int]) -> Path:
     return path
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not there")
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
     balancer, *replicas = free_ports(3)
     conf = nginx_conf(tmp_path, balancer, replicas)
@@ -158,7 +158,7 @@ def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
 
 @contextmanager
 def balancing(conf: Path, log: Path) -> Generator[None]:
-    """The distribution's nginx, which says to a file what it has to say."""
+    """nginx, whose log goes to a file."""
     command = [str(NGINX), "-e", "stderr", "-g", "daemon off;", "-c", str(conf)]
     with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as nginx:
         try:
@@ -184,8 +184,8 @@ async def answer(url: str, token: str, mode: str) -> dict[str, Any]:
         return await ask(client, "get_spend", period="2026-10", group_by=["model"])
 
 
-@pytest.mark.skipif(NGINX is None, reason="nginx is not there")
-@pytest.mark.skipif(STORE is None, reason="neither valkey-server nor redis-server is on the PATH")
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+@pytest.mark.skipif(STORE is None, reason="neither valkey-server nor redis-server is installed")
 def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: Path) -> None:
     [balancer] = free_ports(1)
     name, url = f"127.0.0.1:{balancer}", f"http://127.0.0.1:{balancer}/mcp"

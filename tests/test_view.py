@@ -108,6 +108,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Generator[dict[str, st
         yield {line["name"]: line["error"] for line in lines}
 
 
+@pytest.mark.external
 @pytest.mark.skipif(NODE is None, reason="node is not on the PATH")
 @pytest.mark.skipif(
     not (HERE / "node_modules").is_dir(), reason="needs npm install --prefix tests/view --no-package-lock"

@@ -17,7 +17,7 @@ from mcp.types import CallToolResult, PromptReference, TextResourceContents
 
 from tests.support import workspace_scoping as scoping
 from tests.support.generated_orgs import SPEND, USAGE, Body, Harness, Row, open_harness, row_of, worlds
-from tests.support.harness import FixedPrincipal, FrozenClock, text_of
+from tests.support.harness import FixedPrincipal, FrozenClock, calls_a_server, text_of
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import DemoApi
@@ -93,6 +93,7 @@ def whole() -> Generator[Ask]:
         yield ask
 
 
+@calls_a_server
 @given(st.sampled_from(LIMITS), st.integers(0, 2**32))
 def test_every_answer_is_that_of_an_organization_without_the_others(
     pairs: Pairs, workspaces: Workspaces, seed: int
@@ -168,6 +169,7 @@ def keyed(row: Row) -> Row:
     return replace(row, group={**row.group, "workspace_id": OF_KEYS[key]}) if key else row
 
 
+@calls_a_server
 @given(st.data())
 def test_any_organization_is_cut_to_the_workspaces_that_are_seen(
     houses: tuple[Harness, Harness], data: st.DataObject

@@ -54,6 +54,9 @@ class FaultServer:
         asked: Set by the first request.
         hung_up: Set when a client has left a hanging request.
         faults: For the next requests to the faulty paths, in order; the last one for ever when `forever`.
+        day: The first day of the windows that fail; empty for every window. Where cases share a server, each has a day
+            of its own, so that a late request of a call that was given up takes no fault of the next case.
+        sent: How many faults were sent since the last `fail`.
     """
 
     respond: Callable[[Request], Response]
@@ -62,13 +65,22 @@ class FaultServer:
     faults: Sequence[Fault] = ()
     left: dict[str, list[Fault]] = field(default_factory=dict[str, list[Fault]])
     forever: bool = False
+    day: str = ""
+    sent: int = 0
     requests: list[Request] = field(default_factory=list[Request])
     asked: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
 
-    def fail(self, faults: Sequence[Fault], *, forever: bool = False, faulty: tuple[str, ...] | None = None) -> None:
-        self.faults, self.forever = faults, forever
+    def fail(
+        self,
+        faults: Sequence[Fault],
+        *,
+        forever: bool = False,
+        faulty: tuple[str, ...] | None = None,
+        day: str = "",
+    ) -> None:
+        self.faults, self.forever, self.day, self.sent = faults, forever, day, 0
         self.left.clear()
         self.faulty = faulty or ("cost_report", "messages")
         self.requests.clear()
@@ -83,11 +95,15 @@ class FaultServer:
         query = [(name, value) for name, value in request.query if not (name == "page" and len(value) < _REAL_TOKEN)]
         response = self.respond(Request(request.path, query, request.headers))
         left = self.left.setdefault(request.path, list(self.faults))
-        if not left or not request.path.endswith(self.faulty):
+        if not left or not self._is_faulty(request):
             yield healthy(response)
             return
         fault = left[0] if self.forever and len(left) == 1 else left.pop(0)
+        self.sent += 1
         yield from fault(response)
+
+    def _is_faulty(self, request: Request) -> bool:
+        return request.path.endswith(self.faulty) and dict(request.query).get("starting_at", "").startswith(self.day)
 
     def serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import CallToolResult
@@ -30,6 +32,17 @@ NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
 
 REPORTS: list[str] = []
 """Lines about the run that are printed at its end."""
+
+RUN_COUNTS = Counter[str]()
+"""Counts that are added up over all workers and printed at the end."""
+
+
+Property = TypeVar("Property", bound=Callable[..., Any])
+
+
+def calls_a_server(test: Property) -> Property:
+    """Limit a property whose examples call a server to 20 of them, except in the long profiles."""
+    return settings(max_examples=20)(test) if settings.get_current_profile_name() == "default" else test
 
 
 class LeakCheckingClient(Client):

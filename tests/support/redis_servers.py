@@ -1,6 +1,5 @@
 """Real Redis and Valkey servers, each a process of its own on a free loopback port, for as long as a test."""
 
-import shutil
 import socket
 import subprocess
 import time
@@ -17,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.support.canary import leaks_in
+from tests.support.programs import find_program
 
 PROGRAMS = ("redis-server", "valkey-server")
 PASSWORD = "not-a-real-password-7Qx"  # noqa: S105 - of a server that lives for one test
@@ -53,7 +53,7 @@ class Store:
         if self.password:
             options["requirepass"] = self.password
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        program = shutil.which(self.program) or self.program
+        program = str(find_program(self.program))
         with Path(self.folder, "log").open("wb") as log:
             self.process = subprocess.Popen([program, *words], stdout=log, stderr=log)
         deadline = time.monotonic() + _STARTED_WITHIN
@@ -94,7 +94,7 @@ class Store:
 
 def require(program: str) -> None:
     """Skip the test where the program is not installed."""
-    if shutil.which(program) is None:
+    if find_program(program) is None:
         pytest.skip(f"{program} is not installed")
 
 
