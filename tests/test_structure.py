@@ -1,4 +1,7 @@
-"""The map of the package: which rooms there are, which modules each holds, and which rooms each may import."""
+"""The map of the server: its rooms, the modules of each, and the rooms that each may import.
+
+A room is a subpackage of `usage_cost_mcp`, or a single module beside them.
+"""
 
 import ast
 import re
