@@ -1,4 +1,4 @@
-"""Several servers on one upstream: with a Redis they are like one, without it each is like it always was."""
+"""Several replicas: with Redis they share days and limits, without it each one works alone."""
 
 import asyncio
 import subprocess
@@ -33,7 +33,7 @@ BY_MODEL: dict[str, Any] = {"period": NINETY_DAYS, "group_by": ["model"]}
 
 @pytest.fixture(params=PROGRAMS)
 def redis(request: pytest.FixtureRequest) -> Generator[Store]:
-    """A server with a password; neither that nor the key is ever in it, and nothing stays in it for ever."""
+    """A server with a password. It never contains the password or the Admin key, and every key in it expires."""
     with running(request.param, PASSWORD) as store:
         yield store
         if store.process is not None and store.process.poll() is None:
@@ -51,15 +51,15 @@ def spend_of(answers: list[dict[str, Any]]) -> set[str]:
     return {answer["totals"]["cost"] for answer in answers}
 
 
-def slowly(seconds: float) -> Any:
-    def instead(request: Request) -> None:
+def delay(seconds: float) -> Any:
+    def override(request: Request) -> None:
         if request.path.endswith("cost_report"):
             time.sleep(seconds)
 
-    return instead
+    return override
 
 
-async def test_800_equal_cold_calls_over_four_replicas_make_one_walk(redis: Store, upstream: Upstream) -> None:
+async def test_800_equal_cold_calls_to_four_replicas_fetch_each_page_once(redis: Store, upstream: Upstream) -> None:
     expected = await truth(upstream, **BY_MODEL)
     started = time.monotonic()
     async with replicas(upstream, redis) as clients:
@@ -76,7 +76,7 @@ async def test_800_equal_cold_calls_over_four_replicas_make_one_walk(redis: Stor
     )
 
 
-async def test_without_redis_they_make_a_walk_each(upstream: Upstream) -> None:
+async def test_without_redis_each_replica_fetches_for_itself(upstream: Upstream) -> None:
     expected = await truth(upstream, **BY_MODEL)
     async with replicas(upstream, None) as clients:
         answers = await asyncio.gather(
@@ -87,10 +87,10 @@ async def test_without_redis_they_make_a_walk_each(upstream: Upstream) -> None:
     assert upstream.asked("me") == 0
 
 
-async def test_what_one_replica_has_read_costs_the_next_one_no_request(redis: Store, upstream: Upstream) -> None:
+async def test_days_fetched_by_one_replica_cost_another_one_no_request(redis: Store, upstream: Upstream) -> None:
     async with replicas(upstream, redis, 2) as (one, other):
         first = await ask(one, "get_spend", **BY_MODEL)
-        await ask(other, "list_dimension_values", dimension="service_tier", period="2026-10-31")  # joins
+        await ask(other, "list_dimension_values", dimension="service_tier", period="2026-10-31")  # verifies the key
         upstream.requests.clear()
         second = await ask(other, "get_spend", **BY_MODEL)
     assert not upstream.requests
@@ -98,7 +98,7 @@ async def test_what_one_replica_has_read_costs_the_next_one_no_request(redis: St
     assert (second["series"], second["fetched_at"]) == (first["series"], first["fetched_at"])
 
 
-async def test_a_longer_period_fetches_only_what_nobody_has_read(redis: Store, upstream: Upstream) -> None:
+async def test_a_longer_period_fetches_only_the_days_that_no_replica_has(redis: Store, upstream: Upstream) -> None:
     async with replicas(upstream, redis, 2) as (one, other):
         await ask(one, "get_spend", period="2026-10-01..2026-10-20")
         answer = await ask(other, "get_spend", period="2026-10-01..2026-10-31")
@@ -107,12 +107,12 @@ async def test_a_longer_period_fetches_only_what_nobody_has_read(redis: Store, u
     assert (query["starting_at"], query["ending_at"]) == ("2026-10-21T00:00:00Z", "2026-11-01T00:00:00Z")
 
 
-async def test_different_questions_at_once_are_all_exact_and_read_no_day_twice_in_peace(
+async def test_concurrent_overlapping_questions_are_exact_and_rarely_fetch_a_day_twice(
     redis: Store, upstream: Upstream
 ) -> None:
     periods = ["2026-08", "2026-09", "2026-10", NINETY_DAYS, "2026-08-15..2026-10-15", "2026-10-05", "2026-Q3"]
     expected = {period: await truth(upstream, period=period) for period in periods}
-    upstream.override = slowly(0.05)
+    upstream.override = delay(0.05)
     async with replicas(upstream, redis) as clients:
         answers = await asyncio.gather(
             *(ask(client, "get_spend", period=period) for client in clients for period in periods)
@@ -124,35 +124,35 @@ async def test_different_questions_at_once_are_all_exact_and_read_no_day_twice_i
             query = dict(request.query)
             first, end = (datetime.fromisoformat(query[name]) for name in ("starting_at", "ending_at"))
             fetched.update(str((first + timedelta(days=n)).date()) for n in range((end - first).days))
-    assert sum(fetched.values()) <= 2 * len(fetched)  # a window may run over days that are held
+    assert sum(fetched.values()) <= 2 * len(fetched)  # a window may include days that are cached
 
 
-async def test_a_change_of_a_closed_day_is_told_by_a_replica_that_never_read_it_before(
+async def test_a_revision_is_noted_by_a_replica_that_did_not_read_the_day_before(
     redis: Store, upstream: Upstream, clock: FrozenClock
 ) -> None:
     async with replica(upstream, redis) as one:
         await ask(one, "get_spend", period="yesterday")
 
-    def dearer(request: Request) -> Response | None:
+    def with_higher_cost(request: Request) -> Response | None:
         response = upstream.respond(request)
         if request.path.endswith("cost_report"):
             response.body["data"][0]["results"][0]["amount"] = "123456.5"
         return response
 
-    upstream.override = dearer
-    clock.advance(16 * 60)  # that of upstream, which replicas follow
+    upstream.override = with_higher_cost
+    clock.advance(16 * 60)  # the clock of the API, which the replicas follow
     async with replica(upstream, redis) as other:
         answer = await ask(other, "get_spend", period="yesterday")
     assert "revised" in {note["code"] for note in answer["notes"]}
 
 
-async def test_in_an_outage_a_replica_shows_with_their_age_the_numbers_that_another_one_read(
+async def test_in_an_outage_a_replica_serves_stale_days_that_another_one_fetched(
     redis: Store, upstream: Upstream, clock: FrozenClock
 ) -> None:
     async with replica(upstream, redis) as one:
         first = await ask(one, "get_spend", period="yesterday")
     upstream.override = lambda request: Response({}, 500) if request.path.endswith("cost_report") else None
-    clock.advance(16 * 60)  # that of upstream, which replicas follow
+    clock.advance(16 * 60)  # the clock of the API, which the replicas follow
     async with replica(upstream, redis, limits=Limits(attempts=1)) as other:
         answer = await ask(other, "get_spend", period="yesterday")
     assert answer["cache"]["status"] == "stale"
@@ -162,9 +162,7 @@ async def test_in_an_outage_a_replica_shows_with_their_age_the_numbers_that_anot
 REFUSED = Response({"type": "error", "error": {"type": "authentication_error"}}, 401)
 
 
-async def test_a_key_that_upstream_does_not_accept_reads_nothing_that_others_share(
-    redis: Store, upstream: Upstream
-) -> None:
+async def test_a_rejected_key_reads_no_shared_days(redis: Store, upstream: Upstream) -> None:
     async with replica(upstream, redis) as one:
         await ask(one, "get_spend", period="2026-10")
     upstream.override = lambda _: REFUSED
@@ -184,7 +182,7 @@ async def test_a_revoked_key_stops_reading_shared_days_within_ten_minutes(redis:
         assert "does not accept the Admin key" in await refusal(one, "get_spend", period="2026-10-07")
 
 
-async def test_a_refused_key_empties_what_is_shared(redis: Store, upstream: Upstream) -> None:
+async def test_a_rejected_key_clears_the_shared_days(redis: Store, upstream: Upstream) -> None:
     async with replica(upstream, redis) as one:
         await ask(one, "get_spend", period="2026-10")
         assert any(b":cost:" in each for each in redis.everything())
@@ -193,44 +191,44 @@ async def test_a_refused_key_empties_what_is_shared(redis: Store, upstream: Upst
     assert not any(b":cost:" in each for each in redis.everything())
 
 
-async def test_while_upstream_cannot_say_whose_key_it_is_nothing_is_shared(redis: Store, upstream: Upstream) -> None:
+async def test_nothing_is_shared_while_the_organization_of_the_key_is_unknown(redis: Store, upstream: Upstream) -> None:
     upstream.override = lambda request: Response({}, 500) if request.path.endswith("me") else None
     async with replica(upstream, redis, limits=Limits(attempts=1)) as one:
         assert (await ask(one, "get_spend", period="2026-10"))["cache"]["status"] == "miss"
     assert not any(b":cost:" in each for each in redis.everything())
 
 
-async def test_the_budget_of_requests_is_that_of_all_replicas_together(redis: Store, upstream: Upstream) -> None:
+async def test_all_replicas_share_the_rate_limit_of_requests(redis: Store, upstream: Upstream) -> None:
     tight = Limits(requests_per_minute=6, call_seconds=5)
     async with (
         replica(upstream, redis, demo=False, limits=tight) as one,
         replica(upstream, redis, demo=False, limits=tight) as other,
     ):
-        await ask(one, "get_spend", period=NINETY_DAYS)  # four requests, with the one for the organization
+        await ask(one, "get_spend", period=NINETY_DAYS)  # four requests, one of them for the organization
         await ask(other, "get_spend", period="2026-07-01")  # two
-        said = await refusal(one, "get_spend", period="2026-06-01")
-    assert "rate limit for report requests is reached. Ask again in " in said
+        error = await refusal(one, "get_spend", period="2026-06-01")
+    assert "rate limit for report requests is reached. Ask again in " in error
     assert len(upstream.requests) == 6
 
 
-async def test_people_who_are_called_the_same_in_two_organizations_use_up_nothing_of_each_other(
+async def test_principals_of_the_same_name_in_two_organizations_have_separate_rate_limits(
     redis: Store, upstream: Upstream
 ) -> None:
     settings = replace(Settings.for_demo({}, upstream.url), redis_url=redis.url)
-    ours, ours_too, theirs = (
+    replica_1, replica_2, other_organization = (
         SharedResources(replace(settings, admin_key=SecretStr(key)), RunningClock())
         for key in (KEY, KEY, f"{KEY[:-4]}zzzz")
     )
     try:
-        assert not await ours.rate_limiter.acquire("calls:ana", 1)
-        assert await ours_too.rate_limiter.acquire("calls:ana", 1) > 50
-        assert not await theirs.rate_limiter.acquire("calls:ana", 1)
+        assert not await replica_1.rate_limiter.acquire("calls:ana", 1)
+        assert await replica_2.rate_limiter.acquire("calls:ana", 1) > 50
+        assert not await other_organization.rate_limiter.acquire("calls:ana", 1)
     finally:
-        for each in (ours, ours_too, theirs):
-            await each.aclose()
+        for resources in (replica_1, replica_2, other_organization):
+            await resources.aclose()
 
 
-async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: Upstream) -> None:
+async def test_without_redis_each_replica_has_its_own_rate_limit(upstream: Upstream) -> None:
     tight = Limits(requests_per_minute=3, call_seconds=5)
     async with replica(upstream, None, demo=False, limits=tight) as one:
         await ask(one, "get_spend", period=NINETY_DAYS)
@@ -238,7 +236,7 @@ async def test_without_redis_the_budget_of_requests_is_a_replicas_own(upstream: 
     assert len(upstream.requests) == 3
 
 
-async def test_who_is_over_the_budget_for_a_moment_waits(upstream: Upstream) -> None:
+async def test_a_request_over_the_rate_limit_waits_if_the_call_has_time(upstream: Upstream) -> None:
     clock = FrozenClock()
     async with replica(upstream, None, demo=False, clock=clock, limits=Limits(requests_per_minute=3)) as one:
         await ask(one, "get_spend", period=NINETY_DAYS)
@@ -246,19 +244,19 @@ async def test_who_is_over_the_budget_for_a_moment_waits(upstream: Upstream) -> 
     assert clock.moment - NOW == timedelta(seconds=20)
 
 
-def test_doctor_says_whether_the_shared_cache_can_be_used(redis: Store, upstream: Upstream) -> None:
+def test_doctor_checks_the_shared_cache(redis: Store, upstream: Upstream) -> None:
     env = {**connected_to(upstream.url), "USAGE_COST_MCP_REDIS_URL": redis.url.get_secret_value()}
-    well = run("doctor", env=env)
-    assert "ok   Shared cache: Redis is writable" in well.stdout
+    healthy = run("doctor", env=env)
+    assert "ok   Shared cache: Redis is writable" in healthy.stdout
     redis.kill()
-    ill = run("doctor", env=env)
-    assert PASSWORD not in f"{well.stdout}{well.stderr}{ill.stdout}{ill.stderr}"
-    assert ill.returncode == 1
-    assert "FAIL Shared cache: Redis is not writable (ConnectionError). Answers do not depend on it" in ill.stdout
-    assert "ok   Cost report" in ill.stdout
+    broken = run("doctor", env=env)
+    assert PASSWORD not in f"{healthy.stdout}{healthy.stderr}{broken.stdout}{broken.stderr}"
+    assert broken.returncode == 1
+    assert "FAIL Shared cache: Redis is not writable (ConnectionError). Answers do not depend on it" in broken.stdout
+    assert "ok   Cost report" in broken.stdout
 
 
-def test_without_the_setting_redis_is_not_even_loaded(upstream: Upstream) -> None:
+def test_redis_is_not_imported_without_the_setting(upstream: Upstream) -> None:
     program = (
         "import sys; from usage_cost_mcp.cli.main import main; "
         "assert main(['call', 'get_spend', 'period=2025-10']) == 0; sys.exit('redis' in sys.modules)"

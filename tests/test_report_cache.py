@@ -1,4 +1,4 @@
-"""Few requests: what is held costs nothing, what is missing is fetched once, whoever asks."""
+"""The cache: cached days cost no request, missing ones are fetched once for all concurrent callers."""
 
 import asyncio
 import threading
@@ -33,7 +33,7 @@ async def test_90_days_cost_three_requests(client: Client, upstream: Upstream) -
     ],
     ids=["the same", "a part", "coarser", "another grouping", "a filter", "wider buckets"],
 )
-async def test_a_follow_up_within_what_is_held_costs_no_request(
+async def test_a_follow_up_on_cached_days_costs_no_request(
     client: Client, upstream: Upstream, follow_up: dict[str, object]
 ) -> None:
     await ask(client, "get_spend", period=QUARTER, group_by=["model"])
@@ -43,12 +43,12 @@ async def test_a_follow_up_within_what_is_held_costs_no_request(
     assert not upstream.requests
 
 
-async def test_days_without_any_use_are_held_too(client: Client) -> None:
+async def test_days_without_use_are_cached(client: Client) -> None:
     await ask(client, "get_spend", period="2023-05")
     assert (await ask(client, "get_spend", period="2023-05"))["cache"]["status"] == "hit"
 
 
-async def test_a_longer_period_fetches_only_what_is_missing(client: Client, upstream: Upstream) -> None:
+async def test_a_longer_period_fetches_only_the_missing_days(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_spend", period="2026-10-01..2026-10-20")
     answer = await ask(client, "get_spend", period="2026-10-01..2026-10-31")
     assert answer["cache"] == {"status": "partial", "upstream_requests": 1}
@@ -62,7 +62,7 @@ async def test_tokens_and_cache_ratio_share_the_rows_of_the_usage_report(client:
     assert upstream.asked("usage_report/messages") == 1
 
 
-async def test_a_view_with_more_dimensions_answers_for_fewer(client: Client, upstream: Upstream) -> None:
+async def test_cached_rows_of_more_dimensions_answer_for_fewer(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_token_usage", period="2026-10", group_by=["api_key_id", "model"])
     by_key = await ask(client, "get_token_usage", period="2026-10", group_by=["api_key_id"])
     by_model = await ask(client, "get_token_usage", period="2026-10", group_by=["api_key_id"], granularity="total")
@@ -70,7 +70,7 @@ async def test_a_view_with_more_dimensions_answers_for_fewer(client: Client, ups
     assert by_key["totals"] == by_model["totals"]
 
 
-async def test_hours_that_are_held_answer_for_their_days(client: Client, upstream: Upstream) -> None:
+async def test_cached_hours_answer_for_their_days(client: Client, upstream: Upstream) -> None:
     hourly = await ask(client, "get_token_usage", period="2026-11-16..2026-11-18", granularity="hour")
     daily = await ask(client, "get_token_usage", period="2026-11-16..2026-11-18")
     assert daily["cache"]["status"] == "hit"
@@ -82,7 +82,7 @@ async def test_hours_that_are_held_answer_for_their_days(client: Client, upstrea
     ("period", "fresh_for", "stale_after"),
     [("today", 59, 61), ("yesterday", 14 * 60, 16 * 60), ("2026-11-01", 23 * 3600, 25 * 3600)],
 )
-async def test_the_younger_the_day_the_sooner_it_is_read_again(
+async def test_the_younger_the_day_the_sooner_it_is_fetched_again(
     connect: Connect, clock: FrozenClock, period: str, fresh_for: int, stale_after: int
 ) -> None:
     clock.advance(-clock.moment.timestamp() % 86_400)  # midnight, so that a day passes within the test
@@ -95,7 +95,7 @@ async def test_the_younger_the_day_the_sooner_it_is_read_again(
         assert (await ask(client, "get_spend", period=day))["cache"]["status"] == "miss"
 
 
-async def test_today_is_refreshed_alone(connect: Connect, clock: FrozenClock, upstream: Upstream) -> None:
+async def test_only_today_is_refreshed(connect: Connect, clock: FrozenClock, upstream: Upstream) -> None:
     async with connect() as client:
         await ask(client, "get_spend", period="this_month")
         clock.advance(61)
@@ -105,7 +105,7 @@ async def test_today_is_refreshed_alone(connect: Connect, clock: FrozenClock, up
     assert (query["starting_at"], query["ending_at"]) == ("2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z")
 
 
-async def test_the_age_of_an_answer_is_that_of_its_oldest_day(connect: Connect, clock: FrozenClock) -> None:
+async def test_fetched_at_is_that_of_the_oldest_day(connect: Connect, clock: FrozenClock) -> None:
     async with connect() as client:
         await ask(client, "get_spend", period="2026-10")
         clock.advance(3600)
@@ -115,7 +115,7 @@ async def test_the_age_of_an_answer_is_that_of_its_oldest_day(connect: Connect, 
 
 @dataclass
 class Gate:
-    """Holds back every report request until it is opened."""
+    """Holds every report request until it is opened."""
 
     opened: threading.Event = field(default_factory=threading.Event)
     reached: threading.Event = field(default_factory=threading.Event)
@@ -127,16 +127,18 @@ class Gate:
         return None
 
 
-async def test_many_askers_of_the_same_cost_one_walk(client: Client, upstream: Upstream) -> None:
+async def test_equal_concurrent_calls_fetch_each_page_once(client: Client, upstream: Upstream) -> None:
     answers = await asyncio.gather(*(ask(client, "get_spend", period=QUARTER) for _ in range(20)))
     assert len(upstream.requests) == 3
     assert {answer["totals"]["cost"] for answer in answers} == {answers[0]["totals"]["cost"]}
 
 
-async def test_one_asker_who_gives_up_does_not_disturb_the_other(client: Client, upstream: Upstream) -> None:
-    upstream.override = access = Gate()
+async def test_a_cancelled_call_does_not_disturb_another_that_waits_for_the_same_days(
+    client: Client, upstream: Upstream
+) -> None:
+    upstream.override = gate = Gate()
     impatient = asyncio.create_task(ask(client, "get_spend", period="2026-10"))
-    await asyncio.to_thread(access.reached.wait, 10)
+    await asyncio.to_thread(gate.reached.wait, 10)
     patient = asyncio.create_task(ask(client, "get_spend", period="2026-10"))
     for _ in range(20):  # both wait for the same request
         await asyncio.sleep(0)
@@ -144,7 +146,7 @@ async def test_one_asker_who_gives_up_does_not_disturb_the_other(client: Client,
     with pytest.raises(asyncio.CancelledError):
         await impatient
     assert not patient.done()
-    access.opened.set()
+    gate.opened.set()
     assert (await patient)["totals"]["cost"] != "0"
     assert len(upstream.requests) == 1
 
@@ -155,18 +157,18 @@ async def test_names_are_looked_up_once(client: Client, upstream: Upstream) -> N
     assert upstream.asked("workspaces") == 1
 
 
-async def test_names_are_fetched_while_the_rows_are(client: Client, upstream: Upstream) -> None:
+async def test_names_and_rows_are_fetched_concurrently(client: Client, upstream: Upstream) -> None:
     together = threading.Barrier(2)
 
-    def instead(_: Request) -> None:
-        together.wait(10)  # neither is answered before both are asked for
+    def wait_for_both(_: Request) -> None:
+        together.wait(10)
 
-    upstream.override = instead
+    upstream.override = wait_for_both
     answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert answer["series"][0]["label"] == "Production"
 
 
-async def test_names_that_cannot_be_read_are_asked_for_again_after_a_minute(
+async def test_unavailable_names_are_requested_again_after_a_minute(
     connect: Connect, upstream: Upstream, clock: FrozenClock
 ) -> None:
     upstream.override = lambda request: Response({}, 403) if request.path.endswith("workspaces") else None
@@ -184,12 +186,12 @@ def groupings(request: Request) -> set[str]:
     return {value for name, value in request.query if name == "group_by[]"}
 
 
-async def test_a_base_view_that_is_too_much_gives_way_to_the_exact_dimensions(
+async def test_an_oversized_base_view_is_replaced_by_the_requested_dimensions(
     client: Client, upstream: Upstream
 ) -> None:
     upstream.override = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
     answer = await ask(client, "get_token_usage", period="2026-10", group_by=["model"])
-    # What was given up on the way may reach upstream late, so the order of requests says nothing.
+    # A cancelled request may arrive late, so the order of requests is not asserted.
     assert {"model"} in map(groupings, upstream.requests)
     assert answer["cache"]["status"] == "miss"
     upstream.requests.clear()
@@ -200,7 +202,7 @@ async def test_a_base_view_that_is_too_much_gives_way_to_the_exact_dimensions(
     assert (await ask(client, "cache_hit_ratio", period="2026-10"))["cache"]["status"] == "hit"
 
 
-async def test_a_large_base_view_is_tried_again_after_an_hour(
+async def test_an_oversized_base_view_is_tried_again_after_an_hour(
     connect: Connect, upstream: Upstream, clock: FrozenClock
 ) -> None:
     upstream.override = lambda request: Response({}, 413) if len(groupings(request)) > 2 else None
@@ -213,16 +215,16 @@ async def test_a_large_base_view_is_tried_again_after_an_hour(
     assert "2026-10-01T00:00:00Z" in asked
 
 
-async def test_nothing_is_asked_before_the_first_question(client: Client, upstream: Upstream) -> None:
+async def test_no_request_is_sent_before_the_first_question(client: Client, upstream: Upstream) -> None:
     await client.list_tools()
     assert not upstream.requests
 
 
-async def test_progress_is_told_while_several_windows_are_walked(client: Client) -> None:
-    told: list[tuple[float, float | None]] = []
+async def test_progress_is_reported_while_several_windows_are_fetched(client: Client) -> None:
+    reported: list[tuple[float, float | None]] = []
 
     async def listen(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the protocol names it
-        told.append((progress, total))
+        reported.append((progress, total))
 
     await client.call_tool("get_spend", {"period": QUARTER}, progress_callback=listen)
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert reported == [(1, 3), (2, 3), (3, 3)]

@@ -23,7 +23,7 @@ REPLICAS = 4
 
 @dataclass
 class RunningClock:
-    """Time as it passes, from the moment at which every test takes place."""
+    """A clock that starts at the time of the tests and runs in real time."""
 
     started: float = field(default_factory=time.monotonic)
     ahead: float = 0
@@ -40,22 +40,22 @@ class RunningClock:
 
 @asynccontextmanager
 async def replica(upstream: Upstream, redis: Store | None, **changes: Any) -> AsyncGenerator[Client]:
-    """A server of its own, with a client."""
+    """A server, and a client of it."""
     limits, clock = changes.pop("limits", Limits()), changes.pop("clock", None) or RunningClock()
-    asked = {"admin_key": SecretStr(KEY), "redis_url": redis and redis.url, **changes}
-    settings = replace(Settings.for_demo({}, upstream.url), **asked)
+    options = {"admin_key": SecretStr(KEY), "redis_url": redis and redis.url, **changes}
+    settings = replace(Settings.for_demo({}, upstream.url), **options)
     async with LeakCheckingClient(build_server(settings, clock, limits)) as client:
         yield client
 
 
 @asynccontextmanager
-async def replicas(upstream: Upstream, redis: Store | None, many: int = REPLICAS) -> AsyncGenerator[list[Client]]:
-    async with AsyncExitStack() as opened:
-        yield [await opened.enter_async_context(replica(upstream, redis)) for _ in range(many)]
+async def replicas(upstream: Upstream, redis: Store | None, count: int = REPLICAS) -> AsyncGenerator[list[Client]]:
+    async with AsyncExitStack() as exit_stack:
+        yield [await exit_stack.enter_async_context(replica(upstream, redis)) for _ in range(count)]
 
 
 async def truth(upstream: Upstream, **query: Any) -> str:
-    """What a server alone says."""
+    """The cost that a single server without Redis returns."""
     async with replica(Upstream(upstream.respond, upstream.url), None) as alone:
         answer = await ask(alone, "get_spend", **query)
     upstream.requests.clear()
