@@ -51,7 +51,7 @@ ROOMS = {
     "redis_backend": Room("connection day_store leases rate_limit", imports="cache errors model runtime"),
     "auth": Room(
         "access access_tokens audit_log jwks principals rejections tokens_file verifier workspace_scope",
-        imports="analysis cache errors model redact runtime settings",
+        imports="cache errors model redact runtime settings",
     ),
     "reports": Room(
         "allocated_spend answers cache_efficiency context dimension_values effective_prices housekeeping "
