@@ -1,4 +1,4 @@
-"""Each bucket of a report is put at its place once, or there is no number at all. Read over real HTTP."""
+"""Each bucket of a report counts once, at its time, or there is an error. Read over real HTTP."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
@@ -75,7 +75,7 @@ def rows(**tokens: int) -> list[Row]:
 
 
 def answering(*pages: Sequence[Json]) -> Callable[[Request], Response]:
-    """The pages one after the other, each called by its number."""
+    """The pages one after the other; the token of each is its number."""
 
     def respond(request: Request) -> Response:
         number = int(dict(request.query).get("page", 0))
@@ -107,7 +107,7 @@ async def test_a_bucket_lands_on_its_day_and_minute(
 
 @pytest.fixture
 def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    """A machine whose own zone is 13 hours ahead."""
+    """A machine whose local zone is 13 hours ahead of UTC."""
     with monkeypatch.context() as environment:
         environment.setenv("TZ", "FAR-13")
         time.tzset()
@@ -116,13 +116,13 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
 
 
 @pytest.mark.usefixtures("far_from_utc")
-async def test_a_moment_told_in_another_zone_is_the_same_moment(fetch: Fetch, upstream: Upstream) -> None:
+async def test_a_time_in_another_zone_is_the_same_moment(fetch: Fetch, upstream: Upstream) -> None:
     elsewhere = {"starting_at": "2026-11-11T02:00:00+02:00", "ending_at": "2026-11-11T19:00:00-05:00"}
     upstream.override = answering([bucket("11", a=1) | elsewhere])
     assert [day.rows for day in await fetch()] == [{}, {0: rows(a=1)}, {}]
 
 
-async def test_buckets_of_all_pages_come_together_whatever_their_order(fetch: Fetch, upstream: Upstream) -> None:
+async def test_buckets_of_all_pages_are_combined_in_any_order(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = answering(
         [bucket("12T01:00", "1h", a=4), bucket("10T00:00", "1h", a=1)],
         [],
@@ -143,7 +143,7 @@ async def test_a_day_is_reported_when_upstream_sent_it_even_if_empty(fetch: Fetc
     ]
 
 
-async def test_a_day_is_as_old_as_the_beginning_of_its_walk(
+async def test_the_age_of_a_day_counts_from_the_start_of_its_read(
     fetch: Fetch, upstream: Upstream, clock: FrozenClock
 ) -> None:
     respond = answering([bucket("10", a=1)], [bucket("11", a=1)])
@@ -159,7 +159,7 @@ async def test_a_day_is_as_old_as_the_beginning_of_its_walk(
 
 
 @pytest.mark.parametrize(("hours", "fits"), [(4.5, True), (5, False)])
-async def test_a_walk_that_another_day_begins_during_is_refused(
+async def test_a_read_during_which_the_day_changes_is_refused(
     fetch: Fetch, upstream: Upstream, clock: FrozenClock, hours: float, *, fits: bool
 ) -> None:
     respond = answering([bucket("10", a=1)], [bucket("11", a=1)])
@@ -177,9 +177,7 @@ async def test_a_walk_that_another_day_begins_during_is_refused(
 
 
 @pytest.mark.parametrize("pages", [1, 2])
-async def test_a_bucket_that_comes_twice_and_says_the_same_counts_once(
-    fetch: Fetch, upstream: Upstream, pages: int
-) -> None:
+async def test_a_repeated_bucket_with_equal_rows_counts_once(fetch: Fetch, upstream: Upstream, pages: int) -> None:
     twice = [bucket("11", a=1, b=2), bucket("11", a=1, b=2)]
     upstream.override = answering(*([twice] if pages == 1 else [twice[:1], twice[1:]]))
     assert [day.rows for day in await fetch()] == [{}, {0: rows(a=1, b=2)}, {}]
@@ -187,7 +185,7 @@ async def test_a_bucket_that_comes_twice_and_says_the_same_counts_once(
 
 
 @pytest.mark.parametrize("second", [{"a": 2}, {"b": 1}, {"a": 1, "b": 1}, {}], ids=str)
-async def test_a_bucket_that_comes_twice_and_differs_is_refused_after_a_second_walk(
+async def test_a_repeated_bucket_with_different_rows_is_refused_after_a_second_read(
     fetch: Fetch, upstream: Upstream, second: dict[str, int]
 ) -> None:
     upstream.override = answering([bucket("11", a=1)], [bucket("11", "1d", **second)])
@@ -197,7 +195,7 @@ async def test_a_bucket_that_comes_twice_and_differs_is_refused_after_a_second_w
     assert len(upstream.requests) == 4
 
 
-async def test_a_second_walk_that_fits_together_is_the_answer_and_nothing_of_the_first(
+async def test_a_consistent_second_read_is_the_whole_answer(
     fetch: Fetch, upstream: Upstream, clock: FrozenClock
 ) -> None:
     walks = [
@@ -255,7 +253,7 @@ async def test_a_bucket_outside_the_window_is_refused_even_when_empty(
     assert str(refused.value) == f"{PATH} sent a bucket outside the requested days; no total is reported."
 
 
-async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_none_after(
+async def test_a_window_that_ends_within_a_day_includes_the_current_bucket_and_none_after(
     fetch: Fetch, upstream: Upstream
 ) -> None:
     window = Window(datetime(2026, 11, 22, tzinfo=UTC), datetime(2026, 11, 22, 15, tzinfo=UTC))
@@ -282,7 +280,7 @@ async def test_a_window_that_ends_within_a_day_takes_the_bucket_under_way_and_no
         ),
     ],
 )
-async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
+async def test_all_pages_of_a_window_are_requested_with_the_same_parameters(
     fetch: Fetch,
     upstream: Upstream,
     report: UpstreamReport,
@@ -301,19 +299,19 @@ async def test_a_window_is_asked_for_page_by_page_in_the_same_words(
     assert {(request.path, request.headers.get("anthropic-beta")) for request in upstream.requests} == {(path, beta)}
 
 
-async def test_more_pages_without_a_way_to_get_them_are_refused(fetch: Fetch, upstream: Upstream) -> None:
+async def test_has_more_without_a_page_token_is_refused(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"data": [bucket("11", a=1)], "has_more": True, "next_page": None})
     with pytest.raises(ContractError, match=f"^{PATH} sent has_more=true"):
         await fetch()
 
 
-async def test_pages_that_go_round_in_circles_are_refused(fetch: Fetch, upstream: Upstream) -> None:
+async def test_a_repeated_page_token_is_refused(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"data": [], "has_more": True, "next_page": "1"})
     with pytest.raises(ContractError, match=f"^{PATH} sent the same page token twice"):
         await fetch()
 
 
-async def test_a_page_that_cannot_be_read_is_refused(fetch: Fetch, upstream: Upstream) -> None:
+async def test_an_unreadable_page_is_refused(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = lambda _: Response({"data": [{}], "has_more": False})
     with pytest.raises(ContractError, match=f"^{PATH} answered in an unexpected format: data.0.starting_at"):
         await fetch()

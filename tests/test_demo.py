@@ -1,4 +1,4 @@
-"""The demo organization is believable and adds up; its API refuses what the real one refuses."""
+"""The demo organization is plausible and adds up; its API rejects what the real one rejects."""
 
 import json
 import urllib.error

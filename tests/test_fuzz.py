@@ -253,7 +253,7 @@ ODD: list[Any] = [
 ]
 
 
-async def test_more_years_than_there_ever_were_are_refused() -> None:
+async def test_a_period_that_starts_before_the_year_1_is_refused() -> None:
     async with connected(sound, FrozenClock()) as client:
         assert (await call(client, "get_spend", {"period": "last_9999_years"})).is_error
 

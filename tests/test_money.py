@@ -51,10 +51,10 @@ def test_anything_but_a_plain_decimal_number_is_refused(amount: str) -> None:
 def test_a_refusal_is_short_and_says_what_it_means_for_the_total(amount: str) -> None:
     with pytest.raises(ContractError) as refusal:
         dollars_from_cents(amount)
-    said = str(refusal.value)
-    assert said.startswith("The cost report contains an amount that is not a plain decimal number")
-    assert said.endswith(". No total is reported, because it would be wrong.")
-    assert len(said) < 200
+    message = str(refusal.value)
+    assert message.startswith("The cost report contains an amount that is not a plain decimal number")
+    assert message.endswith(". No total is reported, because it would be wrong.")
+    assert len(message) < 200
 
 
 @given(AMOUNTS)
@@ -70,12 +70,12 @@ def test_a_sum_is_exact_in_any_order(orders: tuple[list[str], list[str]]) -> Non
     assert [Fraction(dollars) * 100 for dollars in sums] == [cents, cents]
 
 
-def test_a_lost_digit_is_an_exception() -> None:
+def test_an_operation_that_would_round_raises() -> None:
     with exact(), pytest.raises(Inexact):
         format_exact(Decimal(1) / 3)
 
 
-def test_a_hundred_digits_are_kept_and_one_more_is_an_exception() -> None:
+def test_a_hundred_digits_are_exact_and_one_more_raises() -> None:
     with exact():
         assert Decimal("1" * 99) * 10 + 1 == Decimal("1" * 100)
         with pytest.raises(Inexact):

@@ -1,4 +1,4 @@
-"""A walk brings every page once and in order, or says why there is no number."""
+"""Every page is read once and in order, or there is an error."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ PATH = "/v1/organizations/cost_report"
 
 
 async def walked(token_after: Callable[[str | None], str | None]) -> tuple[list[str | None], str]:
-    """The tokens that pages were asked for with, each page being its own token, and how the walk failed, if it did."""
+    """The tokens of the pages that were requested, and the error of the read, if any."""
     pages: list[str | None] = []
     asked: list[str | None] = []
 
@@ -52,20 +52,18 @@ async def test_pages_come_in_order_until_there_is_no_token(
         ({None: "a", "a": "b", "b": "c", "c": "b"}, [None, "a", "b", "c"]),
     ],
 )
-async def test_a_token_that_comes_again_ends_the_walk(
-    after: dict[str | None, str | None], asked: list[str | None]
-) -> None:
+async def test_a_repeated_token_is_an_error(after: dict[str | None, str | None], asked: list[str | None]) -> None:
     refusal = f"{PATH} sent the same page token twice; no total is reported."
     assert await walked(after.__getitem__) == (asked, refusal)
 
 
-async def test_pages_without_end_are_refused() -> None:
+async def test_endless_pages_are_an_error() -> None:
     asked, refusal = await walked(lambda page: str(int(page or 0) + 1))
     assert len(asked) == MAX_PAGES == 200
     assert refusal == f"{PATH} has more than 200 pages. Ask for a shorter period."
 
 
-async def test_as_many_pages_as_are_allowed_are_read() -> None:
+async def test_the_maximum_number_of_pages_is_read() -> None:
     asked, refusal = await walked(lambda page: None if page == "199" else str(int(page or 0) + 1))
     assert (len(asked), refusal) == (200, "")
 
@@ -74,12 +72,12 @@ async def test_as_many_pages_as_are_allowed_are_read() -> None:
     ("token", "has_more", "next_token"),
     [("abc", True, "abc"), ("abc", False, None), ("", False, None), (None, False, None)],
 )
-def test_a_token_counts_only_where_there_is_more(token: str | None, next_token: str | None, *, has_more: bool) -> None:
+def test_a_token_counts_only_with_has_more(token: str | None, next_token: str | None, *, has_more: bool) -> None:
     assert next_page_token(token, PATH, has_more=has_more) == next_token
 
 
 @pytest.mark.parametrize("token", [None, ""])
-def test_more_without_a_token_is_refused(token: str | None) -> None:
+def test_has_more_without_a_token_is_an_error(token: str | None) -> None:
     with pytest.raises(ContractError) as refused:
         next_page_token(token, PATH, has_more=True)
     assert str(refused.value) == f"{PATH} sent has_more=true without a page token; no total is reported."

@@ -146,12 +146,12 @@ def test_the_future_is_refused(text: str) -> None:
     ("text", "requested_end"),
     [("2026-11", "2026-11-30"), ("2026-Q4", "2026-12-31"), ("2026", "2026-12-31"), ("2026-10..2027-03", "2027-03-31")],
 )
-def test_what_is_left_of_the_future_is_cut_off_but_not_forgotten(text: str, requested_end: str) -> None:
+def test_future_days_are_excluded_but_the_requested_end_is_kept(text: str, requested_end: str) -> None:
     period = parse_period(text, TODAY)
     assert (period.end, str(period.requested_end)) == (TODAY, requested_end)
 
 
-def test_a_period_that_is_over_ends_as_asked() -> None:
+def test_a_past_period_ends_as_requested() -> None:
     period = parse_period("2026-10", TODAY)
     assert period.end == period.requested_end
 
@@ -160,7 +160,7 @@ def test_a_period_that_is_over_ends_as_asked() -> None:
     ("text", "days"),
     [("last_1831_days", 1831), ("last_9999_days", 9999), ("2021-11-01..2026-11-22", 1848), ("2020..2026", 2518)],
 )
-def test_more_days_than_can_be_answered_are_refused(text: str, days: int) -> None:
+def test_a_period_that_is_too_long_is_refused(text: str, days: int) -> None:
     assert refusal(text) == f"period '{text}' has {days} days; the maximum is 1830."
 
 
@@ -218,16 +218,16 @@ def test_nonsense_is_refused_with_the_accepted_spellings(text: str) -> None:
         ("sometime", ""),
     ],
 )
-def test_a_near_miss_is_told_what_was_probably_meant(text: str, hint: str) -> None:
+def test_a_near_miss_gets_a_suggestion(text: str, hint: str) -> None:
     assert refusal(text) == f"period '{text}' is not known.{hint} Accepted: {PERIOD_WORDS}."
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("2026-10", "2026-10-01 to 2026-10-31 (31 days, UTC)"), ("2026-10-05", "2026-10-05 (1 day, UTC)")],
 )
-def test_a_period_reads_well(text: str, said: str) -> None:
-    assert str(parse_period(text, TODAY)) == said
+def test_a_period_reads_well(text: str, message: str) -> None:
+    assert str(parse_period(text, TODAY)) == message
 
 
 @given(DATES, st.integers(1, 600), st.integers(1, 600))
@@ -273,7 +273,7 @@ LONGEST: dict[Granularity, int] = {"minute": 1, "hour": 10, "day": 100, "week": 
 
 @st.composite
 def cuts(draw: st.DrawFn) -> tuple[Period, Granularity]:
-    """A period of any zone and what to cut it into, not too many pieces."""
+    """A period in any zone and a granularity that gives a moderate number of buckets."""
     granularity = draw(st.sampled_from(GRANULARITIES))
     start = draw(DATES)
     end = start + draw(st.integers(0, LONGEST[granularity] - 1)) * DAY
@@ -354,7 +354,7 @@ def test_the_last_three_days_are_provisional(text: str, since: str) -> None:
     assert str(provisional_since(parse_period(text, TODAY), TODAY)) == since
 
 
-def test_more_years_than_there_ever_were_are_refused() -> None:
+def test_a_period_that_starts_before_the_year_1_is_refused() -> None:
     assert refusal("last_9999_years") == "period 'last_9999_years' begins before the year 1."
 
 
@@ -420,6 +420,6 @@ def test_zones_are_known_by_their_iana_names_in_any_case(given: str) -> None:
 
 
 @pytest.mark.parametrize(("given", "near"), [("Berlin", "Europe/Berlin"), ("new york", "America/New_York")])
-def test_a_zone_that_is_not_known_is_refused_with_the_nearest(given: str, near: str) -> None:
+def test_an_unknown_zone_is_refused_with_the_closest_one(given: str, near: str) -> None:
     with pytest.raises(InvalidQueryError, match=f"is not known. Did you mean {near}?"):
         parse_zone(given)

@@ -35,11 +35,11 @@ def test_upstream_says_how_long_to_wait(headers: Mapping[str, str], seconds: flo
     "value", ["", " ", "-1", "-0.5", "nan", "inf", "-inf", "1e999", "1e9", "soon", "1,5", "7 seconds"]
 )
 @pytest.mark.parametrize("name", ["retry-after-ms", "retry-after", RESET])
-def test_what_is_not_a_time_to_wait_is_passed_over(name: str, value: str) -> None:
+def test_an_implausible_wait_is_ignored(name: str, value: str) -> None:
     assert retry_after_seconds({name: value}, NOW) is None
 
 
-def test_without_a_word_from_upstream_the_wait_is_ours_to_choose() -> None:
+def test_without_a_hint_from_upstream_the_wait_is_ours() -> None:
     assert retry_after_seconds({}, NOW) is None
 
 
@@ -47,20 +47,20 @@ def test_without_a_word_from_upstream_the_wait_is_ours_to_choose() -> None:
     ("milliseconds", "retry_after", "seconds"),
     [("2000", "3", 2), ("soon", "3", 3), ("-1", "Sun, 22 Nov 2026 14:30:04 GMT", 4), ("nan", "inf", 5)],
 )
-def test_the_most_precise_word_that_makes_sense_counts(milliseconds: str, retry_after: str, seconds: float) -> None:
+def test_the_most_precise_plausible_header_counts(milliseconds: str, retry_after: str, seconds: float) -> None:
     headers = {"retry-after-ms": milliseconds, "retry-after": retry_after, RESET: "2026-11-22T14:30:05Z"}
     assert retry_after_seconds(headers, NOW) == seconds
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
-def test_what_may_pass_is_tried_again(status: int) -> None:
+def test_a_transient_status_is_retried(status: int) -> None:
     assert may_retry(status, {})
     assert may_retry(status, {"x-should-retry": "perhaps"})
     assert not may_retry(status, {"x-should-retry": "false"})
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 413, 422])
-def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
+def test_a_permanent_status_is_not_retried(status: int) -> None:
     assert not may_retry(status, {})
     assert not may_retry(status, {"x-should-retry": "perhaps"})
     assert may_retry(status, {"x-should-retry": "true"})
@@ -97,5 +97,5 @@ def test_every_wait_is_longer_than_the_one_before_up_to_a_limit(
 
 @pytest.mark.parametrize("status", [None, 429, 500])
 @pytest.mark.parametrize("attempt", range(1, 4))
-def test_callers_do_not_come_back_all_at_once(status: int | None, attempt: int) -> None:
+def test_clients_do_not_all_retry_at_once(status: int | None, attempt: int) -> None:
     assert len({backoff(status, attempt, chance) for chance in (0, 0.3, 0.6, 1)}) == 4

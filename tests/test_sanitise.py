@@ -1,4 +1,4 @@
-"""What upstream calls something never steers a terminal, whatever it is made of; an id comes through as it is."""
+"""A name from upstream cannot control a terminal; an id is unchanged."""
 
 import unicodedata
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from usage_cost_mcp.admin_api.sanitise import MAX_CHARACTERS, sanitised
 
 ANYTHING = st.text(st.characters())
-"""Lone surrogates included, which JSON can spell."""
+"""Including lone surrogates, which JSON can encode."""
 
 
 @given(ANYTHING)
@@ -17,12 +17,12 @@ ANYTHING = st.text(st.characters())
 @example("a" * 199 + " b")
 @example("a" * 199 + "\u200b\u3000b")
 @example("\ud83d\u202e\ude00")
-def test_what_is_safe_stays_as_it_is(text: str) -> None:
+def test_safe_text_is_unchanged(text: str) -> None:
     assert sanitised(sanitised(text)) == sanitised(text)
 
 
 @given(ANYTHING)
-def test_nothing_unsafe_is_left_and_nothing_too_long(text: str) -> None:
+def test_the_result_is_safe_and_short(text: str) -> None:
     safe = sanitised(text)
     assert not {unicodedata.category(character) for character in safe} & {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
     assert len(safe) <= 200
@@ -30,7 +30,7 @@ def test_nothing_unsafe_is_left_and_nothing_too_long(text: str) -> None:
 
 
 @given(ANYTHING.map(lambda text: "a" + text + "z"))
-def test_what_is_left_stood_there_in_that_order(text: str) -> None:
+def test_the_result_is_a_subsequence_of_the_text(text: str) -> None:
     following = iter(text)
     assert all(character in following for character in sanitised(text))
 
@@ -55,7 +55,7 @@ def test_what_is_left_stood_there_in_that_order(text: str) -> None:
         ("\u200b\x00 ", ""),
     ],
 )
-def test_what_cannot_be_seen_is_gone(given: str, shown: str) -> None:
+def test_invisible_characters_are_removed(given: str, shown: str) -> None:
     assert sanitised(given) == shown
 
 
@@ -68,12 +68,12 @@ def test_what_cannot_be_seen_is_gone(given: str, shown: str) -> None:
         *("e\u0301", "\U0001f642", "x" * MAX_CHARACTERS),
     ],
 )
-def test_ids_and_what_can_be_seen_are_kept(text: str) -> None:
+def test_ids_and_visible_characters_are_kept(text: str) -> None:
     assert sanitised(text) == text
 
 
 @given(st.from_regex(r"[A-Za-z0-9_.:/-]{1,200}", fullmatch=True))
-def test_whatever_an_id_is_made_of_is_kept(text: str) -> None:
+def test_every_character_of_an_id_is_kept(text: str) -> None:
     assert sanitised(text) == text
 
 

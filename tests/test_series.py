@@ -27,7 +27,7 @@ COARSER: list[Granularity] = ["day", "week", "month", "total"]
 
 @dataclass(frozen=True)
 class World:
-    """Everything that a report says of a period: rows by day and minute."""
+    """The rows of a period by day and minute."""
 
     report: UpstreamReport
     period: Period
@@ -91,7 +91,7 @@ def test_groups_add_up_to_the_ungrouped_series(world: World, group_by: Sequence[
 
 
 @given(worlds(), GROUPINGS)
-def test_a_group_holds_the_rows_that_bear_its_name_and_no_others(world: World, group_by: Sequence[str]) -> None:
+def test_a_group_holds_exactly_the_rows_with_its_key(world: World, group_by: Sequence[str]) -> None:
     for group, columns in world.table(group_by=group_by).groups.items():
         filters = {dimension: frozenset([value]) for dimension, value in zip(group_by, group, strict=True)}
         bearing = list(matching(world.days, filters))
@@ -176,7 +176,7 @@ def test_the_largest_group_comes_first_whether_cost_or_credit(world: World, grou
 
 
 def spent(*rows: tuple[str | None, int]) -> World:
-    """A day on which each model cost so many dollars."""
+    """A day with a cost in dollars for each model."""
     today = parse_period("today", TODAY)
     return World(COST_REPORT, today, [(TODAY, 0, ((None, model, None), (Decimal(cost),))) for model, cost in rows])
 

@@ -19,12 +19,12 @@ ADMIN_KEY = "sk-ant-admin01-Unmistakable_42"
 
 
 def read(**environ: str) -> Settings:
-    """The settings of a machine with a good key."""
+    """Settings with a valid key."""
     return Settings.from_environ({KEY: ADMIN_KEY, **environ})
 
 
 def refusal(environ: dict[str, str]) -> str:
-    """Why the settings are refused, once it is certain that no value leaks, not even into a traceback."""
+    """The error of the settings, after a check that no value leaks, not even into a traceback."""
     with pytest.raises(ConfigurationError) as refused:
         Settings.from_environ(environ)
     shown = "".join(traceback.format_exception(refused.value))
@@ -52,12 +52,12 @@ def test_the_key_is_never_printed() -> None:
 
 @pytest.mark.parametrize("environ", [{}, {KEY: ""}, {KEY: " \n", KEY_FILE: " "}])
 def test_without_a_key_the_reader_learns_what_to_set_and_where_to_get_it(environ: dict[str, str]) -> None:
-    said = refusal(environ)
-    assert all(word in said for word in (KEY, KEY_FILE, "sk-ant-admin", "Claude Console", "usage-cost-mcp demo"))
+    message = refusal(environ)
+    assert all(word in message for word in (KEY, KEY_FILE, "sk-ant-admin", "Claude Console", "usage-cost-mcp demo"))
 
 
 @pytest.mark.parametrize(
-    ("key", "said"),
+    ("key", "message"),
     [
         ("sk-ant-api03-Unmistakable", "contains an ordinary API key"),
         ("sk-Unmistakable", "does not contain an Admin key"),
@@ -70,18 +70,18 @@ def test_without_a_key_the_reader_learns_what_to_set_and_where_to_get_it(environ
         ("sk-ant-admin01-Unmis\u200btakable", "characters that a key cannot have"),
     ],
 )
-def test_what_is_not_an_admin_key_is_refused_wherever_it_comes_from(key: str, said: str, tmp_path: Path) -> None:
+def test_a_value_that_is_not_an_admin_key_is_refused_from_every_source(key: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(key, encoding="utf-8")
     inline, from_file = refusal({KEY: key}), refusal({KEY_FILE: str(file)})
-    assert said in inline
+    assert message in inline
     assert inline.startswith(f"{KEY} ")
     assert from_file == inline.replace(KEY, KEY_FILE)
     assert "Unmis" not in inline
 
 
 @pytest.mark.parametrize("around", ["{}", "{}\n", "{}\r\n", "\n  {}  \n\n"])
-def test_blanks_around_a_key_are_forgiven(around: str, tmp_path: Path) -> None:
+def test_whitespace_around_a_key_is_ignored(around: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(around.format(ADMIN_KEY), encoding="utf-8", newline="")
     from_file = Settings.from_environ({KEY_FILE: str(file)})
@@ -90,7 +90,7 @@ def test_blanks_around_a_key_are_forgiven(around: str, tmp_path: Path) -> None:
     assert read(**{KEY: around.format(ADMIN_KEY)}).admin_key.get_secret_value() == ADMIN_KEY
 
 
-def test_a_key_and_a_file_are_one_too_many(tmp_path: Path) -> None:
+def test_a_key_and_a_key_file_together_are_refused(tmp_path: Path) -> None:
     assert "keep one of them" in refusal({KEY: ADMIN_KEY, KEY_FILE: str(tmp_path / "key")})
 
 
@@ -101,9 +101,9 @@ def test_a_key_and_a_file_are_one_too_many(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_says_why(name: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "picture").write_bytes(b"\x89PNG\xff")
-    said = refusal({KEY_FILE: str(tmp_path / name)})
-    assert KEY_FILE in said
-    assert reason in said
+    message = refusal({KEY_FILE: str(tmp_path / name)})
+    assert KEY_FILE in message
+    assert reason in message
 
 
 def test_an_empty_file_holds_no_key(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_an_empty_file_holds_no_key(tmp_path: Path) -> None:
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
-def test_the_address_is_https_or_this_machine(given: str, url: str) -> None:
+def test_the_base_url_is_https_or_loopback(given: str, url: str) -> None:
     assert read(**{BASE_URL: given}).base_url == url
 
 
@@ -136,7 +136,7 @@ def test_the_address_is_https_or_this_machine(given: str, url: str) -> None:
         *("http://0.0.0.0:80", "http://[::2]", "ftp://gateway.example", "ws://localhost", "//gateway.example"),
     ],
 )
-def test_any_other_plain_address_is_refused(url: str) -> None:
+def test_any_other_http_url_is_refused(url: str) -> None:
     assert "must use https" in refusal({KEY: ADMIN_KEY, BASE_URL: url})
 
 
@@ -150,7 +150,7 @@ def test_any_other_plain_address_is_refused(url: str) -> None:
         *("https://gateway.example:-1", "https://[::1", "https://[gateway]"),
     ],
 )
-def test_what_is_not_a_bare_address_is_refused(url: str) -> None:
+def test_a_url_with_more_than_an_origin_is_refused(url: str) -> None:
     assert "without a path" in refusal({KEY: ADMIN_KEY, BASE_URL: url})
 
 
@@ -233,18 +233,18 @@ def test_the_shared_cache_is_where_a_redis_address_says(url: str) -> None:
     ],
 )
 def test_any_other_address_of_a_shared_cache_is_refused(url: str) -> None:
-    said = refusal({KEY: ADMIN_KEY, REDIS_URL: url})
-    assert f"{REDIS_URL} must be a URL such as redis://" in said
-    assert "secret-word" not in said
+    message = refusal({KEY: ADMIN_KEY, REDIS_URL: url})
+    assert f"{REDIS_URL} must be a URL such as redis://" in message
+    assert "secret-word" not in message
 
 
 def test_a_shared_cache_needs_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
-    said = refusal({KEY: ADMIN_KEY, REDIS_URL: "redis://cache.example"})
-    assert said == f"{REDIS_URL} requires the redis extra: pip install 'usage-cost-mcp[redis]'."
+    message = refusal({KEY: ADMIN_KEY, REDIS_URL: "redis://cache.example"})
+    assert message == f"{REDIS_URL} requires the redis extra: pip install 'usage-cost-mcp[redis]'."
 
 
-def test_the_demo_needs_no_key_but_the_same_care() -> None:
+def test_the_demo_needs_no_key_but_valid_settings() -> None:
     settings = Settings.for_demo({LOG_LEVEL: "debug", CHARACTERS: "5000"}, "http://127.0.0.1:1")
     assert settings.demo
     assert (settings.log_level, settings.max_answer_characters) == ("DEBUG", 5000)

@@ -1,4 +1,4 @@
-"""TLS is never weakened: who cannot prove who they are does not get the key."""
+"""TLS is never weakened: a server that cannot prove its identity does not get the key."""
 
 import ssl
 import threading
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 def certificate(folder: Path) -> Path:
-    """A certificate for this machine that nobody vouches for."""
+    """A self-signed certificate for this machine."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -44,12 +44,12 @@ class Impostor(BaseHTTPRequestHandler):
         self.heard.append(self.headers.get("x-api-key"))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
-        """Say nothing."""
+        """No access log."""
 
 
 @pytest.fixture
 def impostor(tmp_path: Path) -> Generator[tuple[str, list[str | None]]]:
-    """A server with a certificate of its own making, and the keys that it heard."""
+    """A server with a self-signed certificate, and the keys that it received."""
     Impostor.heard = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate(tmp_path))
@@ -67,11 +67,11 @@ async def asked(url: str) -> str:
         return await refusal(client, "get_status")
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_not_trusted(impostor: tuple[str, list[str | None]]) -> None:
+async def test_a_self_signed_certificate_is_not_trusted(impostor: tuple[str, list[str | None]]) -> None:
     url, heard = impostor
-    said = await asked(url)
-    assert f"No connection to {url.removeprefix('https://')}" in said
-    assert "certificate" in said
+    message = await asked(url)
+    assert f"No connection to {url.removeprefix('https://')}" in message
+    assert "certificate" in message
     assert heard == []
 
 

@@ -1,4 +1,4 @@
-"""What the fault table cannot show in one call: quotas, shared waits, split windows, clocks, memory of failures."""
+"""Faults that the fault table cannot show in one call: quotas, shared waits, split windows, clocks, past failures."""
 
 import asyncio
 import gzip
@@ -37,7 +37,7 @@ async def test_an_outage_does_not_multiply_our_requests(upstream: Upstream, cloc
     assert len(upstream.requests) == 28 + 10
 
 
-async def test_successes_fill_the_reserve_of_retries_again(upstream: Upstream, clock: FrozenClock) -> None:
+async def test_successes_refill_the_retry_budget(upstream: Upstream, clock: FrozenClock) -> None:
     async with bounded(upstream, clock, Limits(retry_budget=2)) as client:
         upstream.override = lambda _: DOWN
         await refusal(client, "get_spend", period="2026-10-01")
@@ -72,13 +72,13 @@ async def test_many_callers_wait_for_one_rate_limit_once(upstream: Upstream) -> 
     assert len(upstream.requests) == 9
 
 
-async def test_nobody_asks_while_a_rate_limit_outlasts_their_call(upstream: Upstream, clock: FrozenClock) -> None:
+async def test_no_request_is_sent_while_a_rate_limit_outlasts_the_call(upstream: Upstream, clock: FrozenClock) -> None:
     upstream.override = lambda _: Response({}, 429, {"retry-after": "120"})
     async with bounded(upstream, clock, Limits()) as client:
         await refusal(client, "get_spend", period="2026-10-01")
         clock.advance(30)
-        said = await refusal(client, "get_token_usage", period="2026-10-01")
-        assert "Ask again in 90 seconds" in said
+        message = await refusal(client, "get_token_usage", period="2026-10-01")
+        assert "Ask again in 90 seconds" in message
         assert len(upstream.requests) == 1
         clock.advance(90)
         upstream.override = lambda _: None
@@ -86,7 +86,7 @@ async def test_nobody_asks_while_a_rate_limit_outlasts_their_call(upstream: Upst
 
 
 def too_much_for(most: int) -> Callable[[Request], Response | None]:
-    """Upstream cannot take more than so many days at once."""
+    """An upstream that rejects windows above a number of days."""
 
     def instead(request: Request) -> Response | None:
         query = dict(request.query)
@@ -99,7 +99,7 @@ def too_much_for(most: int) -> Callable[[Request], Response | None]:
 
 
 @pytest.mark.parametrize(("most", "requests"), [(31, 1), (8, 1 + 4), (2, 1 + 4 + 16)])
-async def test_a_window_that_is_too_much_is_fetched_in_pieces_and_nothing_is_lost(
+async def test_an_oversized_window_is_fetched_in_pieces_and_nothing_is_lost(
     connect: Connect, upstream: Upstream, most: int, requests: int
 ) -> None:
     async with connect() as client:
@@ -115,22 +115,22 @@ async def test_a_window_that_is_too_much_is_fetched_in_pieces_and_nothing_is_los
         assert len(upstream.requests) == {31: 1, 8: 1, 2: 4}[most]
 
 
-async def test_too_much_even_for_two_days_is_an_error(client: Client, upstream: Upstream) -> None:
+async def test_two_days_that_are_still_oversized_are_an_error(client: Client, upstream: Upstream) -> None:
     upstream.override = too_much_for(1)
     assert "too much data for one request" in await refusal(client, "get_spend", period="2026-10")
 
 
-async def test_a_revoked_key_ends_the_use_of_what_is_held(client: Client, upstream: Upstream) -> None:
+async def test_a_revoked_key_ends_the_use_of_cached_data(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_spend", period="2026-10")
     upstream.override = lambda _: Response({}, 401)
     assert "does not accept the Admin key" in await refusal(client, "get_spend", period="2026-09")
     assert "does not accept the Admin key" in await refusal(client, "get_spend", period="2026-10")
 
 
-async def test_a_key_that_is_refused_for_names_is_refused_for_all(client: Client, upstream: Upstream) -> None:
+async def test_a_key_that_is_rejected_for_names_is_rejected_for_everything(client: Client, upstream: Upstream) -> None:
     upstream.override = lambda request: Response({}, 401) if request.path.endswith("workspaces") else None
-    said = await refusal(client, "get_spend", period="2026-10", group_by=["workspace_id"])
-    assert "does not accept the Admin key" in said
+    message = await refusal(client, "get_spend", period="2026-10", group_by=["workspace_id"])
+    assert "does not accept the Admin key" in message
 
 
 @pytest.fixture(params=[-30, 30], ids=["a month behind", "a month ahead"])
@@ -140,12 +140,12 @@ def wrong_clock(request: pytest.FixtureRequest) -> FrozenClock:
 
 @pytest.fixture
 def elsewhere() -> Generator[str]:
-    """An upstream whose clock is right."""
+    """An upstream with a correct clock."""
     with serve_on_loopback(DemoApi(lambda: NOW).respond) as url:
         yield url
 
 
-async def test_today_is_what_upstream_calls_so(wrong_clock: FrozenClock, elsewhere: str) -> None:
+async def test_today_is_the_day_of_the_upstream_clock(wrong_clock: FrozenClock, elsewhere: str) -> None:
     async with Client(build_server(Settings.for_demo({}, elsewhere), wrong_clock)) as client:
         answer = await ask(client, "get_spend", period="this_month")
     assert answer["period"] == {"start": "2026-11-01", "end": "2026-11-22", "timezone": "UTC"}
@@ -153,7 +153,7 @@ async def test_today_is_what_upstream_calls_so(wrong_clock: FrozenClock, elsewhe
     assert answer["totals"]["cost"] != "0"
 
 
-async def test_a_clock_that_is_off_by_seconds_is_believed(upstream: Upstream, clock: FrozenClock) -> None:
+async def test_a_clock_that_is_off_by_seconds_is_trusted(upstream: Upstream, clock: FrozenClock) -> None:
     def later(request: Request) -> Response:
         response = upstream.respond(request)
         date = format_datetime(NOW + timedelta(seconds=40), usegmt=True)
@@ -164,7 +164,7 @@ async def test_a_clock_that_is_off_by_seconds_is_believed(upstream: Upstream, cl
         assert (await ask(client, "get_spend", period="today"))["fetched_at"] == "2026-11-22T14:30:00Z"
 
 
-async def test_a_revised_day_is_said_to_be_revised(connect: Connect, upstream: Upstream, clock: FrozenClock) -> None:
+async def test_a_revised_day_is_noted(connect: Connect, upstream: Upstream, clock: FrozenClock) -> None:
     def dearer(request: Request) -> Response:
         response = upstream.respond(request)
         response.body["data"][0]["results"][0]["amount"] = "999999"
@@ -182,7 +182,7 @@ async def test_a_revised_day_is_said_to_be_revised(connect: Connect, upstream: U
     assert note["message"] == "Anthropic has revised 2026-11-20 since they were read before."
 
 
-async def test_hours_that_upstream_leaves_out_are_noted(client: Client, upstream: Upstream) -> None:
+async def test_hours_that_upstream_omits_are_noted(client: Client, upstream: Upstream) -> None:
     def without_an_hour(request: Request) -> Response:
         response = upstream.respond(request)
         response.body["data"].pop(5)
@@ -194,7 +194,7 @@ async def test_hours_that_upstream_leaves_out_are_noted(client: Client, upstream
     assert "days_not_reported" in [note["code"] for note in answer["notes"]]
 
 
-async def test_the_newest_reading_serves_in_an_outage_whichever_view_made_it(
+async def test_the_newest_cached_day_of_any_view_is_used_in_an_outage(
     connect: Connect, upstream: Upstream, clock: FrozenClock
 ) -> None:
     async with connect() as client:
@@ -217,7 +217,7 @@ async def test_days_too_old_even_for_an_outage_are_not_shown(
         assert "the API is unavailable" in await refusal(client, "get_spend", period="2026-11-21")
 
 
-async def test_half_a_character_in_a_name_does_not_cost_the_names(client: Client, upstream: Upstream) -> None:
+async def test_a_lone_surrogate_in_a_name_does_not_break_the_names(client: Client, upstream: Upstream) -> None:
     def halved(request: Request) -> Response | None:
         if not request.path.endswith("workspaces"):
             return None
@@ -231,7 +231,7 @@ async def test_half_a_character_in_a_name_does_not_cost_the_names(client: Client
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_call_that_is_given_up_drops_its_request_and_the_next_one_works(clock: FrozenClock, mode: str) -> None:
+async def test_a_cancelled_call_drops_its_request_and_the_next_one_works(clock: FrozenClock, mode: str) -> None:
     with fault_server(DemoApi(clock.now).respond) as server:
         server.fail([sends(Act.HANG)])
         async with Client(build_server(Settings.for_demo({}, server.url), clock), mode=mode) as client:
@@ -247,20 +247,20 @@ async def test_a_call_ends_when_its_time_is_up_and_the_next_one_works(clock: Fro
         server.fail([sends(Act.HANG)], forever=True)
         limits = Limits(call_seconds=3, request_seconds=2)
         async with Client(build_server(Settings.for_demo({}, server.url), clock, limits)) as client:
-            said = await refusal(client, "get_spend", period="2026")
-            assert said.startswith("The answer took longer than 3 seconds. What has arrived is kept: ask again")
+            message = await refusal(client, "get_spend", period="2026")
+            assert message.startswith("The answer took longer than 3 seconds. What has arrived is kept: ask again")
             server.heal()
             assert (await ask(client, "get_spend", period="2026-10"))["totals"]["cost"] != "0"
 
 
-async def test_a_gzip_bomb_is_stopped_long_before_it_has_unfolded(clock: FrozenClock) -> None:
+async def test_a_gzip_bomb_is_stopped_long_before_it_is_inflated(clock: FrozenClock) -> None:
     bomb = gzip.compress(bytes(300 * 2**20), compresslevel=9)
     with fault_server(DemoApi(clock.now).respond) as server:
         server.fail([sends(http(200, bomb, {"content-encoding": "gzip"}))], forever=True)
         async with Client(build_server(Settings.for_demo({}, server.url), clock)) as client:
             tracemalloc.start()
-            said = await refusal(client, "get_spend", period="2026-10-01")
+            message = await refusal(client, "get_spend", period="2026-10-01")
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
-    assert "more than 64 MiB" in said
+    assert "more than 64 MiB" in message
     assert peak < 150 * 2**20

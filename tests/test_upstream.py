@@ -16,14 +16,14 @@ Edit = Callable[[dict[str, Any]], object]
 
 
 def first(count: int, response: Response) -> Callable[[Request], Response | None]:
-    """The first so many report requests fail, the others do not."""
+    """The first few report requests fail, the others do not."""
     left = [response] * count
     return lambda request: left.pop() if left and request.path.endswith(("_report", "messages")) else None
 
 
 @pytest.fixture
 def edited(upstream: Upstream) -> Callable[[str, Edit], None]:
-    """Change the body of the answers from a path."""
+    """Change the body of the responses of a path."""
 
     def change(path: str, edit: Edit) -> None:
         def instead(request: Request) -> Response | None:
@@ -39,7 +39,7 @@ def edited(upstream: Upstream) -> Callable[[str, Edit], None]:
 
 
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "message"),
     [
         (error(401, "authentication_error"), "does not accept the Admin key from the demo (401, request-id req_test1)"),
         (error(403, "permission_error"), "may not read /v1/organizations/cost_report (403"),
@@ -50,12 +50,12 @@ def edited(upstream: Upstream) -> Callable[[str, Edit], None]:
     ],
     ids=lambda value: value.status if isinstance(value, Response) else "",
 )
-async def test_a_refusal_is_told_in_our_words_and_not_tried_again(
-    client: Client, upstream: Upstream, response: Response, said: str
+async def test_a_rejection_is_described_in_our_words_and_not_retried(
+    client: Client, upstream: Upstream, response: Response, message: str
 ) -> None:
     upstream.override = on("cost_report", response)
     sentence = await refusal(client, "get_spend", period="yesterday")
-    assert said in sentence
+    assert message in sentence
     assert "upstream text" not in sentence
     assert len(upstream.requests) == 1
 
@@ -67,7 +67,7 @@ async def test_a_bad_request_names_the_parameter_that_upstream_named(client: Cli
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
-async def test_a_passing_fault_is_tried_again_and_the_answer_is_whole(
+async def test_a_transient_fault_is_retried_and_the_answer_is_complete(
     connect: Connect, upstream: Upstream, status: int
 ) -> None:
     async with connect() as client:
@@ -80,7 +80,9 @@ async def test_a_passing_fault_is_tried_again_and_the_answer_is_whole(
 
 
 @pytest.mark.parametrize("status", [500, 529])
-async def test_a_lasting_fault_is_an_error_after_four_attempts(client: Client, upstream: Upstream, status: int) -> None:
+async def test_a_persistent_fault_is_an_error_after_four_attempts(
+    client: Client, upstream: Upstream, status: int
+) -> None:
     upstream.override = on("cost_report", error(status))
     assert "the API is unavailable at the moment" in await refusal(client, "get_spend", period="yesterday")
     assert len(upstream.requests) == 4
@@ -107,8 +109,8 @@ async def test_a_rate_limit_is_waited_out_for_as_long_as_upstream_says(
 
 async def test_a_rate_limit_that_outlasts_the_call_says_when_to_ask_again(client: Client, upstream: Upstream) -> None:
     upstream.override = on("cost_report", error(429, headers={"retry-after": "90"}))
-    said = await refusal(client, "get_spend", period="yesterday")
-    assert "Ask again in 90 seconds (at 14:31:30 UTC)" in said
+    message = await refusal(client, "get_spend", period="yesterday")
+    assert "Ask again in 90 seconds (at 14:31:30 UTC)" in message
     assert len(upstream.requests) == 1
 
 
@@ -117,13 +119,13 @@ async def test_a_spend_cap_is_not_waited_for(client: Client, upstream: Upstream)
     details = {"error_code": "enforced_spend_limit_reached"}
     body = {"type": "error", "error": {"type": "rate_limit_error", "message": message, "details": details}}
     upstream.override = on("cost_report", Response(body, 429))
-    said = await refusal(client, "get_spend", period="yesterday")
-    assert "monthly spend limit" in said
-    assert "until 2026-12-01" in said
+    message = await refusal(client, "get_spend", period="yesterday")
+    assert "monthly spend limit" in message
+    assert "until 2026-12-01" in message
     assert len(upstream.requests) == 1
 
 
-async def test_upstream_may_forbid_to_try_again(client: Client, upstream: Upstream) -> None:
+async def test_upstream_may_forbid_a_retry(client: Client, upstream: Upstream) -> None:
     upstream.override = on("cost_report", error(500, headers={"x-should-retry": "false"}))
     await refusal(client, "get_spend", period="yesterday")
     assert len(upstream.requests) == 1
@@ -137,13 +139,15 @@ async def test_no_connection_names_the_host(connect: Connect, upstream: Upstream
         assert "No connection to 127.0.0.1:9" in await refusal(client, "get_spend", period="yesterday")
 
 
-async def test_a_failed_walk_gives_no_total_but_keeps_what_arrived(client: Client, upstream: Upstream) -> None:
+async def test_a_failed_read_gives_no_total_but_keeps_the_pages_that_arrived(
+    client: Client, upstream: Upstream
+) -> None:
     def october_fails(request: Request) -> Response | None:
         return error(400) if ("starting_at", "2026-10-02T00:00:00Z") in request.query else None
 
     upstream.override = october_fails
-    said = await refusal(client, "get_spend", period="2026-08-01..2026-10-29")
-    assert "rejected our request" in said
+    message = await refusal(client, "get_spend", period="2026-08-01..2026-10-29")
+    assert "rejected our request" in message
     upstream.override = lambda _: None
     answer = await ask(client, "get_spend", period="2026-08-01..2026-10-29")
     assert answer["totals"]["cost"] != "0"
@@ -171,14 +175,14 @@ UNREADABLE: dict[str, Edit] = {
 
 
 @pytest.mark.parametrize("fault", UNREADABLE)
-async def test_a_success_that_cannot_be_read_is_an_error_and_never_a_zero(
+async def test_an_unreadable_200_is_an_error_and_never_a_zero(
     client: Client, edited: Callable[[str, Edit], None], fault: str
 ) -> None:
     edited("cost_report", UNREADABLE[fault])
     assert "no total is reported" in (await refusal(client, "get_spend", period="yesterday")).lower()
 
 
-async def test_pages_that_go_round_in_circles_are_an_error(client: Client, upstream: Upstream) -> None:
+async def test_a_repeated_page_token_is_an_error(client: Client, upstream: Upstream) -> None:
     def again(request: Request) -> Response:
         query = [pair for pair in request.query if pair[0] != "page"]
         response = upstream.respond(Request(request.path, query, request.headers))
@@ -200,14 +204,14 @@ UNREADABLE_ROWS: dict[str, Edit] = {
 
 
 @pytest.mark.parametrize("fault", UNREADABLE_ROWS)
-async def test_a_usage_row_that_cannot_be_read_is_an_error(
+async def test_an_unreadable_usage_row_is_an_error(
     client: Client, edited: Callable[[str, Edit], None], fault: str
 ) -> None:
     edited("messages", lambda body: UNREADABLE_ROWS[fault](body["data"][0]["results"][0]))
     assert "o total is reported" in await refusal(client, "get_token_usage", period="yesterday", group_by=["model"])
 
 
-async def test_news_from_upstream_disturbs_nothing(client: Client, edited: Callable[[str, Edit], None]) -> None:
+async def test_unknown_fields_and_values_are_accepted(client: Client, edited: Callable[[str, Edit], None]) -> None:
     before = await ask(client, "get_spend", period="yesterday", group_by=["service_tier"])
 
     def news(body: dict[str, Any]) -> None:
@@ -220,7 +224,7 @@ async def test_news_from_upstream_disturbs_nothing(client: Client, edited: Calla
     assert before["series"]
 
 
-async def test_a_day_that_upstream_leaves_out_is_zero_with_a_note(
+async def test_a_day_that_upstream_omits_is_zero_with_a_note(
     client: Client, edited: Callable[[str, Edit], None]
 ) -> None:
     edited("cost_report", lambda body: body["data"].pop(1))
@@ -231,19 +235,17 @@ async def test_a_day_that_upstream_leaves_out_is_zero_with_a_note(
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
-async def test_names_that_are_forbidden_leave_the_numbers_alone(
-    connect: Connect, upstream: Upstream, status: int
-) -> None:
+async def test_forbidden_names_do_not_affect_the_numbers(connect: Connect, upstream: Upstream, status: int) -> None:
     upstream.override = on("workspaces", error(status))
     async with connect() as client:
         answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
-        said = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["Production"]})
+        message = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["Production"]})
     assert "wrkspc_demoProduction" in [series["label"] for series in answer["series"]]
     assert "names_unavailable" in [note["code"] for note in answer["notes"]]
-    assert "Give the id (wrkspc_...)" in said
+    assert "Give the id (wrkspc_...)" in message
 
 
-async def test_a_list_of_names_is_walked_to_its_end(client: Client, upstream: Upstream) -> None:
+async def test_all_pages_of_a_list_of_names_are_read(client: Client, upstream: Upstream) -> None:
     def one_by_one(request: Request) -> Response | None:
         query = [(name, value) for name, value in request.query if name != "limit"]
         return upstream.respond(Request(request.path, [*query, ("limit", "1")], request.headers))
@@ -254,15 +256,17 @@ async def test_a_list_of_names_is_walked_to_its_end(client: Client, upstream: Up
     assert upstream.asked("workspaces") == 6
 
 
-async def test_two_workspaces_of_one_name_are_told_apart(client: Client, edited: Callable[[str, Edit], None]) -> None:
+async def test_two_workspaces_with_the_same_name_are_told_apart(
+    client: Client, edited: Callable[[str, Edit], None]
+) -> None:
     edited("workspaces", lambda body: [item.update(name="Twin") for item in body["data"]])
-    said = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["twin"]})
-    assert "6 are called 'twin'" in said
+    message = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["twin"]})
+    assert "6 are called 'twin'" in message
     answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert "Twin (wrkspc_demoProduction)" in [series["label"] for series in answer["series"]]
 
 
-async def test_a_report_that_comes_in_small_pages_is_read_whole(connect: Connect, upstream: Upstream) -> None:
+async def test_a_report_in_small_pages_is_read_completely(connect: Connect, upstream: Upstream) -> None:
     async with connect() as client:
         whole = await ask(client, "get_spend", period="2026-10")
 
@@ -280,7 +284,7 @@ async def test_a_report_that_comes_in_small_pages_is_read_whole(connect: Connect
     assert all(query == asked[0] for query in asked)
 
 
-async def test_what_is_sent_is_what_the_documentation_asks_for(client: Client, upstream: Upstream) -> None:
+async def test_requests_are_as_documented(client: Client, upstream: Upstream) -> None:
     await ask(client, "get_token_usage", period="2026-10-05", group_by=["model"])
     (request,) = upstream.requests
     assert request.path == "/v1/organizations/usage_report/messages"

@@ -1,4 +1,4 @@
-"""The table of faults: what upstream can do, and what must come of it. Numbered as the rows of its subject.
+"""The table of faults: what upstream does, and the required outcome. Numbered as the rows of its subject.
 
 A: statuses and headers. B: the network. C: bodies. D: buckets and pages.
 """
@@ -13,7 +13,7 @@ from tests.support.fault_server import Act, Fault, Piece, healthy, http
 from usage_cost_mcp.demo.http import Response
 
 Outcome = Literal["exact", "outage", "refused"]
-"""exact: the whole answer. outage: stale with its age where held, else an error. refused: an error, held or not."""
+"""exact: the complete answer. outage: stale with its age if cached, else an error. refused: an error, cached or not."""
 
 Report = Literal["spend", "usage"]
 
@@ -77,7 +77,7 @@ def raw(text: str) -> Fault:
 
 
 def drips(response: Response) -> Iterator[Piece]:
-    """A byte now and then, for ever."""
+    """A body that arrives byte by byte and never ends."""
     yield healthy(response)[:-40]
     yield from [piece for _ in range(60) for piece in (0.2, b" ")]
 
@@ -118,7 +118,7 @@ def more(token: str | None) -> Fault:
 
 
 def endless() -> Fault:
-    """Another page, always another page."""
+    """Pages without end."""
     tokens = iter(range(ENOUGH))
 
     def fault(response: Response) -> Iterator[Piece]:

@@ -1,4 +1,4 @@
-"""A second, simplest possible reader of the Admin API, so that the server's sums are held against the wire itself."""
+"""A second, independent and minimal reader of the Admin API, to compare the server's sums with."""
 
 import json
 import urllib.parse
@@ -27,7 +27,7 @@ INPUTS = tuple(TOKENS)[:4]
 def rows(
     url: str, report: str, first: str, last: str, group_by: Sequence[str], width: str = "1d"
 ) -> Iterator[tuple[str, Row]]:
-    """Every row of a report with the start of its bucket, both days included, a default page at a time."""
+    """Every row of a report with the start of its bucket, from the first to the last day, in default pages."""
     query = [
         ("starting_at", f"{first}T00:00:00Z"),
         ("ending_at", f"{date.fromisoformat(last) + timedelta(days=1)}T00:00:00Z"),
@@ -68,7 +68,7 @@ def tokens(
     width: str = "1d",
     bucket: Callable[[str], str] = _day,
 ) -> Days:
-    """Every count by group and day, or by whatever is made of the start of a row."""
+    """Every count by group and day, or by a function of the start of a row."""
     found: dict[Group, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(TOKENS, 0)))
     for start, row in rows(url, "usage_report/messages", first, last, group_by, width):
         for measure, read in TOKENS.items():

@@ -22,7 +22,7 @@ Workspaces = frozenset[str | None]
 """Workspace ids; None is the default workspace, which also has the cost without a workspace."""
 
 _MAX_FILTERED = 8
-"""How many cuts of a day are remembered: as many as there are limits that many people share."""
+"""How many filtered copies of a day are cached: one for each set of workspaces that principals share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class DayRows:
     reported: bool
     revised: datetime | None = None
     revised_in: Values = frozenset()
+    # Mutable, but only a cache: scoped principals share it, and filtering 90 days of 3,000 rows takes 30 ms in each
+    # call without it. Outside the day, a cache would have to learn when days are dropped.
     _filtered_views: dict[tuple[str, Values], "DayRows"] = field(
         default_factory=dict[tuple[str, Values], "DayRows"], init=False, repr=False, compare=False
     )
@@ -64,13 +66,13 @@ class DayRows:
         return replace(self, rows=kept)
 
     def filtered(self, dimension: str, values: Values) -> "DayRows":
-        """The day without the rows of other values, as if there were none; the same object when asked again."""
-        found = self._filtered_views.get((dimension, values))
-        if found is None:
+        """The day with only the rows of some values of a dimension, as if there were no others; cached."""
+        cached = self._filtered_views.get((dimension, values))
+        if cached is None:
             if len(self._filtered_views) >= _MAX_FILTERED:
                 self._filtered_views.clear()
-            found = self._filtered_views[dimension, values] = self._filter(dimension, values)
-        return found
+            cached = self._filtered_views[dimension, values] = self._filter(dimension, values)
+        return cached
 
     def _filter(self, dimension: str, values: Values) -> "DayRows":
         place = self.dimensions.index(dimension)
