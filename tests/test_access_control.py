@@ -1,4 +1,4 @@
-"""Who asks over HTTP, how often they may, and what is written down of it."""
+"""The principal of a call over HTTP, the rate limit and the audit log."""
 
 import asyncio
 import json
@@ -44,8 +44,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def who_asks(server: MCPServer[Any], access: HttpAccess) -> None:
-    """A tool of the test that says who asks, after others had time to ask too."""
+def add_whoami(server: MCPServer[Any], access: HttpAccess) -> None:
+    """Add a tool that returns the principal, after other calls had time to start."""
 
     @server.tool()
     async def whoami() -> str:
@@ -57,54 +57,54 @@ def who_asks(server: MCPServer[Any], access: HttpAccess) -> None:
 
 @pytest.fixture
 async def front(file: Path, clock: FrozenClock, upstream: Upstream) -> AsyncGenerator[Front]:
-    async with served(clock, upstream.url, who_asks, tokens_file=file) as front:
+    async with served(clock, upstream.url, add_whoami, tokens_file=file) as front:
         yield front
 
 
-# --- who asks ------------------------------------------------------------------------------------------------------
+# --- the principal ---------------------------------------------------------------------------------------------------
 
 
 @both_eras
-async def test_a_call_is_made_by_the_one_whose_token_came_with_it(mode: str, front: Front) -> None:
+async def test_a_call_has_the_principal_of_its_token(mode: str, front: Front) -> None:
     for name, token in TOKENS.items():
         async with front.client(token, mode) as client:
             assert text_of(await client.call_tool("whoami")) == name
 
 
 @both_eras
-async def test_calls_side_by_side_are_not_mixed_up(mode: str, front: Front) -> None:
+async def test_concurrent_calls_keep_their_principals(mode: str, front: Front) -> None:
     async def names(token: str) -> set[str]:
         async with front.client(token, mode) as client:
             return set(map(text_of, await asyncio.gather(*(client.call_tool("whoami") for _ in range(15)))))
 
-    told = await asyncio.gather(*map(names, TOKENS.values()))
-    assert told == [{name} for name in TOKENS]
+    answers = await asyncio.gather(*map(names, TOKENS.values()))
+    assert answers == [{name} for name in TOKENS]
 
 
-async def test_without_tokens_whoever_asks_a_demo_is_called_demo(clock: FrozenClock, upstream: Upstream) -> None:
-    async with served(clock, upstream.url, who_asks, demo=True) as front, front.client(None) as client:
+async def test_the_principal_of_a_demo_without_tokens_is_demo(clock: FrozenClock, upstream: Upstream) -> None:
+    async with served(clock, upstream.url, add_whoami, demo=True) as front, front.client(None) as client:
         assert text_of(await client.call_tool("whoami")) == "demo"
 
 
-async def test_a_demo_with_a_tokens_file_asks_for_tokens(file: Path, clock: FrozenClock) -> None:
+async def test_a_demo_with_a_tokens_file_requires_tokens(file: Path, clock: FrozenClock) -> None:
     async with served(clock, demo=True, tokens_file=file) as front:
         assert (await front.post()).status_code == 401
 
 
-async def test_the_token_that_was_made_for_the_run_is_the_operators(clock: FrozenClock) -> None:
-    async with served(clock, prepare=who_asks) as front:
+async def test_the_ephemeral_token_belongs_to_the_operator(clock: FrozenClock) -> None:
+    async with served(clock, prepare=add_whoami) as front:
         token = front.ephemeral_token
         async with front.client(token) as client:
             assert text_of(await client.call_tool("whoami")) == "operator"
         assert (await front.post(TOKENS["ana"])).status_code == 401
 
 
-async def test_where_people_are_listed_there_is_no_token_for_the_run(clock: FrozenClock, file: Path) -> None:
+async def test_there_is_no_ephemeral_token_with_a_tokens_file(clock: FrozenClock, file: Path) -> None:
     async with served(clock, tokens_file=file) as front:
         assert front.ephemeral_token is None
 
 
-async def test_a_call_that_comes_without_a_token_is_nobodys(clock: FrozenClock, file: Path) -> None:
+async def test_a_call_without_a_principal_fails(clock: FrozenClock, file: Path) -> None:
     authentication = build_authentication(HttpSettings(tokens_file=file), clock, demo=False)
     access = HttpAccess(authentication, LocalRateLimiter(clock), 60, clock)
     with pytest.raises(LookupError):
@@ -114,11 +114,11 @@ async def test_a_call_that_comes_without_a_token_is_nobodys(clock: FrozenClock, 
             pass
 
 
-# --- how often -----------------------------------------------------------------------------------------------------
+# --- the rate limit --------------------------------------------------------------------------------------------------
 
 
-async def drawn(client: Client, calls: int) -> list[str]:
-    """What came of so many calls, all at the same moment."""
+async def call_repeatedly(client: Client, calls: int) -> list[str]:
+    """The texts of a number of calls, all at the same time of the frozen clock."""
     return [text_of(await client.call_tool("get_spend", {"period": "yesterday"})) for _ in range(calls)]
 
 
@@ -126,41 +126,43 @@ LIMITED = re.compile(r"Rate limit reached \(\d+ calls per minute\)\. Try again i
 
 
 @both_eras
-async def test_sixty_calls_a_minute_are_answered_and_the_next_is_told_when(mode: str, front: Front) -> None:
+async def test_the_call_after_60_in_a_minute_is_rejected_with_the_time_to_wait(mode: str, front: Front) -> None:
     async with front.client(TOKENS["ana"], mode) as client:
-        answers = await drawn(client, 61)
+        answers = await call_repeatedly(client, 61)
     assert not any(LIMITED.search(each) for each in answers[:60])
     assert answers[60] == "Rate limit reached (60 calls per minute). Try again in 1 second."
 
 
-async def test_who_waits_as_long_as_told_is_answered(
+async def test_a_call_after_the_stated_wait_is_answered(
     file: Path, clock: FrozenClock, upstream: Upstream, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with (
         served(clock, upstream.url, tokens_file=file, calls_per_minute=4) as front,
         front.client(TOKENS["ana"]) as client,
     ):
-        *_, last = await drawn(client, 5)
-        told = LIMITED.fullmatch(last)
-        assert told, last
+        *_, last = await call_repeatedly(client, 5)
+        match = LIMITED.fullmatch(last)
+        assert match, last
         assert last.startswith("Rate limit reached (4 calls per minute)")
-        clock.advance(int(told[1]) - 0.5)
-        assert LIMITED.fullmatch((await drawn(client, 1))[0])
+        clock.advance(int(match[1]) - 0.5)
+        assert LIMITED.fullmatch((await call_repeatedly(client, 1))[0])
         clock.advance(0.5)
-        assert not LIMITED.fullmatch((await drawn(client, 1))[0])
+        assert not LIMITED.fullmatch((await call_repeatedly(client, 1))[0])
     assert [line["outcome"] for line in lines(capfd)] == [*["ok"] * 4, "limited", "limited", "ok"]
 
 
-async def test_one_who_asks_too_often_does_not_stop_the_others(front: Front, upstream: Upstream) -> None:
+async def test_the_rate_limit_of_one_principal_does_not_affect_others(front: Front, upstream: Upstream) -> None:
     async with front.client(TOKENS["ana"]) as ana, front.client(TOKENS["bob"]) as bob:
-        await drawn(ana, 60)
+        await call_repeatedly(ana, 60)
         before = len(upstream.requests)
         assert LIMITED.fullmatch(await refusal(ana, "get_spend", period="2024"))
-        assert len(upstream.requests) == before, "nothing was asked on their behalf"
+        assert len(upstream.requests) == before, "no request was sent"
         assert (await ask(bob, "get_spend", period="yesterday"))["totals"]
 
 
-async def test_refused_arguments_and_the_status_count_too(file: Path, clock: FrozenClock, upstream: Upstream) -> None:
+async def test_invalid_calls_and_status_reads_count_towards_the_rate_limit(
+    file: Path, clock: FrozenClock, upstream: Upstream
+) -> None:
     async with (
         served(clock, upstream.url, tokens_file=file, calls_per_minute=4) as front,
         front.client(TOKENS["ana"]) as client,
@@ -172,18 +174,18 @@ async def test_refused_arguments_and_the_status_count_too(file: Path, clock: Fro
         assert LIMITED.fullmatch(await refusal(client, "get_spend"))
         with pytest.raises(MCPError, match=r"\(4 calls per minute\)"):
             await client.read_resource(STATUS)
-        assert text_in(await client.read_resource("usage-cost://glossary")), "which asks nobody"
+        assert text_in(await client.read_resource("usage-cost://glossary")), "which sends no request"
 
 
-# --- what is written down ------------------------------------------------------------------------------------------
+# --- the audit log ---------------------------------------------------------------------------------------------------
 
 
 def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """The audit so far."""
+    """The lines of the audit log so far."""
     return [json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{")]
 
 
-async def test_a_call_is_one_line_without_a_number_of_its_answer(
+async def test_a_call_is_logged_as_one_line_without_numbers_of_its_answer(
     front: Front, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with front.client(TOKENS["ana"]) as client:
@@ -205,7 +207,7 @@ async def test_a_call_is_one_line_without_a_number_of_its_answer(
     assert holds_none_of(TOKENS["ana"], err)
 
 
-async def test_the_line_says_what_came_from_memory(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_the_cache_status_is_logged(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
     async with front.client(TOKENS["ana"]) as ana, front.client(TOKENS["bob"]) as bob:
         await ask(ana, "get_spend", period="2026-10-01..2026-10-10")
         await ask(bob, "get_spend", period="2026-10-01..2026-10-20")
@@ -225,7 +227,7 @@ async def test_the_line_says_what_came_from_memory(front: Front, capfd: pytest.C
     assert compared > both, "a comparison also looks at tokens"
 
 
-async def test_what_was_refused_and_what_failed_is_written_down(
+async def test_invalid_and_failed_calls_are_logged(
     front: Front, upstream: Upstream, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def hang_up(_: Request) -> None:
@@ -243,20 +245,20 @@ async def test_what_was_refused_and_what_failed_is_written_down(
     ]
 
 
-async def test_a_tool_that_does_not_exist_is_written_down_short_and_without_a_key(
+async def test_a_call_of_an_unknown_tool_is_logged_truncated_and_redacted(
     front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "mcp.client.streamable_http")  # the client may say what it sends
+    caplog.set_level(logging.INFO, "mcp.client.streamable_http")  # the client logs what it sends
     async with front.client(TOKENS["ana"]) as client:
-        said = await refusal(client, f"x\n{KEY}{'y' * 5000}")
+        text = await refusal(client, f"x\n{KEY}{'y' * 5000}")
     (line,) = lines(capfd)
     assert (line["tool"], line["outcome"]) == ("unknown", "refused")
     assert line["arguments"]["name"].startswith("x\n[key removed]")
-    assert len(said) < 1000
-    assert keeps_silent(said)
+    assert len(text) < 1000
+    assert keeps_silent(text)
 
 
-async def test_a_call_that_is_given_up_is_written_down(clock: FrozenClock, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_a_cancelled_call_is_logged(clock: FrozenClock, capfd: pytest.CaptureFixture[str]) -> None:
     access = HttpAccess(None, LocalRateLimiter(clock), 60, clock)
     under_way = asyncio.Event()
 
@@ -273,14 +275,14 @@ async def test_a_call_that_is_given_up_is_written_down(clock: FrozenClock, capfd
     assert [line["outcome"] for line in lines(capfd)] == ["cancelled"]
 
 
-async def test_no_key_and_no_token_is_written_down_wherever_it_was_put(
+async def test_keys_and_tokens_are_not_logged_wherever_they_are(
     front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "mcp.client.streamable_http")  # the client may say what it sends
+    caplog.set_level(logging.INFO, "mcp.client.streamable_http")  # the client logs what it sends
     jwt = f"eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbmEifQ.{'Zx7' * 20}"
     async with front.client(TOKENS["ana"]) as client:
         for secret in (KEY, TOKENS["bob"], jwt):
-            said = [
+            text = [
                 await refusal(client, "get_spend", period=secret),
                 await refusal(client, "get_spend", filter_by={"workspace_id": [secret], secret: ["x"]}),
                 await refusal(client, "get_spend", **{secret: 1}),
@@ -289,10 +291,12 @@ async def test_no_key_and_no_token_is_written_down_wherever_it_was_put(
             assert err.count("\n") == 3
             assert "[key removed]" in err
             assert keeps_silent(err)
-            assert holds_none_of(secret.rpartition(".")[2], err, *said)
+            assert holds_none_of(secret.rpartition(".")[2], err, *text)
 
 
-async def test_a_line_stays_a_line_and_short_whatever_is_asked(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_control_characters_and_long_arguments_make_one_short_line(
+    front: Front, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with front.client(TOKENS["ana"]) as client:
         await refusal(client, "get_spend", period='x\n{"principal":"eva"}\u2028\u202e\x1b[31m\x00')
         await refusal(client, "get_spend", group_by=["x" * 5000] * 50, filter_by={"y" * 3000: ["z" * 3000]})
@@ -310,11 +314,11 @@ async def test_a_line_stays_a_line_and_short_whatever_is_asked(front: Front, cap
 def test_any_arguments_make_one_short_line(arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     AuditLog(FrozenClock()).log_call("ana", "get_spend", arguments, outcome="refused")
-    said = capsys.readouterr().err
-    assert said.endswith("}\n")
-    assert said.count("\n") == 1
-    assert len(said) <= audit_log.MAX_LINE_CHARACTERS + 1
-    json.loads(said, parse_constant=pytest.fail)
+    text = capsys.readouterr().err
+    assert text.endswith("}\n")
+    assert text.count("\n") == 1
+    assert len(text) <= audit_log.MAX_LINE_CHARACTERS + 1
+    json.loads(text, parse_constant=pytest.fail)
 
 
 HUGE: dict[str, Callable[[], dict[str, Any]]] = {
@@ -331,14 +335,14 @@ def _nested(levels: int) -> Any:
 
 
 @pytest.mark.parametrize("case", HUGE)
-def test_a_line_stays_short_with(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_huge_arguments_make_a_short_line(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     AuditLog(FrozenClock()).log_call("ana", "get_spend", HUGE[case](), outcome="refused")
-    said = capsys.readouterr().err
-    assert len(said) <= audit_log.MAX_LINE_CHARACTERS + 1
-    assert json.loads(said)["tool"] == "get_spend"
+    text = capsys.readouterr().err
+    assert len(text) <= audit_log.MAX_LINE_CHARACTERS + 1
+    assert json.loads(text)["tool"] == "get_spend"
 
 
-async def test_a_flood_of_bad_tokens_is_ten_lines_a_minute_and_a_count(
+async def test_a_flood_of_bad_tokens_is_logged_as_ten_lines_per_minute_and_a_count(
     front: Front, clock: FrozenClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(50):
@@ -357,7 +361,7 @@ async def test_a_flood_of_bad_tokens_is_ten_lines_a_minute_and_a_count(
     assert line["why"] == "none"
 
 
-async def test_calls_of_others_are_written_down_during_a_flood(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_calls_are_logged_during_a_flood_of_bad_tokens(front: Front, capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(20):
         await front.post("ucm_guess")
     async with front.client(TOKENS["ana"]) as client:
@@ -377,7 +381,7 @@ async def test_a_closed_stderr_does_not_fail_a_call(clock: FrozenClock, monkeypa
     AuditLog(clock).log_call("ana", "get_spend", {}, outcome="ok")
 
 
-async def test_nothing_is_written_down_over_stdio_or_in_process(
+async def test_there_is_no_audit_log_over_stdio_or_in_process(
     connect: Callable[..., Any], capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with connect() as client:

@@ -1,4 +1,4 @@
-"""By which names the server may be called, and which pages may ask: on every route, whoever serves it."""
+"""The allow-list for the Host and Origin headers, on every route."""
 
 import json
 import socket
@@ -16,15 +16,15 @@ ALLOWED = "spend.example.com, costs.example.com:8443, 10.0.0.5, [2001:db8::5]:84
 PING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
 LONGEST_NAME = ".".join(["a" * 63] * 4)
 PORT = "PORT"
-"""Stands for the port that the server listens at."""
+"""Placeholder for the port of the server."""
 
 
 class Case(NamedTuple):
-    """A request's names, and what becomes of it."""
+    """The headers of a request, and the status of a rejection."""
 
     headers: list[bytes]
     status: int | None
-    """None where it is answered."""
+    """None when the request is answered."""
 
 
 def host(value: str, status: int | None = None) -> Case:
@@ -133,7 +133,7 @@ ORIGINS = {
     "a page with another port than the listed one": origin("https://costs.example.com", 403),
     "a page whose usual port is another": origin("http://tls.example.com", 403),
     "a page in a sandbox, or of a file": origin("null", 403),
-    "no page, but said so": origin("", 403),
+    "an empty origin": origin("", 403),
     "any page": origin("*", 403),
     "a name without a scheme": origin("spend.example.com", 403),
     "a name with half a scheme": origin("//spend.example.com", 403),
@@ -159,17 +159,17 @@ ORIGINS = {
 
 @pytest.fixture(scope="module")
 def server() -> Generator[HttpServer]:
-    """One for all cases; whatever comes, it has nothing to say about it."""
+    """One server for all cases. No request makes it log a line."""
     with started("--demo", environ={"USAGE_COST_MCP_ALLOWED_HOSTS": ALLOWED}) as server:
         yield server
-        assert server.remarks() == [f"Listening on {server.url}"]
+        assert server.log_lines() == [f"Listening on {server.url}"]
 
 
 ROUTES = [(b"POST /mcp", 200), (b"GET /healthz", 200), (b"GET /unknown", 404)]
 
 
 def answer(server: HttpServer, request: bytes, headers: list[bytes], version: bytes = b"HTTP/1.1") -> tuple[int, str]:
-    """The status and the body of an answer, over a connection of its own."""
+    """The status and the body of a response over a new connection."""
     body = PING if request.startswith(b"POST") else b""
     rest = [
         b"Accept: application/json",
@@ -181,47 +181,47 @@ def answer(server: HttpServer, request: bytes, headers: list[bytes], version: by
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(b"\r\n".join([request + b" " + version, *lines, *rest, b"", body]))
         received = b"".join(iter(lambda: connection.recv(65_536), b""))
-    head, _, said = received.partition(b"\r\n\r\n")
-    return int(head.split()[1]), said.decode()
+    head, _, text = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), text.decode()
 
 
 @pytest.mark.parametrize("case", HOSTS.values(), ids=HOSTS.keys())
-def test_the_host_decides_on_every_route_whether_a_request_is_answered(server: HttpServer, case: Case) -> None:
-    decides(server, case)
+def test_the_host_header_is_checked_on_every_route(server: HttpServer, case: Case) -> None:
+    check(server, case)
 
 
 @pytest.mark.parametrize("case", ORIGINS.values(), ids=ORIGINS.keys())
-def test_the_origin_decides_on_every_route_whether_a_request_is_answered(server: HttpServer, case: Case) -> None:
-    decides(server, case)
+def test_the_origin_header_is_checked_on_every_route(server: HttpServer, case: Case) -> None:
+    check(server, case)
 
 
-def decides(server: HttpServer, case: Case) -> None:
+def check(server: HttpServer, case: Case) -> None:
     for request, answered in ROUTES:
-        status, said = answer(server, request, case.headers)
+        status, text = answer(server, request, case.headers)
         assert status == (case.status or answered)
         if case.status:
-            assert "evil" not in said
+            assert "evil" not in text
 
 
 @pytest.mark.parametrize("request_line", [line for line, _ in ROUTES])
-def test_an_old_client_that_names_no_host_is_refused(server: HttpServer, request_line: bytes) -> None:
+def test_an_http_1_0_request_without_a_host_is_rejected(server: HttpServer, request_line: bytes) -> None:
     assert answer(server, request_line, [], b"HTTP/1.0")[0] == 421
 
 
-def test_an_address_in_the_request_line_does_not_stand_for_the_host(server: HttpServer) -> None:
+def test_an_absolute_url_in_the_request_line_does_not_replace_the_host_header(server: HttpServer) -> None:
     assert answer(server, b"GET http://localhost/healthz", [b"Host: evil.example"])[0] == 421
     assert answer(server, b"GET http://evil.example/healthz", [b"Host: localhost"])[0] == 404
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:8000", "[::1]"])
-def test_a_server_that_others_can_reach_does_not_answer_to_the_names_of_this_machine(name: str) -> None:
+def test_loopback_names_are_not_allowed_on_a_non_loopback_address(name: str) -> None:
     allowed = AllowedHosts(HttpSettings(host="0.0.0.0", allowed_hosts=("spend.example.com",)).hostnames)  # noqa: S104
     assert allowed.allows_host("spend.example.com")
     assert not allowed.allows_host(name)
     assert not allowed.allows_origin(f"http://{name}")
 
 
-def test_a_server_at_another_address_of_this_machine_answers_to_that_one_too() -> None:
+def test_the_bound_loopback_address_is_allowed() -> None:
     allowed = AllowedHosts(HttpSettings(host="127.0.0.5").hostnames)
     assert allowed.allows_host("127.0.0.5:8000")
     assert not allowed.allows_host("127.0.0.6:8000")

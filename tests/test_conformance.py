@@ -98,7 +98,7 @@ def statuses_in(checks: Path) -> list[str]:
     return [check["status"] for check in json.loads(checks.read_text(encoding="utf-8"))]
 
 
-def test_the_suite_has_one_version_everywhere() -> None:
+def test_the_version_of_the_suite_is_the_same_everywhere() -> None:
     root = SERVER.parent.parent.parent
     texts = [__doc__ or "", *((root / name).read_text(encoding="utf-8") for name in (".ci/run", "tests/README.md"))]
     assert [re.findall(r"@modelcontextprotocol/conformance@([\w.-]+)", text) for text in texts] == [
@@ -108,7 +108,7 @@ def test_the_suite_has_one_version_everywhere() -> None:
 
 @pytest.mark.external
 @pytest.mark.parametrize("revision", REQUIRED)
-def test_the_suite_finds_nothing_wanting(suite: str, tmp_path: Path, revision: str) -> None:
+def test_the_server_passes_every_required_scenario(suite: str, tmp_path: Path, revision: str) -> None:
     with serving("streams", tmp_path / "log") as url:
         done = run(suite, url, revision, tmp_path / "results")
     assert done.returncode == 0, done.stdout
@@ -121,7 +121,7 @@ def test_the_suite_finds_nothing_wanting(suite: str, tmp_path: Path, revision: s
 
 @pytest.mark.external
 @pytest.mark.parametrize("revision", REQUIRED)
-def test_one_json_answer_a_request_is_enough_for_all_that_takes_no_stream(
+def test_single_json_responses_pass_every_scenario_that_needs_no_stream(
     suite: str, tmp_path: Path, revision: str
 ) -> None:
     with serving("answers", tmp_path / "log") as url:

@@ -270,7 +270,7 @@ async def in_the_address(house: House) -> str:
 async def too_late(house: House, seconds: float, *, issued: bool) -> str:
     async with for_a_team(house) as (front, issuer, token):
         issuer.keys.clear()
-        issuer.instead["/keys"] = Response({}, 500)
+        issuer.overrides["/keys"] = Response({}, 500)
         house.clock.advance(seconds)
         return told(await front.post(issuer.token(front.url, key()) if issued else token))
 

@@ -43,34 +43,34 @@ pytestmark = pytest.mark.anyio
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 STATELESS = "2026-07-28"
 ACCEPTED = {"accept": "application/json, text/event-stream"}
-TOKEN_LIKE = "ucm_Zk3vT9qLw2XsB7nRy5JdHc8MfGp1AeUo"  # noqa: S105 - nobody's
+TOKEN_LIKE = "ucm_Zk3vT9qLw2XsB7nRy5JdHc8MfGp1AeUo"  # noqa: S105 - of no server
 ORGANIZATION = "/v1/organizations/me"
 
 
 @pytest.fixture(scope="module")
 def demo() -> Generator[HttpServer]:
-    """A server that needs no token; whatever clients send, it has nothing to say about it."""
+    """A server that requires no token. Nothing that clients send makes it log a line."""
     with started("--demo") as server:
         yield server
-        assert server.remarks() == [f"Listening on {server.url}"]
+        assert server.log_lines() == [f"Listening on {server.url}"]
 
 
 @pytest.fixture
 def faulty() -> Generator[FaultServer]:
-    """An Admin API elsewhere, which a test breaks."""
+    """An Admin API with faults."""
     with fault_server(DemoApi(lambda: datetime.now(UTC)).respond) as server:
         yield server
 
 
 @pytest.fixture
 def keyed(faulty: FaultServer) -> Generator[HttpServer]:
-    """A server with a key, whose token whoever started it knows."""
+    """A server with a key, which requires the token that it printed."""
     with started(environ={**connected_to(faulty.url), "USAGE_COST_MCP_CALLS_PER_MINUTE": "999999"}) as server:
         yield server
 
 
 def message(method: str, **params: Any) -> dict[str, Any]:
-    """A request of the eras before the stateless one, which needs no handshake here either."""
+    """A request of the protocol before the stateless era; this server requires no handshake for it either."""
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
 
@@ -95,11 +95,11 @@ async def http(demo: HttpServer) -> AsyncGenerator[httpx.AsyncClient]:
         yield client
 
 
-# --- the same answers ----------------------------------------------------------------------------------------------
+# --- the same answers ------------------------------------------------------------------------------------------------
 
 
-async def told(client: Client) -> Any:
-    """What a client learns from a server, without when it was read."""
+async def results(client: Client) -> Any:
+    """What a server returns to a client, without what depends on the time of the call."""
     tools = await client.list_tools()
     prompt = await client.get_prompt("monthly_spend_review", {"month": "2026-10"})
     glossary = await client.read_resource("usage-cost://glossary")
@@ -111,17 +111,17 @@ async def told(client: Client) -> Any:
 
 
 @ERAS
-async def test_a_client_is_told_the_same_as_over_stdio(demo: HttpServer, mode: str) -> None:
+async def test_http_and_stdio_return_the_same_results(demo: HttpServer, mode: str) -> None:
     stdio = StdioServerParameters(
         command=sys.executable, args=["-m", "usage_cost_mcp", "serve", "--demo"], env=environment()
     )
     async with Client(demo.url, mode=mode) as over_http, Client(stdio, mode=mode) as over_stdio:
         assert over_http.server_info == over_stdio.server_info
-        assert await told(over_http) == await told(over_stdio)
+        assert await results(over_http) == await results(over_stdio)
 
 
 class Balancer(httpx2.AsyncHTTPTransport):
-    """Sends each request to the next replica."""
+    """Sends each request to the next replica in turn."""
 
     def __init__(self, *replicas: HttpServer) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class Balancer(httpx2.AsyncHTTPTransport):
 @ERAS
 async def test_any_replica_answers_any_request(demo: HttpServer, mode: str) -> None:
     async with Client(demo.url, mode=mode) as client:
-        expected = await told(client)
+        expected = await results(client)
     with started("--demo") as other:
         for replicas in ((demo, other), (other, demo)):
             balancer = Balancer(*replicas)
@@ -146,11 +146,11 @@ async def test_any_replica_answers_any_request(demo: HttpServer, mode: str) -> N
                 httpx2.AsyncClient(transport=balancer, timeout=30) as through_it,
                 Client(streamable_http_client(demo.url, http_client=through_it), mode=mode) as client,
             ):
-                assert await told(client) == expected
+                assert await results(client) == expected
             assert {demo.port, other.port} == set(balancer.asked)
 
 
-async def test_a_stateless_request_needs_nothing_before_it(http: httpx.AsyncClient) -> None:
+async def test_a_stateless_request_needs_no_handshake(http: httpx.AsyncClient) -> None:
     answer = await http.post("/mcp", json=SPEND)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -158,7 +158,7 @@ async def test_a_stateless_request_needs_nothing_before_it(http: httpx.AsyncClie
     assert answer.json()["result"]["structuredContent"]["demo"] is True
 
 
-async def test_an_answer_does_not_wait_for_an_acknowledgement(http: httpx.AsyncClient) -> None:
+async def test_responses_do_not_wait_for_a_tcp_acknowledgement(http: httpx.AsyncClient) -> None:
     took: list[float] = []
     for _ in range(40):
         begun = time.monotonic()
@@ -167,11 +167,11 @@ async def test_an_answer_does_not_wait_for_an_acknowledgement(http: httpx.AsyncC
     assert statistics.median(took) < 0.03  # an acknowledgement may take 0.04
 
 
-# --- whoever started it --------------------------------------------------------------------------------------------
+# --- the ephemeral token ---------------------------------------------------------------------------------------------
 
 
-async def test_a_server_with_a_key_asks_for_the_token_that_it_told_at_its_start(keyed: HttpServer) -> None:
-    assert keyed.said().count(keyed.token) == 1
+async def test_a_server_with_a_key_requires_the_token_printed_at_its_start(keyed: HttpServer) -> None:
+    assert keyed.stderr_text().count(keyed.token) == 1
     assert len(keyed.token) == len("ucm_") + 43
     async with http_client(keyed) as client:
         assert (await client.post("/mcp", json=SPEND)).json()["result"]["structuredContent"]["demo"] is False
@@ -187,34 +187,34 @@ async def test_a_server_with_a_key_asks_for_the_token_that_it_told_at_its_start(
             assert refused.status_code == 401
             assert refused.headers["www-authenticate"].startswith("Bearer ")
             assert keyed.token not in refused.text
-        for path, said in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
-            assert (await client.get(path, headers={"authorization": ""})).text == said
+        for path, text in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+            assert (await client.get(path, headers={"authorization": ""})).text == text
 
 
-async def test_each_run_has_a_token_of_its_own(keyed: HttpServer, faulty: FaultServer) -> None:
+async def test_each_run_has_a_different_token(keyed: HttpServer, faulty: FaultServer) -> None:
     with started(environ=connected_to(faulty.url)) as other:
         assert other.token != keyed.token
 
 
 @ERAS
-async def test_a_client_with_that_token_asks_in_either_era(keyed: HttpServer, mode: str) -> None:
+async def test_a_client_with_that_token_is_served_in_both_eras(keyed: HttpServer, mode: str) -> None:
     async with client_of(keyed.url, keyed.token, mode) as client:
         assert (await ask(client, "get_spend", period="2026-10"))["demo"] is False
 
 
-# --- what comes no further than the door ---------------------------------------------------------------------------
+# --- the request guard -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "PATCH", "OPTIONS", "HEAD"])
 @pytest.mark.parametrize("version", ["2025-11-25", STATELESS, None])
-async def test_nothing_but_post_reaches_the_endpoint(http: httpx.AsyncClient, method: str, version: str | None) -> None:
+async def test_the_endpoint_accepts_only_post(http: httpx.AsyncClient, method: str, version: str | None) -> None:
     headers = {"mcp-protocol-version": version} if version else {}
     answer = await http.request(method, "/mcp", headers=headers)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize(("path", "status"), [("/mcp", 405), ("/healthz", 200), ("/unknown", 404)])
-async def test_a_web_socket_is_never_opened(http: httpx.AsyncClient, path: str, status: int) -> None:
+async def test_websocket_upgrades_are_not_accepted(http: httpx.AsyncClient, path: str, status: int) -> None:
     wanted = {
         "connection": "upgrade",
         "upgrade": "websocket",
@@ -224,7 +224,7 @@ async def test_a_web_socket_is_never_opened(http: httpx.AsyncClient, path: str, 
     assert (await http.get(path, headers=wanted)).status_code == status
 
 
-async def test_nobody_can_wait_for_changes_that_never_come(http: httpx.AsyncClient) -> None:
+async def test_subscriptions_are_not_offered(http: httpx.AsyncClient) -> None:
     meta = {
         "io.modelcontextprotocol/protocolVersion": STATELESS,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -240,7 +240,7 @@ async def test_nobody_can_wait_for_changes_that_never_come(http: httpx.AsyncClie
 @pytest.mark.parametrize(
     "path", ["/mcp/", "/", "/healthz/", "/MCP", "//mcp", "/mcp/x", "/.well-known/openid-configuration"]
 )
-async def test_there_is_nothing_at_any_other_path_and_no_redirect(http: httpx.AsyncClient, path: str) -> None:
+async def test_other_paths_return_404_without_a_redirect(http: httpx.AsyncClient, path: str) -> None:
     assert (
         await http.request("POST", httpx.URL(f"{http.base_url}").copy_with(raw_path=path.encode()))
     ).status_code == 404
@@ -250,13 +250,13 @@ TOO_LARGE = b"x" * (MAX_BODY_BYTES + 1)
 
 
 async def pieces_of(body: bytes) -> AsyncGenerator[bytes]:
-    """A body whose length is not said beforehand."""
+    """A body without a Content-Length."""
     for start in range(0, len(body), 10_000):
         yield body[start : start + 10_000]
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/healthz", "/unknown"])
-async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
+async def test_an_oversized_body_is_rejected_with_and_without_content_length(
     http: httpx.AsyncClient, path: str
 ) -> None:
     for body in (TOO_LARGE, pieces_of(TOO_LARGE)):
@@ -264,7 +264,7 @@ async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
         assert (answer.status_code, answer.text) == (413, "The request body is larger than 256 KiB.\n")
 
 
-async def test_the_largest_body_is_read(http: httpx.AsyncClient) -> None:
+async def test_a_body_of_the_maximum_size_is_accepted(http: httpx.AsyncClient) -> None:
     query = {**SPEND, "params": {**SPEND["params"], "_meta": {"padding": ""}}}
     query["params"]["_meta"]["padding"] = "x" * (MAX_BODY_BYTES - len(json.dumps(query)))
     body = json.dumps(query).encode()
@@ -275,7 +275,7 @@ async def test_the_largest_body_is_read(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "1e3", "0x5", "5.0", "five", "", "9" * 30, f"{MAX_BODY_BYTES + 1}"])
-async def test_a_length_that_is_none_is_refused(demo: HttpServer, length: str) -> None:
+async def test_an_invalid_content_length_is_rejected(demo: HttpServer, length: str) -> None:
     received = await exchange(
         demo, f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n".encode()
     )
@@ -283,7 +283,7 @@ async def test_a_length_that_is_none_is_refused(demo: HttpServer, length: str) -
 
 
 async def exchange(server: HttpServer | Front, *pieces: bytes | float) -> bytes:
-    """What comes back until the server hangs up; numbers are seconds to wait between pieces."""
+    """All bytes received until the server disconnects; numbers are seconds to wait between the pieces sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
 
     async def write() -> None:
@@ -303,7 +303,7 @@ async def exchange(server: HttpServer | Front, *pieces: bytes | float) -> bytes:
 
 
 def request(target: str, *headers: str, body: bytes = b"") -> bytes:
-    """A request as bytes, of which nobody but the server learns."""
+    """A request as raw bytes, which no client library logs."""
     head = [f"POST {target} HTTP/1.1", "Host: localhost", "Connection: close", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*head, "", ""]).encode() + body
 
@@ -333,7 +333,7 @@ async def test_slow_clients_are_disconnected(clock: FrozenClock) -> None:
 
 
 async def after_an_answer(front: Front, request: bytes, more: bytes) -> bytes:
-    """What comes back after an answer, when half of another request is sent."""
+    """The bytes received after a response when half of another request is sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(front.url).port)
     writer.write(request)
     await reader.readuntil(b"ok\n")
@@ -358,9 +358,7 @@ QUERIES = {
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
 @pytest.mark.parametrize("path", ["/mcp", "/healthz"])
-async def test_a_token_in_the_address_is_refused_with_what_to_do(
-    http: httpx.AsyncClient, path: str, query: str
-) -> None:
+async def test_a_token_in_the_url_is_rejected_with_advice(http: httpx.AsyncClient, path: str, query: str) -> None:
     answer = await http.post(f"{path}?{query}", json=SPEND)
     assert answer.status_code == 400
     assert "Authorization: Bearer" in answer.text
@@ -372,7 +370,7 @@ KEYS = {"a value": f"key={KEY}", "no name": f"x=1&{KEY}", "capitals": KEY.upper(
 
 
 @pytest.mark.parametrize("query", KEYS.values(), ids=KEYS.keys())
-async def test_a_key_in_the_address_is_refused_with_the_advice_to_revoke_it(demo: HttpServer, query: str) -> None:
+async def test_an_anthropic_key_in_the_url_is_rejected_with_advice_to_revoke_it(demo: HttpServer, query: str) -> None:
     received = await exchange(demo, request(f"/mcp?{query}"))
     assert received.startswith(b"HTTP/1.1 400 ")
     assert b"Revoke" in received
@@ -381,7 +379,7 @@ async def test_a_key_in_the_address_is_refused_with_the_advice_to_revoke_it(demo
 
 @pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "Cookie"])
 @pytest.mark.parametrize("value", [f"Bearer {KEY}", KEY, KEY.upper(), KEY.replace("admin", "api")], ids=range(4))
-async def test_a_key_in_a_header_is_refused_with_the_advice_to_revoke_it(
+async def test_an_anthropic_key_in_a_header_is_rejected_with_advice_to_revoke_it(
     demo: HttpServer, name: str, value: str
 ) -> None:
     received = await exchange(demo, request("/mcp", f"{name}: {value}"))
@@ -391,7 +389,7 @@ async def test_a_key_in_a_header_is_refused_with_the_advice_to_revoke_it(
     assert keeps_silent(received)
 
 
-async def test_a_query_that_holds_nothing_secret_is_no_hindrance(http: httpx.AsyncClient) -> None:
+async def test_a_harmless_query_string_is_accepted(http: httpx.AsyncClient) -> None:
     assert (await http.post("/mcp?tokens=0&who=me", json=SPEND)).status_code == 200
 
 
@@ -413,24 +411,24 @@ async def test_no_token_is_logged_at_any_level(faulty: FaultServer) -> None:
             received = await exchange(server, misplaced)
             assert received.startswith(b"HTTP/1.1 4")
             assert TOKEN_LIKE.encode() not in received
-        said = server.said()
-    assert TOKEN_LIKE[4:] not in said
-    assert said.count(server.token) == 1
-    assert "Traceback" not in said
+        text = server.stderr_text()
+    assert TOKEN_LIKE[4:] not in text
+    assert text.count(server.token) == 1
+    assert "Traceback" not in text
 
 
-# --- health --------------------------------------------------------------------------------------------------------
+# --- health ----------------------------------------------------------------------------------------------------------
 
 
-async def test_it_is_alive_and_ready_and_says_no_more(http: httpx.AsyncClient) -> None:
-    for path, said in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
+async def test_probes_reveal_nothing_but_alive_and_ready(http: httpx.AsyncClient) -> None:
+    for path, text in (("/healthz", "ok\n"), ("/readyz", "ready\n")):
         answer = await http.get(path)
-        assert (answer.status_code, answer.text) == (200, said)
+        assert (answer.status_code, answer.text) == (200, text)
         assert answer.headers.keys() == {"date", "content-length", "content-type", "cache-control"}
         assert (await http.post(path)).status_code == 405
 
 
-async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
+async def test_without_upstream_the_server_is_alive_but_not_ready_until_days_are_cached(
     keyed: HttpServer, faulty: FaultServer
 ) -> None:
     faulty.fail([answers_with(401)], forever=True, faulty=(ORGANIZATION,))
@@ -444,9 +442,7 @@ async def test_it_is_alive_but_not_ready_without_upstream_until_days_are_held(
 
 
 @pytest.mark.timing
-async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_seconds(
-    faulty: FaultServer, clock: FrozenClock
-) -> None:
+async def test_a_readiness_probe_times_out_when_upstream_hangs(faulty: FaultServer, clock: FrozenClock) -> None:
     assert HttpSettings().probe_seconds == 5, "which is too long for a test"
     faulty.fail([sends(Act.HANG)], forever=True, faulty=(ORGANIZATION,))
     async with served(clock, faulty.url, probe_seconds=0.5) as front:
@@ -457,7 +453,7 @@ async def test_an_upstream_that_hangs_keeps_no_probe_waiting_longer_than_five_se
     assert len(faulty.requests) == 1
 
 
-async def test_upstream_is_asked_again_after_half_a_minute(upstream: Upstream, clock: FrozenClock) -> None:
+async def test_readiness_is_probed_again_after_30_seconds(upstream: Upstream, clock: FrozenClock) -> None:
     upstream.override = lambda _: Response({}, status=403)
     async with AsyncExitStack() as exit_stack:
         settings = Settings.for_demo({}, upstream.url)
@@ -479,11 +475,11 @@ async def test_upstream_is_asked_again_after_half_a_minute(upstream: Upstream, c
     assert len(upstream.requests) == 3
 
 
-# --- many at once, and the end -------------------------------------------------------------------------------------
+# --- many calls, and shutdown ----------------------------------------------------------------------------------------
 
 
 def later(seconds: float) -> Any:
-    """The healthy answer, after a while."""
+    """The normal response, after a delay."""
 
     def fault(response: Response) -> Iterator[Piece]:
         yield seconds
@@ -494,7 +490,7 @@ def later(seconds: float) -> Any:
 
 @asynccontextmanager
 async def calling(server: HttpServer, faulty: FaultServer, calls: int = 1) -> AsyncGenerator[list[asyncio.Task[Any]]]:
-    """Calls that have been sent, of which upstream knows."""
+    """Calls whose requests have reached upstream."""
     async with http_client(server) as client:
         tasks = [asyncio.create_task(client.post("/mcp", json=SPEND)) for _ in range(calls)]
         await asyncio.to_thread(faulty.asked.wait, 10)
@@ -502,7 +498,7 @@ async def calling(server: HttpServer, faulty: FaultServer, calls: int = 1) -> As
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-async def test_a_call_under_way_is_answered_in_full_after_the_signal(
+async def test_a_running_call_is_answered_in_full_after_the_signal(
     keyed: HttpServer, faulty: FaultServer, number: signal.Signals
 ) -> None:
     faulty.fail([later(1)], forever=True)
@@ -513,7 +509,7 @@ async def test_a_call_under_way_is_answered_in_full_after_the_signal(
         answer = await call
     assert answer.json()["result"]["structuredContent"]["totals"]["cost"]
     assert keyed.process.wait(5) == 0
-    assert len(keyed.remarks()) == 2
+    assert len(keyed.log_lines()) == 2
 
 
 def listens(server: HttpServer) -> bool:
@@ -525,7 +521,7 @@ def listens(server: HttpServer) -> bool:
 
 
 @pytest.mark.timing
-async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_ten_seconds_for_the_rest(
+async def test_calls_above_the_limit_get_503_and_shutdown_waits_ten_seconds_for_the_others(
     keyed: HttpServer, faulty: FaultServer
 ) -> None:
     faulty.fail([sends(Act.HANG)], forever=True)
@@ -537,23 +533,23 @@ async def test_more_calls_than_there_are_places_are_sent_away_and_the_end_waits_
         async with http_client(keyed) as client:
             assert (await client.post("/mcp", json=SPEND)).text == "The server is busy. Try again.\n"
             assert (await client.get("/healthz")).status_code == 200
-        sent_away = [task.result() for task in tasks if task.done()]
-        assert {(answer.status_code, answer.headers["retry-after"]) for answer in sent_away} == {(503, "1")}
-        assert len(sent_away) == too_many
+        rejected = [task.result() for task in tasks if task.done()]
+        assert {(answer.status_code, answer.headers["retry-after"]) for answer in rejected} == {(503, "1")}
+        assert len(rejected) == too_many
         begun = time.monotonic()
         keyed.process.send_signal(signal.SIGTERM)
         answers = await asyncio.gather(*tasks)
         assert await asyncio.to_thread(keyed.process.wait, 12) == 0
         assert 9 < time.monotonic() - begun <= 11
-    cut_short = [answer for answer in answers if answer not in sent_away]
-    assert {(answer.status_code, answer.text) for answer in cut_short} == {
+    interrupted = [answer for answer in answers if answer not in rejected]
+    assert {(answer.status_code, answer.text) for answer in interrupted} == {
         (503, "The server is stopping. Try again.\n")
     }
-    assert len(keyed.remarks()) == 2
+    assert len(keyed.log_lines()) == 2
 
 
 def stateless(name: str, **arguments: Any) -> dict[str, Any]:
-    """A call of a tool in the era in which hanging up is to cancel it."""
+    """A tool call in the stateless era, in which a disconnect cancels it."""
     meta: dict[str, Any] = {
         "io.modelcontextprotocol/protocolVersion": STATELESS,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -562,17 +558,19 @@ def stateless(name: str, **arguments: Any) -> dict[str, Any]:
     return {"json": message("tools/call", name=name, arguments=arguments, _meta=meta), "headers": headers}
 
 
-async def test_who_hangs_up_takes_the_request_to_upstream_along(keyed: HttpServer, faulty: FaultServer) -> None:
+async def test_client_disconnect_cancels_upstream_request(keyed: HttpServer, faulty: FaultServer) -> None:
     faulty.fail([sends(Act.HANG)], forever=True)
     async with http_client(keyed) as client:
         call = asyncio.create_task(client.post("/mcp", **stateless("get_spend", period="2026-08")))
         assert await asyncio.to_thread(faulty.asked.wait, 10)
         call.cancel()
         assert await asyncio.to_thread(faulty.hung_up.wait, 10)
-    until(lambda: '"outcome":"cancelled"' in keyed.said())
+    until(lambda: '"outcome":"cancelled"' in keyed.stderr_text())
 
 
-async def test_who_hangs_up_leaves_the_others_their_answer(keyed: HttpServer, faulty: FaultServer) -> None:
+async def test_client_disconnect_does_not_cancel_a_fetch_that_others_wait_for(
+    keyed: HttpServer, faulty: FaultServer
+) -> None:
     faulty.fail([later(1)], forever=True)
     async with http_client(keyed) as client:
         leaving, staying = (
@@ -586,7 +584,9 @@ async def test_who_hangs_up_leaves_the_others_their_answer(keyed: HttpServer, fa
 
 @pytest.mark.timing
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
-async def test_a_second_signal_ends_it_at_once(keyed: HttpServer, faulty: FaultServer, number: signal.Signals) -> None:
+async def test_a_second_signal_ends_the_process_at_once(
+    keyed: HttpServer, faulty: FaultServer, number: signal.Signals
+) -> None:
     faulty.fail([sends(Act.HANG)], forever=True)
     async with calling(keyed, faulty) as [call]:
         keyed.process.send_signal(number)
@@ -598,7 +598,7 @@ async def test_a_second_signal_ends_it_at_once(keyed: HttpServer, faulty: FaultS
 
 
 @pytest.mark.timing
-async def test_it_ends_although_clients_keep_their_connections() -> None:
+async def test_open_connections_do_not_delay_shutdown() -> None:
     with started("--demo", "--host", "localhost") as server:
         async with http_client(server) as client:
             await client.get("/healthz")
@@ -613,19 +613,19 @@ async def test_it_ends_although_clients_keep_their_connections() -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="there is no IPv6")
-async def test_it_listens_at_an_address_in_ipv6() -> None:
+async def test_the_server_can_bind_an_ipv6_address() -> None:
     with started("--demo", "--host", "::1") as server:
         assert server.url == f"http://[::1]:{server.port}/mcp"
         async with Client(server.url) as client:
             assert (await ask(client, "get_status"))["key"]["source"] == "the demo"
 
 
-# --- many connections ----------------------------------------------------------------------------------------------
+# --- many connections ------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def files(most: int) -> Generator[None]:
-    """What is started meanwhile may have so many files open."""
+    """Limit the open files of processes started in the block."""
     resource = pytest.importorskip("resource")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, before[1]))
@@ -636,14 +636,14 @@ def files(most: int) -> Generator[None]:
 
 
 @pytest.mark.parametrize("most", [120, 256], ids=["more than there are files", "fewer than there are files"])
-async def test_more_connections_than_can_be_do_not_end_it(most: int) -> None:
+async def test_the_server_survives_more_connections_than_open_files(most: int) -> None:
     with ExitStack() as opened:
         with files(most):
             server = opened.enter_context(started("--demo"))
         with ExitStack() as held, suppress(OSError):
             for _ in range(2 * most):
                 held.enter_context(socket.create_connection(("127.0.0.1", server.port), 0.2))
-        await asyncio.sleep(1.1)  # for so long it accepts nobody when it has no files left
+        await asyncio.sleep(1.1)  # asyncio pauses accepting for a second when no file descriptor is left
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(httpx.URL(server.url).join("/healthz"))).text == "ok\n"
-        assert "Traceback" not in server.said()
+        assert "Traceback" not in server.stderr_text()

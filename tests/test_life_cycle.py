@@ -51,7 +51,7 @@ def test_the_first_signal_ends_the_server(number: signal.Signals, status: int) -
         assert "Traceback" not in server.stderr.read()
 
 
-def test_the_end_of_input_ends_the_server_in_the_middle_of_a_call(hanging: FaultServer) -> None:
+def test_end_of_input_ends_the_server_during_a_call(hanging: FaultServer) -> None:
     with started(connected_to(hanging.url)) as server:
         assert server.stdin is not None
         server.stdin.write(QUESTION)
@@ -61,7 +61,7 @@ def test_the_end_of_input_ends_the_server_in_the_middle_of_a_call(hanging: Fault
         assert server.wait(timeout=2) == 0
 
 
-def test_a_server_whose_parent_is_killed_goes_too() -> None:
+def test_the_server_ends_when_its_parent_is_killed() -> None:
     parent = (
         "import subprocess, sys, time\n"
         f"server = subprocess.Popen({SERVE!r}, stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"

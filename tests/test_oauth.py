@@ -1,4 +1,4 @@
-"""Tokens of an identity provider: a real issuer, real signatures by another library, real HTTP."""
+"""Access tokens of an identity provider: an issuer over real HTTP, with signatures by another library."""
 
 import asyncio
 import base64
@@ -61,25 +61,24 @@ def unsigned(issuer: Issuer, front: Front, algorithm: str) -> str:
 
 
 def signed_with_the_public_key(issuer: Issuer, front: Front) -> str:
-    """The classic: the public key of an asymmetric algorithm taken for the secret of a symmetric one."""
+    """Algorithm confusion: the public key used as the secret of a symmetric algorithm."""
     content = f"{segment({'alg': 'HS256', 'kid': issuer.keys[0].kid})}.{segment(issuer.claims(front.url))}"
     pem = issuer.keys[0].as_pem(private=False)
     return f"{content}.{segment(hmac.digest(pem, content.encode(), hashlib.sha256))}"
 
 
-def garbled(token: str) -> str:
-    """The same with another signature."""
+def with_other_signature(token: str) -> str:
     content, _, signature = token.rpartition(".")
     return f"{content}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
 
 
-# --- what opens the door -------------------------------------------------------------------------------------------
+# --- valid tokens ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 )
-async def test_a_token_opens_the_door_when_signed_by(algorithm: str, clock: FrozenClock) -> None:
+async def test_a_token_signed_with_a_supported_algorithm_is_accepted(algorithm: str, clock: FrozenClock) -> None:
     with issuing(keys=[key(algorithm)]) as issuer:
         async with served(clock, oauth_issuer=issuer.url) as front:
             assert await status(front, issuer.token(front.url)) == 200
@@ -99,19 +98,19 @@ GOOD: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", GOOD)
-async def test_a_token_opens_the_door(case: str, issuer: Issuer, front: Front) -> None:
+async def test_a_token_with_valid_claims_is_accepted(case: str, issuer: Issuer, front: Front) -> None:
     now = int(time.time())
     spelled = json.dumps(GOOD[case]).replace("{}", front.url)
-    changes = json.loads(re.sub(r'"now([+-]\d+)"', lambda away: str(now + int(away[1])), spelled))
+    changes = json.loads(re.sub(r'"now([+-]\d+)"', lambda offset: str(now + int(offset[1])), spelled))
     assert await status(front, issuer.token(front.url, **changes)) == 200
 
 
 @pytest.mark.parametrize("header", [{"typ": "JWT"}, {"typ": None}, {"typ": "application/at+jwt"}, {"kid": None}])
-async def test_a_token_opens_the_door_with_the_header(header: dict[str, Any], issuer: Issuer, front: Front) -> None:
+async def test_a_token_with_a_valid_header_is_accepted(header: dict[str, Any], issuer: Issuer, front: Front) -> None:
     assert await status(front, issuer.token(front.url, header=header)) == 200
 
 
-# --- the table of bad tokens ---------------------------------------------------------------------------------------
+# --- invalid tokens --------------------------------------------------------------------------------------------------
 
 Make = Callable[[Issuer, Front], str]
 
@@ -135,7 +134,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "alg none": (lambda i, f: unsigned(i, f, "none"), "not signed with an accepted algorithm"),
     "alg None": (lambda i, f: unsigned(i, f, "None"), "not signed with an accepted algorithm"),
     "no signature": (lambda i, f: unsigned(i, f, "ES256"), "signature is invalid"),
-    "other signature": (lambda i, f: garbled(i.token(f.url)), "signature is invalid"),
+    "other signature": (lambda i, f: with_other_signature(i.token(f.url)), "signature is invalid"),
     "signed with the public key": (signed_with_the_public_key, "not signed with an accepted algorithm"),
     "a secret of the sender": (
         lambda i, f: i.token(f.url, OctKey.generate_key(256), {"alg": "HS256"}),
@@ -160,7 +159,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "a refresh token": (lambda i, f: i.token(f.url, typ="Refresh"), "is not an access token"),
     "a logout token": (lambda i, f: i.token(f.url, header={"typ": "logout+jwt"}), "is not an access token"),
     "bound to a key of its holder": (lambda i, f: i.token(f.url, cnf={"jkt": "x"}), "a condition that this server"),
-    "in nobody's name": (lambda i, f: i.token(f.url, sub=None, client_id=None), "names no subject"),
+    "without a subject": (lambda i, f: i.token(f.url, sub=None, client_id=None), "names no subject"),
     "in the name of a number": (lambda i, f: i.token(f.url, sub=7), "neither a token of this server nor a signed JWT"),
     "names of workspaces": (lambda i, f: i.token(f.url, workspaces=["Production"]), "must be a list of ids"),
     "no workspaces": (lambda i, f: i.token(f.url, workspaces=[]), "must be a list of ids"),
@@ -181,7 +180,7 @@ BAD: dict[str, tuple[Make, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_a_bad_token_is_refused_and_not_repeated(
+async def test_a_bad_token_is_rejected_and_not_repeated(
     case: str, issuer: Issuer, front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     make, sentence = BAD[case]
@@ -192,14 +191,14 @@ async def test_a_bad_token_is_refused_and_not_repeated(
     assert challenge.startswith('Bearer realm="usage-cost-mcp", error="invalid_token", error_description="')
     assert f'resource_metadata="{front.url.replace("/mcp", "/.well-known/oauth-protected-resource/mcp")}"' in challenge
     assert 'scope="spend:read"' in challenge
-    said = answer.json()["error_description"]
-    assert any(part in said for part in sentence.split("|")), said
+    text = answer.json()["error_description"]
+    assert any(part in text for part in sentence.split("|")), text
     out, err = capfd.readouterr()
     assert json.loads(err)["principal"] is None
     assert holds_none_of(token, challenge, answer.text, out, err, caplog.text)
 
 
-async def test_no_token_is_asked_for_one_without_an_error(
+async def test_a_request_without_a_token_gets_a_challenge_without_an_error(
     front: Front, capfd: pytest.CaptureFixture[str], issuer: Issuer
 ) -> None:
     for headers in ({}, {"authorization": "Basic YTpi"}, {"authorization": issuer.token(front.url)}):
@@ -210,7 +209,7 @@ async def test_no_token_is_asked_for_one_without_an_error(
         assert json.loads(capfd.readouterr().err)["why"] == "none"
 
 
-async def test_a_token_in_the_query_opens_nothing(
+async def test_a_token_in_the_query_string_is_rejected(
     issuer: Issuer, front: Front, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     token = issuer.token(front.url)
@@ -221,21 +220,23 @@ async def test_a_token_in_the_query_opens_nothing(
 
 
 @pytest.mark.parametrize("changes", [{"scope": "openid"}, {"scope": None}, {"scope": "spend:reader"}, {"scope": 7}])
-async def test_a_token_without_the_scope_is_told_which(changes: dict[str, Any], issuer: Issuer, front: Front) -> None:
+async def test_a_token_without_the_scope_gets_403_with_the_required_scope(
+    changes: dict[str, Any], issuer: Issuer, front: Front
+) -> None:
     answer = await front.post(issuer.token(front.url, **changes))
     assert answer.status_code == 403
     assert 'error="insufficient_scope"' in answer.headers["www-authenticate"]
     assert 'scope="spend:read"' in answer.headers["www-authenticate"]
 
 
-async def verified(front: Front, token: str) -> PrincipalToken | None:
+async def verify(front: Front, token: str) -> PrincipalToken | None:
     assert front.access.verifier
     return await front.access.verifier.verify_token(token)
 
 
 @given(token=st.text(st.characters(max_codepoint=255)))
-async def test_no_text_at_all_is_more_than_refused(front: Front, token: str) -> None:
-    assert await verified(front, token) is None
+async def test_any_text_as_a_token_is_rejected(front: Front, token: str) -> None:
+    assert await verify(front, token) is None
 
 
 _CLAIMS = ("iss", "aud", "exp", "nbf", "iat", "sub", "jti", "scope", "scp", "workspaces", "typ", "client_id")
@@ -245,7 +246,7 @@ _CLAIMS = ("iss", "aud", "exp", "nbf", "iat", "sub", "jti", "scope", "scp", "wor
     about=st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jwk", "alg"]), ANYTHING, max_size=2),
     changes=st.dictionaries(st.sampled_from(_CLAIMS), ANYTHING),
 )
-async def test_no_claim_of_any_shape_breaks_the_door(
+async def test_claims_of_any_shape_are_rejected_or_accepted_without_an_error(
     issuer: Issuer, front: Front, about: dict[str, Any], changes: dict[str, Any]
 ) -> None:
     header = {"alg": "ES256", "typ": "at+jwt", "kid": issuer.keys[0].kid, **about}
@@ -254,12 +255,12 @@ async def test_no_claim_of_any_shape_breaks_the_door(
         return
     private: Any = issuer.keys[0].private_key
     signature = _raw_signature(private, content.encode())
-    told = await verified(front, f"{content}.{segment(signature)}")
-    assert told is None or told.principal.name.startswith("oauth:")
+    result = await verify(front, f"{content}.{segment(signature)}")
+    assert result is None or result.principal.name.startswith("oauth:")
 
 
 def _raw_signature(private: Any, content: bytes) -> bytes:
-    """As joserfc makes it, for claims that it would refuse to sign."""
+    """A signature as joserfc makes it, for claims that it refuses to sign."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -268,10 +269,10 @@ def _raw_signature(private: Any, content: bytes) -> bytes:
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
-# --- what is published about us ------------------------------------------------------------------------------------
+# --- protected resource metadata -------------------------------------------------------------------------------------
 
 
-async def test_clients_are_told_whose_tokens_are_taken(issuer: Issuer, front: Front) -> None:
+async def test_clients_can_discover_the_issuer(issuer: Issuer, front: Front) -> None:
     challenge = (await front.post()).headers["www-authenticate"]
     where = challenge.partition('resource_metadata="')[2].rstrip('"')
     assert (await front.get(where)).json() == {
@@ -282,7 +283,7 @@ async def test_clients_are_told_whose_tokens_are_taken(issuer: Issuer, front: Fr
     }
 
 
-async def test_a_server_without_an_issuer_names_none(clock: FrozenClock) -> None:
+async def test_a_server_without_an_issuer_publishes_no_metadata(clock: FrozenClock) -> None:
     async with served(clock) as front:
         answer = await front.post()
         assert answer.headers["www-authenticate"] == 'Bearer realm="usage-cost-mcp"'
@@ -290,35 +291,35 @@ async def test_a_server_without_an_issuer_names_none(clock: FrozenClock) -> None
             assert (await front.get(f"/.well-known/{path}")).status_code == 404
 
 
-# --- who it is -----------------------------------------------------------------------------------------------------
+# --- the principal ---------------------------------------------------------------------------------------------------
 
 
-async def whose(issuer: Issuer, front: Front, **changes: Any) -> Principal:
-    token = await verified(front, issuer.token(front.url, **changes))
+async def principal_of(issuer: Issuer, front: Front, **changes: Any) -> Principal:
+    token = await verify(front, issuer.token(front.url, **changes))
     assert token
     return token.principal
 
 
-async def test_the_name_can_never_be_one_of_the_tokens_file(issuer: Issuer, front: Front) -> None:
-    assert (await whose(issuer, front)).name == "oauth:ana"
-    assert (await whose(issuer, front, sub="auth0|5f7c8ec7")).name == "oauth:auth0|5f7c8ec7"
-    assert (await whose(issuer, front, sub=None)).name == "oauth:a-client"
+async def test_the_principals_name_cannot_collide_with_the_tokens_file(issuer: Issuer, front: Front) -> None:
+    assert (await principal_of(issuer, front)).name == "oauth:ana"
+    assert (await principal_of(issuer, front, sub="auth0|5f7c8ec7")).name == "oauth:auth0|5f7c8ec7"
+    assert (await principal_of(issuer, front, sub=None)).name == "oauth:a-client"
 
 
-async def test_names_that_lose_letters_stay_apart(issuer: Issuer, front: Front) -> None:
+async def test_names_with_removed_characters_stay_unique(issuer: Issuer, front: Front) -> None:
     subjects = ["ana", "an\u200ba", "ana\n", "a na", "\u202eana", "ana" * 99, "ana" * 98, "\ud800ana"]
-    names = [(await whose(issuer, front, sub=subject)).name for subject in subjects[:-1]]
+    names = [(await principal_of(issuer, front, sub=subject)).name for subject in subjects[:-1]]
     assert len(set(names)) == len(names)
     assert all(name.isascii() and name.isprintable() and len(name) < 90 for name in names)
 
 
-async def test_the_claim_workspaces_limits_what_they_see(issuer: Issuer, front: Front) -> None:
-    assert (await whose(issuer, front)).workspaces is None
-    limited = await whose(issuer, front, workspaces=["wrkspc_01A", "default"])
+async def test_the_claim_workspaces_scopes_the_principal(issuer: Issuer, front: Front) -> None:
+    assert (await principal_of(issuer, front)).workspaces is None
+    limited = await principal_of(issuer, front, workspaces=["wrkspc_01A", "default"])
     assert limited.workspaces == frozenset({"wrkspc_01A", None})
 
 
-async def test_both_kinds_of_tokens_are_taken_side_by_side(issuer: Issuer, clock: FrozenClock, tmp_path: Path) -> None:
+async def test_a_server_accepts_both_kinds_of_tokens(issuer: Issuer, clock: FrozenClock, tmp_path: Path) -> None:
     token = new_token()
     file = tmp_path / "tokens"
     file.write_text(tokens_line("bob", token))
@@ -328,7 +329,7 @@ async def test_both_kinds_of_tokens_are_taken_side_by_side(issuer: Issuer, clock
         assert await status(front, new_token()) == 401
 
 
-# --- where the keys come from --------------------------------------------------------------------------------------
+# --- discovery -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -342,20 +343,22 @@ async def test_both_kinds_of_tokens_are_taken_side_by_side(issuer: Issuer, clock
         ("/tenants/7/", f"{RFC_8414}/tenants/7"),
     ],
 )
-async def test_the_keys_are_found_by_either_standard(path: str, metadata_at: str, clock: FrozenClock) -> None:
+async def test_metadata_is_found_at_the_paths_of_both_standards(
+    path: str, metadata_at: str, clock: FrozenClock
+) -> None:
     with issuing(path=path, metadata_at=metadata_at) as issuer:
         async with served(clock, oauth_issuer=issuer.url) as front:
             assert await status(front, issuer.token(front.url)) == 200
 
 
 def without_issuer(issuer: Issuer) -> None:
-    issuer.instead[OPENID] = Response({"jwks_uri": f"{issuer.base}{JWKS}"})
+    issuer.overrides[OPENID] = Response({"jwks_uri": f"{issuer.base}{JWKS}"})
 
 
 def answering(where: str, body: Any, code: int = 200, **headers: str) -> Callable[[Issuer], None]:
     def change(issuer: Issuer) -> None:
         filled = json.loads(json.dumps(body).replace("{issuer}", issuer.url))
-        issuer.instead[where] = Response(filled, code, headers)
+        issuer.overrides[where] = Response(filled, code, headers)
 
     return change
 
@@ -410,7 +413,7 @@ UNUSABLE: dict[str, tuple[Callable[[Issuer], None], str]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-async def test_a_server_does_not_start_with_an_issuer(case: str, issuer: Issuer, clock: FrozenClock) -> None:
+async def test_a_server_does_not_start_with_an_unusable_issuer(case: str, issuer: Issuer, clock: FrozenClock) -> None:
     change, sentence = UNUSABLE[case]
     change(issuer)
     with pytest.raises(ConfigurationError, match="USAGE_COST_MCP_OAUTH_ISSUER cannot be used") as refused:
@@ -419,13 +422,13 @@ async def test_a_server_does_not_start_with_an_issuer(case: str, issuer: Issuer,
     assert sentence in str(refused.value)
 
 
-async def test_a_server_does_not_start_with_an_issuer_that_is_not_there(clock: FrozenClock) -> None:
+async def test_a_server_does_not_start_when_its_issuer_is_unreachable(clock: FrozenClock) -> None:
     with pytest.raises(ConfigurationError, match=r"Cannot connect to 127\.0\.0\.1:9"):
         async with served(clock, oauth_issuer="http://127.0.0.1:9"):
             pass
 
 
-async def test_a_server_does_not_wait_for_ever_for_its_issuer(clock: FrozenClock) -> None:
+async def test_the_start_fails_when_the_issuer_does_not_answer_in_time(clock: FrozenClock) -> None:
     assert HttpSettings().issuer_seconds == 5, "which is too long for a test"
     over = Event()
 
@@ -443,14 +446,14 @@ async def test_a_server_does_not_wait_for_ever_for_its_issuer(clock: FrozenClock
 
 
 @pytest.mark.filterwarnings("ignore:Key size should be")
-async def test_a_weak_key_is_not_believed(clock: FrozenClock) -> None:
+async def test_a_weak_key_is_rejected(clock: FrozenClock) -> None:
     signer = RSAKey.generate_key(1024, {"kid": "weak", "use": "sig", "alg": "RS256"})
     with issuing(keys=[signer]) as issuer:
         async with served(clock, oauth_issuer=issuer.url) as front:
             assert await status(front, issuer.token(front.url)) == 401
 
 
-async def test_a_token_that_names_no_key_needs_one_that_is_alone(
+async def test_a_token_without_a_kid_needs_exactly_one_matching_key(
     issuer: Issuer, front: Front, clock: FrozenClock
 ) -> None:
     issuer.keys = [key(), key("ES256", 1), key("EdDSA")]
@@ -459,21 +462,21 @@ async def test_a_token_that_names_no_key_needs_one_that_is_alone(
     assert await status(front, issuer.token(front.url, key("EdDSA"), {"kid": None})) == 200
 
 
-# --- rotation ------------------------------------------------------------------------------------------------------
+# --- rotation --------------------------------------------------------------------------------------------------------
 
 
-def fetched(issuer: Issuer) -> int:
+def fetches(issuer: Issuer) -> int:
     return issuer.requests.count(JWKS)
 
 
-async def test_keys_are_kept_for_ten_minutes(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
+async def test_keys_are_cached_for_ten_minutes(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
     for _ in range(5):
         assert await status(front, issuer.token(front.url)) == 200
         clock.advance(120)
-    assert fetched(issuer) == 1
+    assert fetches(issuer) == 1
     clock.advance(1)
     assert await status(front, issuer.token(front.url)) == 200
-    assert fetched(issuer) == 2
+    assert fetches(issuer) == 2
 
 
 async def test_a_new_key_is_fetched_when_a_token_names_it(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
@@ -482,10 +485,10 @@ async def test_a_new_key_is_fetched_when_a_token_names_it(issuer: Issuer, front:
     clock.advance(11)
     assert await status(front, issuer.token(front.url)) == 200
     assert await status(front, old) == 200
-    assert fetched(issuer) == 2
+    assert fetches(issuer) == 2
 
 
-async def test_a_withdrawn_key_is_no_longer_believed(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
+async def test_a_withdrawn_key_is_rejected(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
     old = issuer.token(front.url)
     assert await status(front, old) == 200
     issuer.keys = [key("ES256", 1)]
@@ -493,37 +496,37 @@ async def test_a_withdrawn_key_is_no_longer_believed(issuer: Issuer, front: Fron
     assert await status(front, old) == 401
 
 
-async def test_an_issuer_that_withdraws_all_its_keys_is_believed_too(
+async def test_no_token_is_accepted_after_the_issuer_withdraws_all_keys(
     issuer: Issuer, front: Front, clock: FrozenClock
 ) -> None:
     old = issuer.token(front.url)
-    issuer.instead[JWKS] = Response({"keys": []})
+    issuer.overrides[JWKS] = Response({"keys": []})
     clock.advance(601)
     assert await status(front, old) == 401
 
 
-async def test_a_flood_of_unknown_keys_asks_the_issuer_once_in_ten_seconds(
+async def test_a_flood_of_unknown_keys_causes_one_fetch_per_ten_seconds(
     issuer: Issuer, front: Front, clock: FrozenClock
 ) -> None:
     for wave in range(1, 4):
         clock.advance(10)
         tokens = [issuer.token(front.url, key("ES256", 9), {"kid": f"made-up-{wave}-{n}"}) for n in range(20)]
         assert set(await asyncio.gather(*(status(front, token) for token in tokens))) == {401}
-        assert fetched(issuer) == 1 + wave
+        assert fetches(issuer) == 1 + wave
 
 
-async def test_many_who_come_at_once_share_one_fetch(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
+async def test_concurrent_requests_share_one_fetch(issuer: Issuer, front: Front, clock: FrozenClock) -> None:
     clock.advance(601)
     token = issuer.token(front.url)
     assert set(await asyncio.gather(*(status(front, token) for _ in range(20)))) == {200}
-    assert fetched(issuer) == 2
+    assert fetches(issuer) == 2
 
 
-async def test_a_silent_issuer_leaves_its_known_keys_good_for_a_day(
+async def test_known_keys_are_used_for_a_day_while_the_issuer_does_not_answer(
     issuer: Issuer, front: Front, clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = issuer.token(front.url)
-    issuer.instead[OPENID] = Response({}, 500)
+    issuer.overrides[OPENID] = Response({}, 500)
     with caplog.at_level(logging.WARNING, jwks.__name__):
         for _ in range(24):
             clock.advance(3599)
@@ -535,25 +538,25 @@ async def test_a_silent_issuer_leaves_its_known_keys_good_for_a_day(
     assert answer.headers["retry-after"] == "10"
     assert "www-authenticate" not in answer.headers
     assert answer.json()["error_description"] == "Tokens cannot be checked at the moment. Try again later."
-    del issuer.instead[OPENID]
+    del issuer.overrides[OPENID]
     clock.advance(10)
     assert await status(front, token) == 200
 
 
-async def test_a_dead_issuer_does_not_stop_tokens_of_the_file(
+async def test_an_unreachable_issuer_does_not_affect_the_tokens_file(
     issuer: Issuer, clock: FrozenClock, tmp_path: Path
 ) -> None:
     token = new_token()
     file = tmp_path / "tokens"
     file.write_text(tokens_line("bob", token))
     async with served(clock, oauth_issuer=issuer.url, tokens_file=file) as front:
-        issuer.instead[OPENID] = Response({}, 500)
+        issuer.overrides[OPENID] = Response({}, 500)
         clock.advance(jwks.MAX_STALE_SECONDS + 1)
         assert await status(front, issuer.token(front.url)) == 503
         assert await status(front, token) == 200
 
 
-async def test_the_issuer_is_not_asked_over_a_proxy(
+async def test_the_proxy_of_the_environment_is_not_used_for_the_issuer(
     issuer: Issuer, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
@@ -564,10 +567,10 @@ async def test_the_issuer_is_not_asked_over_a_proxy(
         assert await status(front, issuer.token(front.url)) == 200
 
 
-# --- a client of the SDK, all the way ------------------------------------------------------------------------------
+# --- a real client ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_real_client_with_a_token_of_the_issuer_is_served(mode: str, issuer: Issuer, front: Front) -> None:
+async def test_a_real_client_with_an_access_token_is_served(mode: str, issuer: Issuer, front: Front) -> None:
     async with front.client(issuer.token(front.url), mode) as client:
         assert (await client.list_tools()).tools

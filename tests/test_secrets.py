@@ -143,7 +143,7 @@ LEAKS: dict[str, Callable[[], str | bytes]] = {
 
 
 @pytest.mark.parametrize("where", LEAKS)
-def test_a_leak_is_found_in(where: str) -> None:
+def test_the_scan_finds_a_leak_in(where: str) -> None:
     said = LEAKS[where]()
     assert leaks_in(said)
     padded = said.encode() if isinstance(said, str) else said
@@ -165,7 +165,7 @@ def test_a_leak_is_found_in(where: str) -> None:
         ),
     ],
 )
-def test_what_is_not_the_key_is_left_alone(said: str | bytes) -> None:
+def test_the_scan_ignores_text_without_the_key(said: str | bytes) -> None:
     assert leaks_in(said) == set()
     assert leaks_in(gzip.compress(said if isinstance(said, bytes) else said.encode())) == set()
 
@@ -334,7 +334,7 @@ def converse(env: Mapping[str, str]) -> tuple[list[dict[str, Any]], bytes]:
 
 
 @pytest.mark.parametrize("where", ECHOES)
-def test_a_server_does_not_print_the_key_that_upstream_sends_back_in(where: str) -> None:
+def test_the_server_does_not_print_a_key_echoed_by_upstream_in(where: str) -> None:
     with echoing(ECHOES[where]) as (url, sent):
         answers, printed = converse(environment(url))
     assert set(sent) == {KEY}
@@ -344,7 +344,7 @@ def test_a_server_does_not_print_the_key_that_upstream_sends_back_in(where: str)
 
 
 @pytest.mark.parametrize("where", ["401", "garbage", "a workspace's name"])
-def test_the_command_line_does_not_print_the_key_that_upstream_sends_back_in(where: str) -> None:
+def test_the_command_line_does_not_print_a_key_echoed_by_upstream_in(where: str) -> None:
     with echoing(ECHOES[where]) as (url, sent):
         done = [
             run("doctor", env=environment(url)),
@@ -355,7 +355,7 @@ def test_the_command_line_does_not_print_the_key_that_upstream_sends_back_in(whe
     assert [leaks_in(each.stdout + each.stderr) for each in done] == [set(), set()]
 
 
-def test_a_connection_that_is_refused_does_not_show_the_key() -> None:
+def test_a_refused_connection_does_not_show_the_key() -> None:
     done = run("doctor", env=environment("http://127.0.0.1:9"))
     assert b"No connection to 127.0.0.1:9" in done.stdout
     assert keeps_silent(done.stdout, done.stderr)
@@ -364,7 +364,7 @@ def test_a_connection_that_is_refused_does_not_show_the_key() -> None:
 @pytest.mark.parametrize(
     "words", [["--key", KEY], [KEY], ["call", KEY, "--demo"], ["call", "get_spend", KEY, "--demo"]]
 )
-def test_a_key_that_somebody_types_as_an_argument_is_not_printed(words: list[str]) -> None:
+def test_a_key_passed_as_an_argument_is_not_printed(words: list[str]) -> None:
     done = run(*words, env=environment("http://127.0.0.1:9"))
     assert done.returncode in {1, 2}
     assert leaks_in(done.stdout + done.stderr) == set()
@@ -385,7 +385,7 @@ JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbmEifQ.Zx7Zx7"
         ("a.b.c", "a.b.c"),
     ],
 )
-def test_what_looks_like_a_token_is_taken_out_wherever_it_begins(said: str, left: str) -> None:
+def test_text_that_looks_like_a_token_is_redacted_wherever_it_begins(said: str, left: str) -> None:
     assert redacted(said).replace("[key removed][key removed]", "[key removed]") == left
 
 
@@ -404,7 +404,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("flaw", MALFORMED)
-def test_a_malformed_key_is_refused_without_being_shown(flaw: str, tmp_path: Path) -> None:
+def test_a_malformed_key_is_rejected_without_being_shown(flaw: str, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(MALFORMED[flaw], encoding="utf-8", errors="surrogateescape", newline="")
     url = "http://127.0.0.1:9"
@@ -435,7 +435,7 @@ def test_a_key_in_the_wrong_variable_is_not_shown(name: str) -> None:
     assert leaks_in(done.stderr) == set()
 
 
-def test_a_blank_around_the_key_shows_it_to_nobody(tmp_path: Path) -> None:
+def test_whitespace_around_the_key_does_not_reveal_it(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f" {KEY}\r\n", newline="")
     with echoing(lambda _, answer: answer) as (url, sent):
@@ -483,21 +483,21 @@ def settings(upstream: Upstream) -> Settings:
     return Settings.from_environ({NAME: KEY, "USAGE_COST_MCP_BASE_URL": upstream.url})
 
 
-def test_settings_show_no_key_in_any_form(settings: Settings) -> None:
+def test_no_form_of_the_settings_shows_the_key(settings: Settings) -> None:
     assert keeps_silent(
         forms(settings), f"{settings}", f"{settings:}", str(settings.admin_key), repr(settings.admin_key)
     )
     assert keeps_silent(repr(asdict(settings)), repr(astuple(settings)), repr(replace(settings, demo=True)))
 
 
-def test_the_scan_of_objects_sees_a_key_that_is_not_masked(settings: Settings) -> None:
+def test_the_object_scan_finds_an_unmasked_key(settings: Settings) -> None:
     auth = AdminKeyAuth(cast("SecretStr", KEY), settings.base_url)
     assert any(leaks_in(forms(each)) for each in reachable([{"auth": auth}]))
     assert any(leaks_in(forms(each)) for each in reachable(httpx.Client(headers={"x-api-key": KEY}, trust_env=False)))
 
 
 @pytest.mark.anyio
-async def test_nothing_that_hangs_on_the_service_shows_the_key(
+async def test_no_object_reachable_from_the_service_shows_the_key(
     settings: Settings, upstream: Upstream, clock: FrozenClock
 ) -> None:
     corrected = CorrectedClock(clock)
@@ -522,7 +522,7 @@ async def test_nothing_that_hangs_on_the_service_shows_the_key(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("where", ["nobody listens", "401", "500"])
-async def test_an_error_shows_no_key_not_even_with_the_locals_of_its_traceback(
+async def test_no_error_shows_the_key_even_with_the_locals_of_its_traceback(
     where: str, settings: Settings, upstream: Upstream, clock: FrozenClock
 ) -> None:
     upstream.override = lambda request: ECHOES[where](request, Response({}))
@@ -542,7 +542,7 @@ async def test_an_error_shows_no_key_not_even_with_the_locals_of_its_traceback(
     assert [type(each) for each in reachable(failed.value) if leaks_in(forms(each))] == []
 
 
-def test_a_request_that_may_not_carry_the_key_is_refused_without_it(settings: Settings) -> None:
+def test_a_request_to_a_forbidden_url_is_refused_without_the_key(settings: Settings) -> None:
     request = httpx.Request("GET", "https://elsewhere.example/v1/organizations/me")
     with pytest.raises(PermissionError) as refused:
         next(AdminKeyAuth(settings.admin_key, settings.base_url).auth_flow(request))

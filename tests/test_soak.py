@@ -61,10 +61,10 @@ TELLS = """
 
 def state(server: HttpServer) -> dict[str, int]:
     """What the process holds when nothing is asked of it."""
-    told = server.said().count('{"tasks"')
+    told = server.stderr_text().count('{"tasks"')
     server.process.send_signal(signal.SIGUSR1)
-    until(lambda: server.said().count('{"tasks"') > told)
-    tasks = [json.loads(line)["tasks"] for line in server.said().splitlines() if line.startswith('{"tasks"')][-1]
+    until(lambda: server.stderr_text().count('{"tasks"') > told)
+    tasks = [json.loads(line)["tasks"] for line in server.stderr_text().splitlines() if line.startswith('{"tasks"')][-1]
     process = Path(f"/proc/{server.process.pid}")
     pages = int((process / "statm").read_text().split()[1])
     return {
@@ -103,7 +103,7 @@ async def soak(url: str, numbers: Iterator[int]) -> None:
     await asyncio.gather(*(one() for _ in range(AT_ONCE)))
 
 
-async def test_many_calls_leave_nothing_behind(tmp_path: Path) -> None:
+async def test_many_calls_leak_no_memory_files_or_tasks(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(dedent(TELLS))
     with running() as store:
         environ = {

@@ -1,4 +1,4 @@
-"""What keeps `serve --http` from starting: one sentence that says what to set and never what was set, exit status 2."""
+"""Startup errors of `serve --http`: exit status 2 and one line that says what to set, never what was set."""
 
 import os
 import socket
@@ -22,45 +22,45 @@ OAUTH = {ISSUER: "https://login.unmistakable.example", AUDIENCE: "https://spend.
 NAMES = {HOSTS: "spend.unmistakable.example"}
 
 
-class Refusal(NamedTuple):
-    """A start that is refused, and the words that say why."""
+class StartupError(NamedTuple):
+    """A command line and environment, and the words that the error must contain."""
 
     words: str
     environ: Mapping[str, str]
-    said: tuple[str, ...]
+    expected: tuple[str, ...]
 
 
-def demo(words: str, *said: str, **environ: str) -> Refusal:
-    return Refusal(f"serve --demo {words}", environ, said)
+def demo(words: str, *expected: str, **environ: str) -> StartupError:
+    return StartupError(f"serve --demo {words}", environ, expected)
 
 
-def http(words: str, *said: str, **environ: str) -> Refusal:
-    return demo(f"--http {words}", *said, **environ)
+def http(words: str, *expected: str, **environ: str) -> StartupError:
+    return demo(f"--http {words}", *expected, **environ)
 
 
-def names(text: str) -> Refusal:
+def names(text: str) -> StartupError:
     return http("", HOSTS, "comma-separated list", "no scheme, no path, no wildcard", **{HOSTS: text})
 
 
-def issuer(text: str) -> Refusal:
+def issuer(text: str) -> StartupError:
     return http("", ISSUER, "https URL", **{**OAUTH, ISSUER: text})
 
 
-REFUSALS = {
+STARTUP_ERRORS = {
     "an address without HTTP": demo("--host 127.0.0.1", "--host and --port need serve --http"),
     "a port without HTTP": demo("--port 8000", "--host and --port need serve --http"),
     "all addresses without anything": http("--host 0.0.0.0", TOKENS, ISSUER, AUDIENCE),
     "all addresses of IPv6 without anything": http("--host ::", TOKENS, ISSUER, AUDIENCE),
     "an address in the network without a list of people": http("--host 10.1.2.3", TOKENS, ISSUER, **NAMES),
     "all addresses without names": http("--host 0.0.0.0", HOSTS, "spend.example.com", **OAUTH),
-    "all addresses without people, with a key": Refusal(
+    "all addresses without people, with a key": StartupError(
         "serve --http --host 0.0.0.0", {"ANTHROPIC_ADMIN_API_KEY": KEY, **NAMES}, (TOKENS, ISSUER, AUDIENCE)
     ),
-    "all addresses without names, with a key": Refusal(
+    "all addresses without names, with a key": StartupError(
         "serve --http --host 0.0.0.0", {"ANTHROPIC_ADMIN_API_KEY": KEY, **OAUTH}, (HOSTS,)
     ),
-    "no key": Refusal("serve --http", {}, ("ANTHROPIC_ADMIN_API_KEY", "usage-cost-mcp demo")),
-    "an ordinary key": Refusal(
+    "no key": StartupError("serve --http", {}, ("ANTHROPIC_ADMIN_API_KEY", "usage-cost-mcp demo")),
+    "an ordinary key": StartupError(
         "serve --http", {"ANTHROPIC_ADMIN_API_KEY": "sk-ant-api03-unmistakable"}, ("ordinary API key",)
     ),
     "an address that is a name": http("--host unmistakable.example", "--host must be an IP address"),
@@ -106,36 +106,36 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
-def test_it_does_not_start_with(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "serve", pytest.fail)  # lest a start that is not refused goes on for ever
-    done = run_here(*refusal.words.split(), env=environment(**refusal.environ))
-    is_refused(done.returncode, done.stdout, done.stderr, refusal.said)
-    given = [*refusal.environ.values(), *(word for word in refusal.words.split() if not word.startswith("-"))]
+@pytest.mark.parametrize("error", STARTUP_ERRORS.values(), ids=STARTUP_ERRORS.keys())
+def test_the_server_does_not_start_with(error: StartupError, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "serve", pytest.fail)  # a server that does start must not block the test
+    done = run_here(*error.words.split(), env=environment(**error.environ))
+    check(done.returncode, done.stdout, done.stderr, error.expected)
+    given = [*error.environ.values(), *(word for word in error.words.split() if not word.startswith("-"))]
     assert [value for value in given if len(value) > len("127.0.0.1") and value in done.stderr] == []
 
 
-def is_refused(status: int, stdout: str, stderr: str, said: tuple[str, ...]) -> None:
+def check(status: int, stdout: str, stderr: str, expected: tuple[str, ...]) -> None:
     assert (status, stdout) == (2, "")
     assert stderr.count("\n") == 1
-    assert all(words in stderr for words in said)
+    assert all(words in stderr for words in expected)
     assert "unmistakable" not in stderr.lower()
 
 
-def test_it_does_not_start_at_a_port_that_another_program_has() -> None:
+def test_the_server_does_not_start_on_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         done = run("serve", "--http", "--demo", "--port", str(other.getsockname()[1]))
-    is_refused(done.returncode, done.stdout, done.stderr, ("Cannot bind 127.0.0.1:", "already in use.", "--port"))
+    check(done.returncode, done.stdout, done.stderr, ("Cannot bind 127.0.0.1:", "already in use.", "--port"))
 
 
 def test_the_error_of_a_failed_bind_names_the_address() -> None:
     done = run_here("serve", "--http", "--demo", "--host", "192.0.2.77", env=environment(**OAUTH, **NAMES))
-    said = ("Cannot bind 192.0.2.77:8000: ", "Choose another --port or --host.")
-    is_refused(done.returncode, done.stdout, done.stderr, said)
+    expected = ("Cannot bind 192.0.2.77:8000: ", "Choose another --port or --host.")
+    check(done.returncode, done.stdout, done.stderr, expected)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name here")
-def test_it_does_not_wait_for_a_writer_of_a_tokens_file_that_is_a_pipe(tmp_path: Path) -> None:
+def test_a_tokens_file_that_is_a_pipe_does_not_block_the_start(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "tokens")
     done = run("serve", "--http", "--demo", env=environment(**{TOKENS: str(pipe)}))
-    is_refused(done.returncode, done.stdout, done.stderr, (TOKENS, "is not a regular file"))
+    check(done.returncode, done.stdout, done.stderr, (TOKENS, "is not a regular file"))

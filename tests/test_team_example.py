@@ -39,7 +39,7 @@ ANALYZE = shutil.which("systemd-analyze")
 # What the files say
 
 
-def test_every_file_is_linked_where_a_reader_looks_for_it() -> None:
+def test_every_file_is_linked() -> None:
     examples = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
     for name in FILES:
         assert f"(team/{name})" in examples
@@ -48,13 +48,13 @@ def test_every_file_is_linked_where_a_reader_looks_for_it() -> None:
         assert (TEAM / link).exists(), link
 
 
-def test_every_setting_that_a_file_names_is_in_the_readme() -> None:
+def test_every_setting_in_the_files_is_in_the_readme() -> None:
     known = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
     for name, text in FILES.items():
         assert set(re.findall(r"\b(?:ANTHROPIC|USAGE_COST_MCP)_\w+", text)) <= known, name
 
 
-def test_no_file_holds_a_secret_or_has_a_place_for_one() -> None:
+def test_no_file_contains_a_secret_or_a_place_for_one() -> None:
     for name, text in FILES.items():
         assert "sk-ant" not in text, name
         assert not re.search(r"ANTHROPIC_ADMIN_API_KEY\b(?!_FILE)", text), name
@@ -98,14 +98,14 @@ def test_no_file_holds_a_secret_or_has_a_place_for_one() -> None:
         ),
     ],
 )
-def test_what_runs_has_no_rights_and_bounds(name: str, lines: dict[str, int]) -> None:
+def test_every_container_is_unprivileged_and_limited(name: str, lines: dict[str, int]) -> None:
     text = FILES[name]
     found = {line: len(re.findall(rf"^[ -]*{re.escape(line)}", text, re.MULTILINE)) for line in lines}
     assert found == lines
     assert "\t" not in text
 
 
-def test_probes_ask_under_the_name_that_is_allowed() -> None:
+def test_probes_send_an_allowed_host_header() -> None:
     text = FILES["kubernetes.yaml"]
     [allowed] = re.findall(r"ALLOWED_HOSTS\n\s+value: (\S+)", text)
     assert re.findall(r"name: Host\n\s+value: (\S+)", text) == [allowed]
@@ -113,7 +113,7 @@ def test_probes_ask_under_the_name_that_is_allowed() -> None:
 
 @pytest.mark.external
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not on the PATH")
-def test_the_unit_is_valid_and_exposes_little(tmp_path: Path) -> None:
+def test_the_systemd_unit_is_valid_and_sandboxed(tmp_path: Path) -> None:
     unit = tmp_path / "usage-cost-mcp.service"
     unit.write_text(FILES[unit.name].replace("/opt/usage-cost-mcp/bin/usage-cost-mcp", str(PROGRAM)), encoding="utf-8")
     assert run([str(ANALYZE), "verify", str(unit)]).stderr == ""
@@ -150,7 +150,7 @@ def nginx_conf(folder: Path, balancer: int, replicas: Sequence[int]) -> Path:
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+def test_the_nginx_configuration_is_valid(tmp_path: Path) -> None:
     balancer, *replicas = free_ports(3)
     conf = nginx_conf(tmp_path, balancer, replicas)
     assert "[warn]" not in run([str(NGINX), "-e", "stderr", "-t", "-c", str(conf)]).stderr
@@ -186,7 +186,7 @@ async def answer(url: str, token: str, mode: str) -> dict[str, Any]:
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 @pytest.mark.skipif(STORE is None, reason="neither valkey-server nor redis-server is installed")
-def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: Path) -> None:
+def test_calls_are_answered_when_one_replica_is_killed(tmp_path: Path) -> None:
     [balancer] = free_ports(1)
     name, url = f"127.0.0.1:{balancer}", f"http://127.0.0.1:{balancer}/mcp"
     (tmp_path / "admin-key").write_text(KEY, encoding="utf-8")
@@ -219,6 +219,6 @@ def test_the_team_is_answered_by_one_replica_when_the_other_is_killed(tmp_path: 
         answers += [asyncio.run(answer(url, token, mode)) for mode in ("auto", "legacy", "auto", "legacy")]
         assert all(each["series"] == first["series"] for each in answers)
         assert upstream.asked("cost_report") == walked > 0
-        logs = one.said() + other.said() + (tmp_path / "nginx.log").read_text(encoding="utf-8")
+        logs = one.stderr_text() + other.stderr_text() + (tmp_path / "nginx.log").read_text(encoding="utf-8")
     assert keeps_silent(logs)
     assert token not in logs

@@ -1,4 +1,4 @@
-"""The tokens file: what it may hold, how it is made, and that a change counts at once."""
+"""The tokens file: valid and invalid content, reloading, `token create` and `token list`."""
 
 import hashlib
 import json
@@ -32,20 +32,20 @@ def record(name: str = "ana", token: str = ANA, **more: Any) -> str:
     return tokens_line(name, token, **more)
 
 
-def rewritten(file: Path, text: str) -> None:
+def rewrite(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file with one token, as a deployment has it."""
+    """A file with one token."""
     path = tmp_path / "tokens.jsonl"
     path.write_text(record())
     return path
 
 
 @asynccontextmanager
-async def asked(file: Path, clock: FrozenClock) -> AsyncGenerator[Front]:
+async def serving(file: Path, clock: FrozenClock) -> AsyncGenerator[Front]:
     async with served(clock, tokens_file=file) as front:
         yield front
 
@@ -54,7 +54,7 @@ async def status(front: Front, token: str) -> int:
     return (await front.post(token)).status_code
 
 
-# --- the file at the start -----------------------------------------------------------------------------------------
+# --- the file at the start -------------------------------------------------------------------------------------------
 
 GOOD: dict[str, tuple[str, Principal]] = {
     "a name and a hash": (record(), Principal("ana")),
@@ -73,7 +73,7 @@ GOOD: dict[str, tuple[str, Principal]] = {
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_a_file_may_hold(case: str, tmp_path: Path) -> None:
+def test_a_valid_tokens_file_is_accepted(case: str, tmp_path: Path) -> None:
     text, principal = GOOD[case]
     file = tmp_path / "tokens"
     file.write_bytes(text.encode())
@@ -123,23 +123,20 @@ LINES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("case", LINES)
-async def test_a_server_does_not_start_with_a_tokens_file_that_holds(
-    case: str, tmp_path: Path, clock: FrozenClock
-) -> None:
+async def test_a_server_does_not_start_with_invalid_records(case: str, tmp_path: Path, clock: FrozenClock) -> None:
     text, sentence = LINES[case]
     file = tmp_path / "tokens"
-    rewritten(file, text)
-    said = await refused(file, clock)
-    assert sentence in said
-    assert holds_none_of(ANA, said)
-    assert holds_none_of(HASH, said)
-    assert keeps_silent(said)
+    rewrite(file, text)
+    text = await startup_error(file, clock)
+    assert sentence in text
+    assert holds_none_of(ANA, text)
+    assert holds_none_of(HASH, text)
+    assert keeps_silent(text)
 
 
-async def refused(file: Path, clock: FrozenClock) -> str:
-    """Why a server does not start."""
+async def startup_error(file: Path, clock: FrozenClock) -> str:
     with pytest.raises(ConfigurationError) as failed:
-        async with asked(file, clock):
+        async with serving(file, clock):
             pass
     return str(failed.value)
 
@@ -186,15 +183,15 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("case", FILES)
-async def test_a_server_does_not_start_with_a_tokens_file_that(case: str, file: Path, clock: FrozenClock) -> None:
+async def test_a_server_does_not_start_with_an_unusable_tokens_file(case: str, file: Path, clock: FrozenClock) -> None:
     spoil, sentence = FILES[case]
     spoil(file)
-    said = await refused(file, clock)
-    assert said.startswith("The tokens file (USAGE_COST_MCP_TOKENS_FILE) ")
-    assert sentence in said
+    text = await startup_error(file, clock)
+    assert text.startswith("The tokens file (USAGE_COST_MCP_TOKENS_FILE) ")
+    assert sentence in text
 
 
-# --- the table of bad tokens ---------------------------------------------------------------------------------------
+# --- the table of bad tokens -----------------------------------------------------------------------------------------
 
 BAD: dict[str, tuple[str, str, str]] = {
     "wrong": (new_token(), "unknown", "Unknown token: it is wrong or was revoked."),
@@ -203,12 +200,12 @@ BAD: dict[str, tuple[str, str, str]] = {
     "the hash itself": (HASH, "unknown", "Unknown token"),
     "behind another blank": (f" {ANA}", "unknown", "Unknown token"),
     "expired": (BOB, "expired", "The token has expired."),
-    "a JWT that nobody here can check": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "Unknown token"),
+    "a JWT without a configured issuer": (f"eyJhbGciOiJub25lIn0.e30.{'x' * 20}", "unknown", "Unknown token"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_a_bad_token_is_refused_and_not_repeated(
+async def test_a_bad_token_is_rejected_and_not_repeated(
     case: str,
     file: Path,
     clock: FrozenClock,
@@ -216,13 +213,13 @@ async def test_a_bad_token_is_refused_and_not_repeated(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     token, why, sentence = BAD[case]
-    rewritten(file, record() + record("bob", BOB, expires="2026-11-22T14:30:00Z"))
-    async with asked(file, clock) as front:
+    rewrite(file, record() + record("bob", BOB, expires="2026-11-22T14:30:00Z"))
+    async with serving(file, clock) as front:
         answer = await front.post(token)
     assert answer.status_code == 401
     challenge = answer.headers["www-authenticate"]
     assert challenge.startswith('Bearer realm="usage-cost-mcp", error="invalid_token", error_description="')
-    assert "resource_metadata" not in challenge, "there is no issuer that could be asked for a token"
+    assert "resource_metadata" not in challenge, "there is no issuer to discover"
     assert answer.json()["error"] == "invalid_token"
     assert answer.json()["error_description"].startswith(sentence)
     out, err = capfd.readouterr()
@@ -230,22 +227,22 @@ async def test_a_bad_token_is_refused_and_not_repeated(
     assert holds_none_of(token, challenge, answer.text, out, err, caplog.text)
 
 
-async def test_a_token_in_the_query_opens_nothing(
+async def test_a_token_in_the_query_string_is_rejected(
     file: Path, clock: FrozenClock, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asked(file, clock) as front:
+    async with serving(file, clock) as front:
         answer = await front.post(params={"key": ANA})
     assert answer.status_code == 400
     out, err = capfd.readouterr()
     assert holds_none_of(ANA, str(answer.headers), answer.text, out, err, caplog.text)
 
 
-# --- while it runs -------------------------------------------------------------------------------------------------
+# --- while it runs ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_token_is_good_until_it_expires(file: Path, clock: FrozenClock) -> None:
-    rewritten(file, record(expires="2026-11-22T14:31:00Z"))
-    async with asked(file, clock) as front:
+async def test_a_token_is_valid_until_it_expires(file: Path, clock: FrozenClock) -> None:
+    rewrite(file, record(expires="2026-11-22T14:31:00Z"))
+    async with serving(file, clock) as front:
         assert await status(front, ANA) == 200
         clock.advance(59)
         assert await status(front, ANA) == 200
@@ -253,25 +250,25 @@ async def test_a_token_is_good_until_it_expires(file: Path, clock: FrozenClock) 
         assert await status(front, ANA) == 401
 
 
-def replaced(file: Path, text: str) -> None:
-    """As careful programs do it, and as mounted secrets change."""
+def replace(file: Path, text: str) -> None:
+    """Replace the file by another one, as editors do, and as mounted secrets change."""
     other = file.with_suffix(".new")
     other.write_text(text)
     other.replace(file)
 
 
-def kept_in_time(file: Path, text: str) -> None:
-    """Changed within the same tick of the clock, to the same length."""
-    seen = file.stat()
-    rewritten(file, text)
-    os.utime(file, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+def rewrite_in_same_tick(file: Path, text: str) -> None:
+    """Change the content but neither the length nor the time of the file."""
+    status_before = file.stat()
+    rewrite(file, text)
+    os.utime(file, ns=(status_before.st_atime_ns, status_before.st_mtime_ns))
 
 
-@pytest.mark.parametrize("change", [rewritten, replaced, kept_in_time])
-async def test_a_revoked_token_and_a_new_one_count_at_once(
+@pytest.mark.parametrize("change", [rewrite, replace, rewrite_in_same_tick])
+async def test_revoked_and_new_tokens_take_effect_at_once(
     change: Callable[[Path, str], None], file: Path, clock: FrozenClock
 ) -> None:
-    async with asked(file, clock) as front:
+    async with serving(file, clock) as front:
         assert await status(front, ANA) == 200
         assert await status(front, BOB) == 401
         change(file, record("bob", BOB))
@@ -281,7 +278,7 @@ async def test_a_revoked_token_and_a_new_one_count_at_once(
         assert await status(front, ANA) == 200
 
 
-async def test_a_file_that_has_not_changed_is_not_read_again(
+async def test_an_unchanged_file_is_not_read_again(
     file: Path, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Path] = []
@@ -292,58 +289,58 @@ async def test_a_file_that_has_not_changed_is_not_read_again(
 
     monkeypatch.setattr(tokens_file, "read_records", reading)
     monkeypatch.setattr(tokens_file, "_SETTLED_NS", 0)
-    async with asked(file, clock) as front:
+    async with serving(file, clock) as front:
         for _ in range(5):
             assert await status(front, ANA) == 200
         assert len(read) <= 2
-        rewritten(file, record() + record("bob", BOB))
+        rewrite(file, record() + record("bob", BOB))
         assert await status(front, BOB) == 200
 
 
-SPOILED: dict[str, Callable[[Path], None]] = {
+UNUSABLE: dict[str, Callable[[Path], None]] = {
     **{case: spoil for case, (spoil, _) in FILES.items()},
-    "is half written": lambda file: rewritten(file, record() + record("bob", BOB)[:40]),
-    "is empty": lambda file: rewritten(file, ""),
+    "is half written": lambda file: rewrite(file, record() + record("bob", BOB)[:40]),
+    "is empty": lambda file: rewrite(file, ""),
 }
 
 
-def mend(file: Path) -> None:
+def repair(file: Path) -> None:
     if file.is_dir():
         file.rmdir()
     file.unlink(missing_ok=True)
-    rewritten(file, record())
+    rewrite(file, record())
 
 
-@pytest.mark.parametrize("case", SPOILED)
-async def test_nobody_is_let_in_while_the_file(
+@pytest.mark.parametrize("case", UNUSABLE)
+async def test_no_token_is_accepted_while_the_file_is_unusable(
     case: str, file: Path, clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asked(file, clock) as front:
+    async with serving(file, clock) as front:
         assert await status(front, ANA) == 200
-        SPOILED[case](file)
+        UNUSABLE[case](file)
         for token in (ANA, BOB, ANA):
             answer = await front.post(token)
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "30"
-        (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
-        assert "(USAGE_COST_MCP_TOKENS_FILE)" in said
-        assert said.endswith("Until it is fixed, no token in that file is accepted.")
-        mend(file)
-        assert await status(front, ANA) == 200, "mended without a restart"
+        (text,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+        assert "(USAGE_COST_MCP_TOKENS_FILE)" in text
+        assert text.endswith("Until it is fixed, no token in that file is accepted.")
+        repair(file)
+        assert await status(front, ANA) == 200, "repaired without a restart"
 
 
-async def test_an_error_is_logged_with_its_line_and_without_what_stands_there(
+async def test_an_invalid_line_is_logged_by_number_without_its_content(
     file: Path, clock: FrozenClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with asked(file, clock) as front:
-        rewritten(file, record() + "\n" + record("bob").replace(HASH, BOB))
+    async with serving(file, clock) as front:
+        rewrite(file, record() + "\n" + record("bob").replace(HASH, BOB))
         assert await status(front, ANA) == 503
-    (said,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
-    assert said.startswith("Line 3 of the tokens file (USAGE_COST_MCP_TOKENS_FILE): sha256 holds a token")
-    assert holds_none_of(BOB, said, caplog.text)
+    (text,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
+    assert text.startswith("Line 3 of the tokens file (USAGE_COST_MCP_TOKENS_FILE): sha256 holds a token")
+    assert holds_none_of(BOB, text, caplog.text)
 
 
-# --- token create --------------------------------------------------------------------------------------------------
+# --- token create ----------------------------------------------------------------------------------------------------
 
 
 def run(*words: str, file: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -353,14 +350,14 @@ def run(*words: str, file: Path | None = None) -> subprocess.CompletedProcess[st
 
 
 async def test_a_new_token_works_at_once(file: Path, clock: FrozenClock) -> None:
-    async with asked(file, clock) as front:
+    async with serving(file, clock) as front:
         made = run("bob", file=file)
         assert made.returncode == 0, made.stderr
         assert await status(front, made.stdout.strip()) == 200
         assert await status(front, ANA) == 200
 
 
-def test_a_new_token_stands_alone_on_stdout_and_nowhere_else(file: Path) -> None:
+def test_a_new_token_is_printed_alone_on_stdout_and_nowhere_else(file: Path) -> None:
     made = run("bob", "--workspaces", "wrkspc_01AbC, default", "--days", "30", file=file)
     (token,) = made.stdout.splitlines()
     assert token.startswith("ucm_")
@@ -372,19 +369,19 @@ def test_a_new_token_stands_alone_on_stdout_and_nowhere_else(file: Path) -> None
     assert [holder.principal.name for holder in read_records(file)] == ["ana", "bob"]
 
 
-def test_a_tokens_file_that_is_made_is_for_its_owner_alone(tmp_path: Path) -> None:
+def test_a_new_tokens_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     file = tmp_path / "tokens.jsonl"
     assert run("ana", file=file).returncode == 0
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_without_a_line_end_is_continued_on_a_new_line(file: Path) -> None:
+def test_a_record_is_added_on_a_new_line(file: Path) -> None:
     file.write_text(record().strip())
     assert run("bob", file=file).returncode == 0
     assert len(read_records(file)) == 2
 
 
-def test_without_a_file_the_record_is_printed_beside_the_token(tmp_path: Path) -> None:
+def test_without_a_tokens_file_the_record_is_printed_on_stderr(tmp_path: Path) -> None:
     made = run("ana")
     file = tmp_path / "tokens.jsonl"
     file.write_text(next(line for line in made.stderr.splitlines() if line.startswith("{")))
@@ -408,7 +405,7 @@ def test_without_a_file_the_record_is_printed_beside_the_token(tmp_path: Path) -
         ([], "the following arguments are required: NAME"),
     ],
 )
-def test_no_token_is_made_of(words: list[str], sentence: str, file: Path) -> None:
+def test_no_token_is_created_from_invalid_arguments(words: list[str], sentence: str, file: Path) -> None:
     made = run(*words, file=file)
     assert made.returncode == 2
     assert sentence in made.stderr
@@ -418,7 +415,7 @@ def test_no_token_is_made_of(words: list[str], sentence: str, file: Path) -> Non
 
 
 @pytest.mark.parametrize("case", ["is a folder", "is not text", "can be changed by anyone", "is too large"])
-def test_no_token_is_added_to_a_file_that(case: str, file: Path) -> None:
+def test_no_token_is_added_to_an_unusable_file(case: str, file: Path) -> None:
     spoil, sentence = FILES[case]
     spoil(file)
     made = run("bob", file=file)
@@ -426,7 +423,7 @@ def test_no_token_is_added_to_a_file_that(case: str, file: Path) -> None:
     assert sentence in made.stderr
 
 
-def test_no_token_is_added_to_a_file_that_a_server_would_refuse(file: Path) -> None:
+def test_no_token_is_added_to_a_file_with_an_invalid_line(file: Path) -> None:
     file.write_text(f"{record()}nonsense\n")
     made = run("bob", file=file)
     assert (made.returncode, made.stdout) == (2, "")
@@ -434,17 +431,17 @@ def test_no_token_is_added_to_a_file_that_a_server_would_refuse(file: Path) -> N
     assert file.read_text() == f"{record()}nonsense\n"
 
 
-def test_two_tokens_are_never_the_same() -> None:
+def test_tokens_are_unique() -> None:
     assert len({new_token() for _ in range(1000)}) == 1000
 
 
-def test_the_old_name_of_token_create_still_works(file: Path) -> None:
+def test_token_new_is_an_alias_of_token_create(file: Path) -> None:
     made = run_here("token", "new", "bob", env=environment(USAGE_COST_MCP_TOKENS_FILE=str(file)))
     assert made.returncode == 0
     assert made.stdout.startswith("ucm_")
 
 
-# --- token list ----------------------------------------------------------------------------------------------------
+# --- token list ------------------------------------------------------------------------------------------------------
 
 
 def test_token_list_shows_names_expiry_and_workspaces_but_no_hash(file: Path) -> None:

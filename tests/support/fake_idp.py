@@ -1,4 +1,4 @@
-"""An identity provider on loopback. It signs with another library than the one that checks."""
+"""An identity provider on loopback. It signs with a different library than the server verifies with."""
 
 import time
 from collections.abc import Generator
@@ -22,7 +22,7 @@ JWKS = "/keys"
 
 @cache
 def key(kind: str = "ES256", number: int = 0) -> Key:
-    """A key for an algorithm; another for each number. Its kid says which."""
+    """A key for an algorithm, a different one for each number."""
     parameters: Any = {"kid": f"{kind}-{number}", "use": "sig", "alg": kind}
     match kind[:2]:
         case "RS" | "PS":
@@ -35,17 +35,17 @@ def key(kind: str = "ES256", number: int = 0) -> Key:
 
 @dataclass
 class Issuer:
-    """What it publishes, who asked for it, and the tokens that it gives to anybody.
+    """An issuer with its metadata, key set and tokens.
 
     Attributes:
-        instead: Answers by path that differ from the right ones.
-        requests: The paths that were asked for.
+        overrides: Responses by path that replace the correct ones.
+        requests: The requested paths.
     """
 
     path: str = ""
     keys: list[Key] = field(default_factory=lambda: [key()])
     metadata_at: str = OPENID
-    instead: dict[str, Response] = field(default_factory=dict[str, Response])
+    overrides: dict[str, Response] = field(default_factory=dict[str, Response])
     requests: list[str] = field(default_factory=list[str])
     base: str = ""
 
@@ -60,12 +60,12 @@ class Issuer:
             JWKS: {"keys": [each.as_dict(private=False) for each in self.keys]},
         }
         found = Response(published[request.path]) if request.path in published else Response({}, 404)
-        return self.instead.get(request.path, found)
+        return self.overrides.get(request.path, found)
 
     def claims(self, audience: str, **changes: Any) -> dict[str, Any]:
-        """Those of a good token; a change to None leaves one out."""
+        """The claims of a valid token with changes; None removes a claim."""
         now = int(time.time())
-        good: dict[str, Any] = {
+        valid: dict[str, Any] = {
             "iss": self.url,
             "aud": audience,
             "sub": "ana",
@@ -75,21 +75,21 @@ class Issuer:
             "exp": now + 600,
             "jti": "1",
         }
-        return {name: value for name, value in {**good, **changes}.items() if value is not None}
+        return {name: value for name, value in {**valid, **changes}.items() if value is not None}
 
     def token(
         self, audience: str, by: Key | OctKey | None = None, header: dict[str, Any] | None = None, **changes: Any
     ) -> str:
-        """A token, signed by the first of the issuer's keys unless by another."""
+        """A token, signed by the issuer's first key by default."""
         signer = by or self.keys[0]
-        about: dict[str, Any] = {"typ": "at+jwt", "kid": signer.kid, "alg": signer.get("alg"), **(header or {})}
-        said = {name: value for name, value in about.items() if value is not None}
-        return jwt.encode(said, self.claims(audience, **changes), signer, [said["alg"]], default_type=None)
+        fields: dict[str, Any] = {"typ": "at+jwt", "kid": signer.kid, "alg": signer.get("alg"), **(header or {})}
+        present = {name: value for name, value in fields.items() if value is not None}
+        return jwt.encode(present, self.claims(audience, **changes), signer, [present["alg"]], default_type=None)
 
 
 @contextmanager
 def issuing(**options: Any) -> Generator[Issuer]:
-    """An issuer for as long as the block lasts."""
+    """An issuer that runs until the block ends."""
     issuer = Issuer(**options)
     with serve_on_loopback(issuer.respond) as issuer.base:
         yield issuer

@@ -1,4 +1,4 @@
-"""The team's server on a real socket, inside the process of the test."""
+"""The HTTP server on a real socket, inside the test process."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -25,16 +25,16 @@ HEADERS = {"accept": "application/json, text/event-stream", "mcp-protocol-versio
 
 @dataclass
 class Front:
-    """Where the server can be asked."""
+    """A running HTTP server, with clients for it."""
 
     url: str
     access: HttpAccess
     http: httpx.AsyncClient
 
     async def post(self, token: str | None = None, **options: Any) -> httpx.Response:
-        """Ask for the list of tools, as a program does that knows no more of MCP than its wire."""
-        shown = {} if token is None else {"authorization": f"Bearer {token}"}
-        headers = {**HEADERS, **shown, **options.pop("headers", {})}
+        """Send a plain `tools/list` request."""
+        authorization = {} if token is None else {"authorization": f"Bearer {token}"}
+        headers = {**HEADERS, **authorization, **options.pop("headers", {})}
         return await self.http.post(self.url, json=LISTING, headers=headers, **options)
 
     @property
@@ -46,16 +46,16 @@ class Front:
         return await self.http.get(httpx.URL(self.url).join(path))
 
     def client(self, token: str | None, mode: str = "auto") -> AbstractAsyncContextManager[Client]:
-        """A real MCP client that shows a token."""
+        """A real MCP client with a token."""
         return client_of(self.url, token, mode)
 
 
 class _Server(Server):
-    """Ends when the test says so, not on a signal."""
+    """Stops when the test ends instead of on a signal."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args, startup_message="")
-        self.listens, self.over = asyncio.Event(), asyncio.Event()
+        self.listening, self.stopped = asyncio.Event(), asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -63,8 +63,8 @@ class _Server(Server):
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        self.listens.set()
-        await self.over.wait()
+        self.listening.set()
+        await self.stopped.wait()
 
 
 @asynccontextmanager
@@ -76,14 +76,14 @@ async def served(
     demo: bool = False,
     **options: Any,
 ) -> AsyncGenerator[Front]:
-    """A server as `serve --http` runs it, on a port that was free.
+    """A server as `serve --http` runs it, on a free port.
 
     Args:
         clock: The source of time.
-        upstream: Where the Admin API is; nobody is there by default.
-        prepare: May add tools of the test.
+        upstream: The URL of the Admin API; by default nothing listens there.
+        prepare: Called before the start, for example to add tools.
         demo: Whether the organization is the demo.
-        options: Settings of the front. `oauth_issuer` goes with the front's own URL.
+        options: Fields of HttpSettings. The audience of `oauth_issuer` is the server's own URL.
     """
     with bind(HttpSettings(port=0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
@@ -96,11 +96,11 @@ async def served(
         serving = _Server(server, access, front)
         task = asyncio.create_task(serving.serve([listener]))
         try:
-            await asyncio.wait_for(serving.listens.wait(), 20)
+            await asyncio.wait_for(serving.listening.wait(), 20)
             async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
                 yield Front(url, access, http)
         finally:
-            serving.over.set()
+            serving.stopped.set()
             await asyncio.wait_for(task, 20)
 
 
@@ -111,10 +111,10 @@ def text_in(result: ReadResourceResult) -> str:
 
 
 def pieces(secret: str, length: int = 12) -> set[str]:
-    """All that would be a leak of it."""
+    """Every part of a secret that would be a leak."""
     return {secret[at : at + length] for at in range(max(1, len(secret) - length + 1))}
 
 
-def holds_none_of(secret: str, *said: str) -> bool:
-    """Whether no part of a secret is in what was said."""
-    return not any(piece in each for each in said for piece in pieces(secret))
+def holds_none_of(secret: str, *texts: str) -> bool:
+    """Whether no part of a secret is in any of the texts."""
+    return not any(piece in text for text in texts for piece in pieces(secret))

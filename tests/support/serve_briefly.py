@@ -1,4 +1,4 @@
-"""The real server over stdio or HTTP, with the short limits and the hand-moved clock of the fault table."""
+"""The real server over stdio or HTTP, with the short limits and the frozen clock of the fault table."""
 
 import sys
 

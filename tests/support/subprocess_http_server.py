@@ -1,4 +1,4 @@
-"""The real server over HTTP: a process on a free port of loopback, for as long as a block lasts. And who asks it."""
+"""The real HTTP server as a process on a free loopback port, and MCP clients for it."""
 
 import json
 import os
@@ -25,19 +25,19 @@ from usage_cost_mcp.auth.tokens_file import sha256_of
 PROGRAM = ("-m", "usage_cost_mcp", "serve", "--http", "--port", "0")
 
 SECONDS = 20.0
-"""How long a server may take to listen, and to end."""
+"""How long a server may take to start, and to end."""
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Made once: reading certificates takes a client longer than a call."""
+"""Created once: a client takes longer to load certificates than a call takes."""
 
 
 @dataclass
 class HttpServer:
-    """A server that listens.
+    """A running server.
 
     Attributes:
-        url: Of its MCP endpoint.
-        token: The one that was made for this run, if one was.
+        url: The MCP endpoint.
+        token: The ephemeral token; empty when there is none.
     """
 
     process: subprocess.Popen[str]
@@ -49,17 +49,17 @@ class HttpServer:
     def port(self) -> int:
         return int(self.url.rpartition(":")[2].partition("/")[0])
 
-    def said(self) -> str:
-        """All that is on stderr so far."""
+    def stderr_text(self) -> str:
+        """Everything on stderr so far."""
         self.stderr.seek(0)
         return self.stderr.read()
 
-    def remarks(self) -> list[str]:
-        """What is on stderr besides the audit."""
-        return [line for line in self.said().splitlines() if not line.startswith('{"at":')]
+    def log_lines(self) -> list[str]:
+        """The lines on stderr other than the audit log."""
+        return [line for line in self.stderr_text().splitlines() if not line.startswith('{"at":')]
 
     def listens(self) -> bool:
-        lines = self.said()
+        lines = self.stderr_text()
         assert self.process.poll() is None, lines
         for line in lines.splitlines(keepends=True):
             if line.startswith("Listening on ") and line.endswith("\n"):
@@ -69,7 +69,7 @@ class HttpServer:
         return bool(self.url)
 
     def end(self) -> int:
-        """Ask it to end, as an orchestrator does.
+        """Send SIGTERM and wait, as an orchestrator does.
 
         Returns:
             The exit status.
@@ -78,7 +78,7 @@ class HttpServer:
         return self.process.wait(SECONDS)
 
     def left_behind(self) -> bool:
-        """Whether a process of its group still runs."""
+        """Whether a process of its group is still running."""
         try:
             os.killpg(self.process.pid, 0)
         except ProcessLookupError:
@@ -90,7 +90,7 @@ class HttpServer:
 def started(
     *arguments: str, environ: Mapping[str, str] | None = None, program: Sequence[str] = PROGRAM
 ) -> Generator[HttpServer]:
-    """A server, as `serve --http` with more arguments and settings starts it; it is ended with the block."""
+    """A server started by `serve --http` with these arguments and settings, until the block ends."""
     command = [sys.executable, *program, *arguments]
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8") as stdout,
@@ -110,13 +110,13 @@ def started(
             until(server.listens)
             yield server
             if process.poll() is None:
-                assert server.end() == 0, server.said()
+                assert server.end() == 0, server.stderr_text()
         finally:
             process.kill()
             process.wait()
         stdout.seek(0)
         assert stdout.read() == ""
-        assert keeps_silent(server.said())
+        assert keeps_silent(server.stderr_text())
         assert not server.left_behind()
 
 
@@ -127,7 +127,7 @@ def tokens_line(name: str, token: str, **more: Any) -> str:
 
 @asynccontextmanager
 async def client_of(url: str, token: str | None = None, mode: str = "auto") -> AsyncGenerator[Client]:
-    """A real MCP client that shows a token."""
+    """A real MCP client with a token."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     async with (
         httpx2.AsyncClient(headers=headers, trust_env=False, timeout=60, verify=NO_TLS) as http,
@@ -137,7 +137,7 @@ async def client_of(url: str, token: str | None = None, mode: str = "auto") -> A
 
 
 def until(done: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Wait for something that another process does."""
+    """Poll until another process has done something."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline
