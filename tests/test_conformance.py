@@ -1,8 +1,8 @@
-"""The official conformance suite against our server with its fixtures (`conformance_server.py`), for both revisions.
+"""The official conformance suite, run for both revisions against this server with fixtures (`conformance_server.py`).
 
 It needs Node 22 or newer and `npm install @modelcontextprotocol/conformance@0.2.0-alpha.12`, both on the PATH. A
-scenario is wanting when a check of it fails or warns. Scenarios that a revision does not require are run too; which of
-them are wanting is in the report.
+scenario fails when one of its checks fails or warns. Scenarios that a revision does not require are run as well; the
+report names those that fail.
 """
 
 import json
@@ -21,21 +21,21 @@ from tests.support.processes import environment
 
 SERVER = Path(__file__).with_name("support") / "conformance_server.py"
 REQUIRED = {"2025-11-25": 30, "2026-07-28": 37}
-"""How many scenarios a revision requires of a server."""
+"""Number of scenarios that each revision requires of a server."""
 
 WITHOUT_STREAMS = {
     "2025-11-25": {
-        "tools-call-with-logging": "messages of the log are events while the call runs",
-        "tools-call-with-progress": "progress is events while the call runs",
-        "tools-call-sampling": "the tool asks the client back during the call, which takes a session",
-        "tools-call-elicitation": "the tool asks the client back during the call, which takes a session",
-        "elicitation-sep1034-defaults": "the tool asks the client back during the call, which takes a session",
-        "elicitation-sep1330-enums": "the tool asks the client back during the call, which takes a session",
-        "server-sse-multiple-streams": "the suite warns when there is no session",
+        "tools-call-with-logging": "log messages are sent as events during the call",
+        "tools-call-with-progress": "progress is sent as events during the call",
+        "tools-call-sampling": "the tool sends requests to the client during the call, which needs a session",
+        "tools-call-elicitation": "the tool sends requests to the client during the call, which needs a session",
+        "elicitation-sep1034-defaults": "the tool sends requests to the client during the call, which needs a session",
+        "elicitation-sep1330-enums": "the tool sends requests to the client during the call, which needs a session",
+        "server-sse-multiple-streams": "the suite warns if there is no session",
     },
-    "2026-07-28": {"tools-call-with-progress": "progress is events while the call runs"},
+    "2026-07-28": {"tools-call-with-progress": "progress is sent as events during the call"},
 }
-"""What a server that gives one JSON answer a request, and keeps no sessions, cannot pass, and why."""
+"""Scenarios that a server without sessions and with single JSON responses cannot pass, with the reason."""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def suite() -> str:
 
 @contextmanager
 def serving(transport: str, log: Path) -> Generator[str]:
-    """A process with our server and the fixtures; what it says goes to a file.
+    """A process with the server and the fixtures, which logs to a file.
 
     Yields:
         Its URL.
@@ -74,20 +74,20 @@ def run(suite: str, url: str, revision: str, results: Path) -> subprocess.Comple
 
 
 class Outcome:
-    """What a run of the suite found, of which it also wrote every check down."""
+    """The outcome of a run: its output, and the checks that it wrote to files."""
 
     def __init__(self, printed: str, results: Path) -> None:
         unscored = set(re.findall(r"^  [✓✗] (\S+) \(", printed, re.MULTILINE))
         statuses = {scenario_of(path.parent.name): statuses_in(path) for path in results.glob("*/checks.json")}
-        wanting = {name for name, found in statuses.items() if {"FAILURE", "WARNING"} & set(found)}
+        failed = {name for name, found in statuses.items() if {"FAILURE", "WARNING"} & set(found)}
         self.required = statuses.keys() - unscored
         self.passed = sum(statuses[name].count("SUCCESS") for name in self.required)
-        self.wanting = wanting - unscored
-        self.also_wanting = wanting & unscored
+        self.failed = failed - unscored
+        self.optional_failed = failed & unscored
 
     def __str__(self) -> str:
-        also = f"; not required: {', '.join(sorted(self.also_wanting))}" if self.also_wanting else ""
-        return f"{len(self.required)} scenarios, {self.passed} checks passed, {len(self.wanting)} wanting{also}"
+        also = f"; not required: {', '.join(sorted(self.optional_failed))}" if self.optional_failed else ""
+        return f"{len(self.required)} scenarios, {self.passed} checks passed, {len(self.failed)} failed{also}"
 
 
 def scenario_of(folder: str) -> str:
@@ -114,7 +114,7 @@ def test_the_server_passes_every_required_scenario(suite: str, tmp_path: Path, r
     assert done.returncode == 0, done.stdout
     outcome = Outcome(done.stdout, tmp_path / "results")
     REPORTS.append(f"conformance to {revision}: {outcome}")
-    assert outcome.wanting == set()
+    assert outcome.failed == set()
     assert len(outcome.required) == REQUIRED[revision]
     assert outcome.passed > 2 * REQUIRED[revision]
 
@@ -128,5 +128,5 @@ def test_single_json_responses_pass_every_scenario_that_needs_no_stream(
         done = run(suite, url, revision, tmp_path / "results")
     outcome = Outcome(done.stdout, tmp_path / "results")
     REPORTS.append(f"conformance to {revision} without streams: {outcome}")
-    assert outcome.wanting == WITHOUT_STREAMS[revision].keys(), done.stdout
+    assert outcome.failed == WITHOUT_STREAMS[revision].keys(), done.stdout
     assert len(outcome.required) == REQUIRED[revision]

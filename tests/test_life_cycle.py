@@ -1,4 +1,4 @@
-"""The process goes when it should, within two seconds, with the right exit status, and leaves nothing behind."""
+"""The stdio server ends within two seconds when it should, with the right exit status, and leaves no process behind."""
 
 import os
 import signal
@@ -16,19 +16,19 @@ from tests.support.processes import HANDSHAKE, connected_to, environment, messag
 from usage_cost_mcp.demo import DemoApi
 
 SERVE = [sys.executable, "-m", "usage_cost_mcp", "serve", "--demo"]
-QUESTION = message(2, "tools/call", name="get_spend", arguments={"period": "yesterday"})
+SPEND_CALL = message(2, "tools/call", name="get_spend", arguments={"period": "yesterday"})
 
 
 @pytest.fixture
 def hanging() -> Generator[FaultServer]:
-    """An upstream that takes a question and never answers it."""
+    """An Admin API that never answers."""
     with fault_server(DemoApi(FrozenClock().now).respond) as server:
         server.fail([sends(Act.HANG)], forever=True)
         yield server
 
 
 def started(env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """A server that has shaken hands."""
+    """A server after the MCP handshake."""
     pipe = subprocess.PIPE
     words = SERVE if env is None else SERVE[:-1]
     server = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8", env=env or environment())
@@ -54,7 +54,7 @@ def test_the_first_signal_ends_the_server(number: signal.Signals, status: int) -
 def test_end_of_input_ends_the_server_during_a_call(hanging: FaultServer) -> None:
     with started(connected_to(hanging.url)) as server:
         assert server.stdin is not None
-        server.stdin.write(QUESTION)
+        server.stdin.write(SPEND_CALL)
         server.stdin.flush()
         _until(lambda: bool(hanging.requests))
         server.stdin.close()
@@ -87,7 +87,7 @@ def _alive(pid: int) -> bool:
 
 
 def _until(done: Callable[[], bool], seconds: float = 2) -> None:
-    """Wait for something that another process does, for two seconds at most."""
+    """Poll until another process has done something, for two seconds at most."""
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline

@@ -1,4 +1,4 @@
-"""Four replicas, a shared cache and a crowd: upstream falters, the cache dies and comes back, a replica is killed."""
+"""Four replicas under load: upstream fails now and then, the cache is killed and restarted, a replica is killed."""
 
 import asyncio
 import json
@@ -32,25 +32,25 @@ REPLICAS = 4
 CLIENTS = 64
 WINDOWS = 50
 CALLS = 4
-FALTERING = 0.05
+FAULT_RATE = 0.05
 SEED = 5
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 Window = tuple[str, str, str]
-"""A tool and its days."""
+"""A tool, the first and the last day."""
 
 PATHS = {"get_spend": "/v1/organizations/cost_report", "get_token_usage": "/v1/organizations/usage_report/messages"}
 MEASURES = {"get_spend": "cost", "get_token_usage": "output_tokens"}
 
 
 @dataclass
-class Faltering:
-    """The demo's Admin API, which answers one request in twenty with an error, and says who walked what.
+class FlakyApi:
+    """The demo's Admin API, which fails one request in twenty and counts the reads.
 
     Attributes:
-        walks: How often each window of a report was answered in full.
-        held: The window whose first request is kept waiting.
+        walks: How often each window of a report was read completely.
+        held: The window whose first request is delayed until `released`.
     """
 
     api: DemoApi = field(default_factory=lambda: DemoApi(lambda: datetime.now(UTC)))
@@ -68,7 +68,7 @@ class Faltering:
         if window == self.held and not self.caught.is_set():
             self.caught.set()
             self.released.wait(30)
-        elif self.chance.random() < FALTERING:
+        elif self.chance.random() < FAULT_RATE:
             self.faults += 1
             return Response({"type": "error", "error": {"type": "overloaded_error", "message": ""}}, status=529)
         else:
@@ -76,7 +76,7 @@ class Faltering:
         return self.api.respond(request)
 
     def hold(self, window: "Window") -> None:
-        """Keep whoever asks for a window next waiting until released."""
+        """Delay the next request for a window until `released`."""
         self.held = PATHS[window[0]], window[1]
 
 
@@ -95,7 +95,7 @@ class Person:
 
     @property
     def hidden(self) -> list[str]:
-        """What must never be in an answer to them."""
+        """Words that must never be in an answer to them."""
         return [
             word for workspace, name in WORKSPACES.items() if not self.sees(workspace) for word in (workspace, name)
         ]
@@ -103,7 +103,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Truth:
-    """What each window is, by workspace, as the wire says it."""
+    """The correct amount of each window by workspace, read from the API directly."""
 
     amounts: dict[Window, dict[str | None, Fraction]]
 
@@ -111,13 +111,13 @@ class Truth:
     def of(cls, url: str, windows: Sequence[Window]) -> "Truth":
         return cls({window: dict(_amounts(url, window)) for window in windows})
 
-    def hold(self, person: Person, window: Window, answer: dict[str, Any]) -> None:
-        """Fail when anything in the answer is not exactly theirs."""
+    def check(self, person: Person, window: Window, answer: dict[str, Any]) -> None:
+        """Assert that the answer is exactly what the person may see."""
         measure = MEASURES[window[0]]
-        theirs = {each: amount for each, amount in self.amounts[window].items() if person.sees(each)}
-        told = {each["group"]["workspace_id"]: Fraction(each["totals"][measure]) for each in answer["series"]}
-        assert told == theirs
-        assert Fraction(answer["totals"][measure]) == sum(theirs.values())
+        expected = {each: amount for each, amount in self.amounts[window].items() if person.sees(each)}
+        amounts = {each["group"]["workspace_id"]: Fraction(each["totals"][measure]) for each in answer["series"]}
+        assert amounts == expected
+        assert Fraction(answer["totals"][measure]) == sum(expected.values())
         text = json.dumps(answer)
         assert not any(word in text for word in person.hidden)
 
@@ -133,7 +133,7 @@ def _amounts(url: str, window: Window) -> Iterator[tuple[str | None, Fraction]]:
 
 
 def weeks(number: int) -> list[Window]:
-    """Windows that share no day with one another, half of them of each report, long over."""
+    """Past windows without common days, half of them for each report."""
     newest = datetime.now(UTC).date() - timedelta(days=21)
     starts = [newest - timedelta(days=7 * back) for back in range(number // 2)]
     return [(tool, f"{start}", f"{start + timedelta(days=6)}") for start in starts for tool in MEASURES]
@@ -141,46 +141,46 @@ def weeks(number: int) -> list[Window]:
 
 @dataclass
 class Crowd:
-    """People whose programs ask whichever replica answers."""
+    """Clients that try one replica after the other."""
 
     replicas: Sequence[HttpServer]
     truth: Truth
     answered: int = 0
-    moved: int = 0
-    anew: int = 0
+    retried: int = 0
+    probed_days: int = 0
 
     async def ask(self, person: Person, window: Window, first: int) -> None:
-        """One question, put to the next replica when one is gone."""
+        """Ask a replica, and the next one if the connection fails."""
         tool, start, end = window
         for replica in islice(cycle(self.replicas), first, first + 2 * len(self.replicas)):
             try:
                 result = await call(replica.url, person.token, tool, period=f"{start}..{end}")
             except (httpx2.TransportError, ExceptionGroup, ConnectionError):
-                self.moved += 1
+                self.retried += 1
                 continue
             assert not result.is_error, result.content
-            self.truth.hold(person, window, result.structured_content or {})
+            self.truth.check(person, window, result.structured_content or {})
             self.answered += 1
             return
-        raise AssertionError("nobody answered")
+        raise AssertionError("no replica answered")
 
     async def share_again(self, store: Store) -> None:
-        """Wait until all replicas that are left use the cache: that one does is not enough."""
+        """Wait until every remaining replica uses the cache again."""
         async with asyncio.timeout(60):
             for replica in self.replicas[:-1]:
                 while not await self._shares(replica, store):  # noqa: ASYNC110 - another process has no event
                     await asyncio.sleep(0.5)
 
     async def _shares(self, replica: HttpServer, store: Store) -> bool:
-        """Whether a day that no replica has read before is in the cache after it was asked for."""
-        self.anew += 1
-        day = datetime.now(UTC).date() - timedelta(days=400 + self.anew)
+        """Whether the replica puts a new day into the cache."""
+        self.probed_days += 1
+        day = datetime.now(UTC).date() - timedelta(days=400 + self.probed_days)
         await call(replica.url, PEOPLE[0].token, "get_spend", period=f"{day}")
         with store.admin as admin:
             return any(admin.scan_iter(f"*:{day}"))
 
     async def rush(self, windows: Sequence[Window]) -> None:
-        """Every client asks for some of the windows, one after the other; all clients at once."""
+        """All clients at once read some of the windows, one after the other."""
 
         async def one(number: int) -> None:
             for nth in range(CALLS):
@@ -190,8 +190,8 @@ class Crowd:
 
 
 @dataclass(frozen=True)
-class House:
-    upstream: Faltering
+class Deployment:
+    upstream: FlakyApi
     api: str
     store: Store
     replicas: Sequence[HttpServer]
@@ -213,9 +213,9 @@ PEOPLE = [
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Generator[House]:
-    """Four replicas behind no balancer but the crowd itself, with one cache and one Admin API."""
-    upstream = Faltering()
+def deployment(tmp_path: Path) -> Generator[Deployment]:
+    """Four replicas with one cache and one Admin API; the clients balance the load."""
+    upstream = FlakyApi()
     (tmp_path / "tokens").write_text("".join(person.record for person in PEOPLE))
     with ExitStack() as stack:
         store, api = stack.enter_context(running()), stack.enter_context(serve_on_loopback(upstream))
@@ -227,14 +227,14 @@ def house(tmp_path: Path) -> Generator[House]:
             "USAGE_COST_MCP_CALLS_PER_MINUTE": "100000",
         }
         replicas = [stack.enter_context(started(environ=environ)) for _ in range(REPLICAS)]
-        yield House(upstream, api, store, replicas)
+        yield Deployment(upstream, api, store, replicas)
 
 
-async def test_every_answer_is_right_while_upstream_cache_and_replicas_fail(house: House) -> None:
-    began, upstream = time.monotonic(), house.upstream
+async def test_every_answer_is_right_while_upstream_cache_and_replicas_fail(deployment: Deployment) -> None:
+    began, upstream = time.monotonic(), deployment.upstream
     windows = weeks(WINDOWS)
     first, leased, outage, again = windows[:20], windows[20], windows[21:40], windows[40:]
-    crowd = Crowd(house.replicas, Truth.of(house.api, windows))
+    crowd = Crowd(deployment.replicas, Truth.of(deployment.api, windows))
 
     await crowd.rush(first)
     assert walks(upstream, first) == [1] * len(first)
@@ -242,7 +242,7 @@ async def test_every_answer_is_right_while_upstream_cache_and_replicas_fail(hous
     upstream.hold(leased)
     abandoned = asyncio.create_task(crowd.ask(PEOPLE[0], leased, REPLICAS - 1))
     assert await asyncio.to_thread(upstream.caught.wait, 30)
-    house.replicas[-1].process.kill()
+    deployment.replicas[-1].process.kill()
     waited = time.monotonic()
     await asyncio.gather(abandoned, *(crowd.ask(person, leased, 0) for person in PEOPLE))
     waited = time.monotonic() - waited
@@ -252,25 +252,25 @@ async def test_every_answer_is_right_while_upstream_cache_and_replicas_fail(hous
     rush = asyncio.create_task(crowd.rush(outage))
     before = crowd.answered
     await asyncio.to_thread(until, lambda: crowd.answered > before + 8)
-    house.store.kill()
+    deployment.store.kill()
     await asyncio.to_thread(until, lambda: crowd.answered > before + CLIENTS, 60)
-    house.store.start()
+    deployment.store.start()
     await rush
     repeated = walks(upstream, outage)
     assert max(repeated) <= REPLICAS - 1
 
-    await crowd.share_again(house.store)
+    await crowd.share_again(deployment.store)
     await crowd.rush(again)
     assert walks(upstream, again) == [1] * len(again)
 
     REPORTS.append(
         f"load: {REPLICAS} replicas, {CLIENTS} clients, {len(windows)} windows, {crowd.answered} calls answered, "
-        f"{crowd.moved} by another replica than was asked first, {upstream.faults} faults of upstream; {waited:.1f} s "
-        f"for the window whose reader was killed; {sum(repeated)} walks of {len(outage)} windows while the cache was "
-        f"killed and came back, one of each other; {time.monotonic() - began:.0f} s"
+        f"{crowd.retried} by another replica than the first, {upstream.faults} faults of upstream; {waited:.1f} s "
+        f"for the window whose reader was killed; {sum(repeated)} reads of {len(outage)} windows while the cache was "
+        f"killed and restarted, one of each other; {time.monotonic() - began:.0f} s"
     )
 
 
-def walks(upstream: Faltering, windows: Sequence[Window]) -> list[int]:
-    """How often each window was read in full."""
+def walks(upstream: FlakyApi, windows: Sequence[Window]) -> list[int]:
+    """How often each window was read completely."""
     return [upstream.walks[PATHS[tool], first] for tool, first, _ in windows]

@@ -1,4 +1,4 @@
-"""The key is in no output: not in a log, an answer, an error or the form of an object, whatever upstream sends back."""
+"""The key appears in no log, answer, error or representation of an object, whatever upstream sends back."""
 
 import base64
 import gzip
@@ -45,11 +45,11 @@ from usage_cost_mcp.tools.service import Service
 
 NAME = "ANTHROPIC_ADMIN_API_KEY"
 
-# --- the scan finds what it should ---------------------------------------------------------------------------------
+# --- the scan ------------------------------------------------------------------------------------------------------
 
 
 class _Open(BaseModel):
-    """Settings as they should not be."""
+    """Settings that do not mask the key."""
 
     admin_key: str
     top: int = 10
@@ -57,7 +57,7 @@ class _Open(BaseModel):
 
 def in_a_log_line() -> str:
     stream = io.StringIO()
-    logger = logging.Logger("leaky")  # noqa: LOG001 - one that nobody else listens to
+    logger = logging.Logger("leaky")  # noqa: LOG001 - without the handlers of other loggers
     logger.addHandler(logging.StreamHandler(stream))
     logger.warning("asking with %s", KEY)
     return stream.getvalue()
@@ -96,18 +96,18 @@ LEAKS: dict[str, Callable[[], str | bytes]] = {
     "a traceback with locals": in_a_traceback_with_locals,
     "a validation error with its input": in_a_validation_error,
     "an error of the HTTP library about a header": in_a_refused_header,
-    "the form of a client's headers": lambda: repr(httpx.Client(headers={"x-api-key": KEY}, trust_env=False).headers),
-    "the form of a request's headers": lambda: repr(
+    "the repr of a client's headers": lambda: repr(httpx.Client(headers={"x-api-key": KEY}, trust_env=False).headers),
+    "the repr of a request's headers": lambda: repr(
         httpx.Request("GET", "http://a", headers={"x-api-key": KEY}).headers
     ),
     "the arguments of a process": in_the_arguments_of_a_process,
-    "an address": lambda: str(httpx.URL("http://a/b", params={"key": KEY})),
-    "settings with an open key": lambda: repr(_Open(admin_key=KEY)),
+    "a URL": lambda: str(httpx.URL("http://a/b", params={"key": KEY})),
+    "settings with an unmasked key": lambda: repr(_Open(admin_key=KEY)),
     "pickled settings": lambda: pickle.dumps(_Open(admin_key=KEY)),
     "an environment": lambda: repr({"PATH": "/bin", NAME: KEY}),
     "structured content": lambda: json.dumps({"totals": {"cost": "1.5"}, "series": [{"label": KEY}]}),
-    "the text half": lambda: f"| {KEY} | $1.50 |",
-    "the text half, escaped": lambda: "| " + re.sub(r"([-_])", r"\\\1", KEY) + " | $1.50 |",
+    "Markdown": lambda: f"| {KEY} | $1.50 |",
+    "escaped Markdown": lambda: "| " + re.sub(r"([-_])", r"\\\1", KEY) + " | $1.50 |",
     "twelve characters of it": lambda: f"ends in ...{KEY[20:32]}",
     "all but its ends": lambda: KEY[25:-25],
     "capitals": KEY.upper,
@@ -144,14 +144,14 @@ LEAKS: dict[str, Callable[[], str | bytes]] = {
 
 @pytest.mark.parametrize("where", LEAKS)
 def test_the_scan_finds_a_leak_in(where: str) -> None:
-    said = LEAKS[where]()
-    assert leaks_in(said)
-    padded = said.encode() if isinstance(said, str) else said
+    text = LEAKS[where]()
+    assert leaks_in(text)
+    padded = text.encode() if isinstance(text, str) else text
     assert leaks_in(b"42 tokens; " * 999 + padded + b" ; request-id req_1" * 99)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         *("", "sk-ant-admin", "sk-ant-admin01-...", KEY[:24], "-not-a-real-key", KEY[15:26]),
         *("sk-ant-admin01-demo", "sk-ant-admin01-Unmistakable_42", "sk-ant-api03-not-a-real-key"),
@@ -165,9 +165,9 @@ def test_the_scan_finds_a_leak_in(where: str) -> None:
         ),
     ],
 )
-def test_the_scan_ignores_text_without_the_key(said: str | bytes) -> None:
-    assert leaks_in(said) == set()
-    assert leaks_in(gzip.compress(said if isinstance(said, bytes) else said.encode())) == set()
+def test_the_scan_ignores_text_without_the_key(text: str | bytes) -> None:
+    assert leaks_in(text) == set()
+    assert leaks_in(gzip.compress(text if isinstance(text, bytes) else text.encode())) == set()
 
 
 @pytest.mark.parametrize(("printed", "outcome"), [("all is well", "passed"), (f"x-api-key: {KEY}", "failed")])
@@ -181,12 +181,12 @@ def test_a_test_that_prints_the_key_fails(printed: str, outcome: str) -> None:
 
 
 def environment(url: str, **settings: str) -> dict[str, str]:
-    """A machine with the key, where everything is logged."""
+    """An environment with the key, at log level DEBUG."""
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("ANTHROPIC_", "USAGE_COST_"))
     }
-    ours = {NAME: KEY, "USAGE_COST_MCP_BASE_URL": url, "USAGE_COST_MCP_LOG_LEVEL": "DEBUG", "COLUMNS": "200"}
-    return inherited | ours | settings
+    defaults = {NAME: KEY, "USAGE_COST_MCP_BASE_URL": url, "USAGE_COST_MCP_LOG_LEVEL": "DEBUG", "COLUMNS": "200"}
+    return inherited | defaults | settings
 
 
 def run(*words: str, env: Mapping[str, str], stdin: str = "") -> subprocess.CompletedProcess[bytes]:
@@ -195,11 +195,11 @@ def run(*words: str, env: Mapping[str, str], stdin: str = "") -> subprocess.Comp
 
 
 Echo = Callable[[Request, Response], Response]
-"""An answer of an upstream that sends the key back: what was asked, and what a sane one would answer."""
+"""Makes a response that contains the key from the request and the correct response."""
 
 
 def refusing(status: int, kind: str = "api_error") -> Echo:
-    """An error that quotes the key wherever it can."""
+    """An error with the key in every field."""
 
     def echo(request: Request, _: Response) -> Response:
         key = request.headers["x-api-key"]
@@ -224,7 +224,7 @@ def of_another_shape(request: Request, _: Response) -> Response:
 
 
 def with_next_page(request: Request, answer: Response) -> Response:
-    """Another page behind every first one, to be asked for with the key."""
+    """A second page after every first one, with the key as its token."""
     paged = any(name in {"page", "after_id"} for name, _ in request.query)
     key = request.headers["x-api-key"]
     more: dict[str, Any] = {} if paged else {"has_more": True, "next_page": key, "last_id": key}
@@ -232,7 +232,7 @@ def with_next_page(request: Request, answer: Response) -> Response:
 
 
 def edited(path: str, edit: Callable[[dict[str, Any], str], object]) -> Echo:
-    """The answers from one path, where the innermost rows were changed."""
+    """The responses from one path with edited rows."""
 
     def echo(request: Request, answer: Response) -> Response:
         if not request.path.endswith(path):
@@ -247,7 +247,7 @@ def edited(path: str, edit: Callable[[dict[str, Any], str], object]) -> Echo:
 
 
 def put(**fields: str) -> Callable[[dict[str, Any], str], object]:
-    """Set fields of a row; `{}` stands for the key."""
+    """Set fields of a row; `{}` is replaced by the key."""
     return lambda row, key: row.update({name: text.format(key) for name, text in fields.items()})
 
 
@@ -277,7 +277,7 @@ ECHOES: dict[str, Echo] = {
 
 @contextmanager
 def echoing(echo: Echo) -> Generator[tuple[str, list[str]]]:
-    """An Admin API that sends the key back; its address, and the keys that it was sent."""
+    """An Admin API that echoes the key: its URL, and the keys that it received."""
     api = DemoApi(lambda: datetime.now(UTC))
     sent: list[str] = []
 
@@ -303,12 +303,12 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
 
 
 def converse(env: Mapping[str, str]) -> tuple[list[dict[str, Any]], bytes]:
-    """All calls, one after the other, over stdio: the results, and every byte of stdout and stderr."""
+    """Send all calls over stdio, one after the other: the results, and every byte of stdout and stderr."""
     hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}}
     requests = [("initialize", hello), *(("tools/call", {"name": tool, "arguments": given}) for tool, given in CALLS)]
     lines: list[bytes] = []
     with (
-        tempfile.TemporaryFile() as errors,  # a pipe that nobody reads would fill
+        tempfile.TemporaryFile() as errors,  # a pipe without a reader would fill up
         subprocess.Popen(
             [sys.executable, "-m", "usage_cost_mcp", "serve"],
             stdin=subprocess.PIPE,
@@ -374,7 +374,7 @@ JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbmEifQ.Zx7Zx7"
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("text", "left"),
     [
         (f"Bearer {JWT}!", "Bearer [key removed]!"),
         (f"token-{JWT} {JWT}", "token-[key removed] [key removed]"),
@@ -385,8 +385,8 @@ JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbmEifQ.Zx7Zx7"
         ("a.b.c", "a.b.c"),
     ],
 )
-def test_text_that_looks_like_a_token_is_redacted_wherever_it_begins(said: str, left: str) -> None:
-    assert redacted(said).replace("[key removed][key removed]", "[key removed]") == left
+def test_text_that_looks_like_a_token_is_redacted_wherever_it_begins(text: str, left: str) -> None:
+    assert redacted(text).replace("[key removed][key removed]", "[key removed]") == left
 
 
 MALFORMED = {
@@ -409,7 +409,7 @@ def test_a_malformed_key_is_rejected_without_being_shown(flaw: str, tmp_path: Pa
     file.write_text(MALFORMED[flaw], encoding="utf-8", errors="surrogateescape", newline="")
     url = "http://127.0.0.1:9"
     ways = [{NAME: "", f"{NAME}_FILE": str(file)}]
-    if "\0" not in MALFORMED[flaw]:  # which no environment can hold
+    if "\0" not in MALFORMED[flaw]:  # an environment cannot hold NUL
         ways.append({NAME: MALFORMED[flaw]})
     for way in ways:
         done = run("doctor", env=environment(url, **way))
@@ -428,8 +428,8 @@ def test_a_malformed_key_is_rejected_without_being_shown(flaw: str, tmp_path: Pa
     ],
 )
 def test_a_key_in_the_wrong_variable_is_not_shown(name: str) -> None:
-    aside = {NAME: ""} if name.endswith("_FILE") else {}
-    done = run(env=environment("http://127.0.0.1:9", **{name: KEY}, **aside))
+    inline = {NAME: ""} if name.endswith("_FILE") else {}
+    done = run(env=environment("http://127.0.0.1:9", **{name: KEY}, **inline))
     assert (done.returncode, done.stdout) == (2, b"")
     assert name.encode() in done.stderr
     assert leaks_in(done.stderr) == set()
@@ -449,20 +449,20 @@ def test_whitespace_around_the_key_does_not_reveal_it(tmp_path: Path) -> None:
 # --- objects -------------------------------------------------------------------------------------------------------
 
 
-def inside(thing: object) -> list[object]:
-    """What an object holds."""
-    slots = [slot for kind in type(thing).__mro__ for slot in getattr(kind, "__slots__", ())]
-    held: list[object] = [getattr(thing, slot) for slot in slots if hasattr(thing, slot)]
-    held += getattr(thing, "__dict__", {}).values()
-    if isinstance(thing, Mapping):
-        held += cast("Mapping[object, object]", thing).items()
-    elif isinstance(thing, list | tuple | set | frozenset):
-        held += cast("list[object]", thing)
-    return held
+def inside(value: object) -> list[object]:
+    """The objects that an object refers to."""
+    slots = [slot for kind in type(value).__mro__ for slot in getattr(kind, "__slots__", ())]
+    found: list[object] = [getattr(value, slot) for slot in slots if hasattr(value, slot)]
+    found += getattr(value, "__dict__", {}).values()
+    if isinstance(value, Mapping):
+        found += cast("Mapping[object, object]", value).items()
+    elif isinstance(value, list | tuple | set | frozenset):
+        found += cast("list[object]", value)
+    return found
 
 
 def reachable(root: object) -> Iterator[object]:
-    """All objects that hang on the given one; a masked value is not opened."""
+    """All objects reachable from the root, without the content of masked values."""
     seen: dict[int, object] = {}
     left = [root]
     while left:
@@ -473,9 +473,9 @@ def reachable(root: object) -> Iterator[object]:
             left += inside(each)
 
 
-def forms(thing: object) -> str:
-    """What becomes of an object that somebody prints."""
-    return f"{thing!r} {thing!s} {getattr(thing, '__dict__', '')!r}"
+def representations(value: object) -> str:
+    """The printable representations of an object."""
+    return f"{value!r} {value!s} {getattr(value, '__dict__', '')!r}"
 
 
 @pytest.fixture
@@ -485,15 +485,17 @@ def settings(upstream: Upstream) -> Settings:
 
 def test_no_form_of_the_settings_shows_the_key(settings: Settings) -> None:
     assert keeps_silent(
-        forms(settings), f"{settings}", f"{settings:}", str(settings.admin_key), repr(settings.admin_key)
+        representations(settings), f"{settings}", f"{settings:}", str(settings.admin_key), repr(settings.admin_key)
     )
     assert keeps_silent(repr(asdict(settings)), repr(astuple(settings)), repr(replace(settings, demo=True)))
 
 
 def test_the_object_scan_finds_an_unmasked_key(settings: Settings) -> None:
     auth = AdminKeyAuth(cast("SecretStr", KEY), settings.base_url)
-    assert any(leaks_in(forms(each)) for each in reachable([{"auth": auth}]))
-    assert any(leaks_in(forms(each)) for each in reachable(httpx.Client(headers={"x-api-key": KEY}, trust_env=False)))
+    assert any(leaks_in(representations(each)) for each in reachable([{"auth": auth}]))
+    assert any(
+        leaks_in(representations(each)) for each in reachable(httpx.Client(headers={"x-api-key": KEY}, trust_env=False))
+    )
 
 
 @pytest.mark.anyio
@@ -512,39 +514,39 @@ async def test_no_object_reachable_from_the_service_shows_the_key(
     upstream.override = lambda request: refusing(500)(request, Response({}))
     with pytest.raises(UpstreamError):
         await api.get("/v1/organizations/me", [], call)
-    things = list(reachable(service))
+    objects = list(reachable(service))
     await api.aclose()
-    kinds = {type(each) for each in things}
+    kinds = {type(each) for each in objects}
     assert {Service, AdminApi, AdminKeyAuth, httpx.AsyncClient, httpx.AsyncHTTPTransport, httpx.Headers} <= kinds
-    assert [type(each) for each in things if leaks_in(forms(each))] == []
+    assert [type(each) for each in objects if leaks_in(representations(each))] == []
     assert {each.headers["x-api-key"] for each in upstream.requests} == {KEY}
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("where", ["nobody listens", "401", "500"])
+@pytest.mark.parametrize("where", ["connection refused", "401", "500"])
 async def test_no_error_shows_the_key_even_with_the_locals_of_its_traceback(
     where: str, settings: Settings, upstream: Upstream, clock: FrozenClock
 ) -> None:
     upstream.override = lambda request: ECHOES[where](request, Response({}))
-    address = "http://127.0.0.1:9" if where == "nobody listens" else settings.base_url
+    address = "http://127.0.0.1:9" if where == "connection refused" else settings.base_url
     corrected = CorrectedClock(clock)
     api = AdminApi(replace(settings, base_url=address), corrected, Limits())
     with pytest.raises(UpstreamError) as failed:
         await ApiDirectory(api, corrected).organization(CallContext(corrected.monotonic() + 50))
     await api.aclose()
-    told = traceback.TracebackException(
+    formatted = traceback.TracebackException(
         type(failed.value),
         failed.value,
         failed.tb.tb_next,
         capture_locals=True,  # this test's own locals hold the key
     )
-    assert leaks_in("".join(told.format())) == set()
-    assert [type(each) for each in reachable(failed.value) if leaks_in(forms(each))] == []
+    assert leaks_in("".join(formatted.format())) == set()
+    assert [type(each) for each in reachable(failed.value) if leaks_in(representations(each))] == []
 
 
 def test_a_request_to_a_forbidden_url_is_refused_without_the_key(settings: Settings) -> None:
     request = httpx.Request("GET", "https://elsewhere.example/v1/organizations/me")
     with pytest.raises(PermissionError) as refused:
         next(AdminKeyAuth(settings.admin_key, settings.base_url).auth_flow(request))
-    told = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
-    assert keeps_silent("".join(told.format()), forms(request), repr(request.headers))
+    formatted = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+    assert keeps_silent("".join(formatted.format()), representations(request), repr(request.headers))

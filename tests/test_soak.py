@@ -1,4 +1,4 @@
-"""A server that has answered for long is as it was in the beginning: in memory, in open files, in tasks."""
+"""A server that has answered many calls uses no more memory, open files and tasks than at the start."""
 
 import asyncio
 import gc
@@ -19,16 +19,16 @@ from tests.support.redis_servers import running
 from tests.support.subprocess_http_server import NO_TLS, HttpServer, started, until
 
 CALLS = int(os.environ.get("SOAK_CALLS", "1000"))
-"""How many; the long form is in tests/README.md."""
+"""Number of calls; tests/README.md describes the long run."""
 
-AT_ONCE = 16
+CONCURRENT_CLIENTS = 16
 CONNECTIONS = 8
-"""To the shared cache, which are opened when they are needed."""
+"""Connections to the shared cache, which are opened on demand."""
 REVISIONS = ("2025-11-25", "2026-07-28")
-MOST_GROWTH = 6 * 2**20
-"""Bytes of resident memory: the allocator's own, which comes and goes."""
+MAX_GROWTH = 6 * 2**20
+"""Bytes of resident memory that the allocator may keep."""
 
-QUESTIONS: list[tuple[str, dict[str, Any]]] = [
+TOOL_CALLS: list[tuple[str, dict[str, Any]]] = [
     ("get_spend", {"period": "last_month", "group_by": ["model"]}),
     ("get_spend", {"period": "2026-09", "group_by": ["workspace_id"], "granularity": "week"}),
     ("get_token_usage", {"period": "last_7_days", "group_by": ["api_key_id"]}),
@@ -47,23 +47,23 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory and open files are read from /proc"),
 ]
 
-TELLS = """
+COUNT_TASKS = """
     import asyncio, json, signal, sys
 
-    def tell(*_):
+    def count(*_):
         sys.stderr.write(json.dumps({"tasks": len(asyncio.all_tasks())}) + "\\n")
         sys.stderr.flush()
 
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, count)
 """
-"""What the server's interpreter runs before the server: on a signal it counts its tasks."""
+"""Run by the server's interpreter at its start: prints the number of tasks on a signal."""
 
 
 def state(server: HttpServer) -> dict[str, int]:
-    """What the process holds when nothing is asked of it."""
-    told = server.stderr_text().count('{"tasks"')
+    """The resources of the idle process."""
+    count = server.stderr_text().count('{"tasks"')
     server.process.send_signal(signal.SIGUSR1)
-    until(lambda: server.stderr_text().count('{"tasks"') > told)
+    until(lambda: server.stderr_text().count('{"tasks"') > count)
     tasks = [json.loads(line)["tasks"] for line in server.stderr_text().splitlines() if line.startswith('{"tasks"')][-1]
     process = Path(f"/proc/{server.process.pid}")
     pages = int((process / "statm").read_text().split()[1])
@@ -75,9 +75,9 @@ def state(server: HttpServer) -> dict[str, int]:
 
 
 def query(number: int) -> dict[str, Any]:
-    """One call of a tool, in one of the two eras, some with a token that nobody has."""
-    name, arguments = QUESTIONS[number % len(QUESTIONS)]
-    revision = REVISIONS[number // len(QUESTIONS) % 2]
+    """A tool call in one of the two eras."""
+    name, arguments = TOOL_CALLS[number % len(TOOL_CALLS)]
+    revision = REVISIONS[number // len(TOOL_CALLS) % 2]
     headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": revision}
     params: dict[str, Any] = {"name": name, "arguments": arguments}
     if revision == REVISIONS[1]:
@@ -90,7 +90,7 @@ def query(number: int) -> dict[str, Any]:
 
 
 async def soak(url: str, numbers: Iterator[int]) -> None:
-    """Ask until the numbers end, several at once, each asker on a connection of its own that it ends now and then."""
+    """Send all calls, several at once, on connections that are closed after 50 calls."""
 
     async def one() -> None:
         for batch in iter(lambda: list(itertools.islice(numbers, 50)), []):
@@ -100,11 +100,11 @@ async def soak(url: str, numbers: Iterator[int]) -> None:
                     assert answer.status_code == 200, answer.text
                     assert "result" in answer.json() or "error" in answer.json()
 
-    await asyncio.gather(*(one() for _ in range(AT_ONCE)))
+    await asyncio.gather(*(one() for _ in range(CONCURRENT_CLIENTS)))
 
 
 async def test_many_calls_leak_no_memory_files_or_tasks(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(dedent(TELLS))
+    (tmp_path / "sitecustomize.py").write_text(dedent(COUNT_TASKS))
     with running() as store:
         environ = {
             "PYTHONPATH": str(tmp_path),
@@ -117,11 +117,11 @@ async def test_many_calls_leak_no_memory_files_or_tasks(tmp_path: Path) -> None:
             await soak(server.url, iter(range(CALLS)))
             gc.collect()
             after = state(server)
-    grown = {what: after[what] - before[what] for what in before}
+    growth = {name: after[name] - before[name] for name in before}
     REPORTS.append(
-        f"soak: {CALLS} calls; {before['memory'] / 2**20:.1f} MiB before, {grown['memory'] / 2**20:+.1f} MiB after; "
-        f"{before['files']} open files, {grown['files']:+d}; {before['tasks']} tasks, {grown['tasks']:+d}"
+        f"soak: {CALLS} calls; {before['memory'] / 2**20:.1f} MiB before, {growth['memory'] / 2**20:+.1f} MiB after; "
+        f"{before['files']} open files, {growth['files']:+d}; {before['tasks']} tasks, {growth['tasks']:+d}"
     )
-    assert grown["tasks"] <= 0
-    assert grown["files"] <= CONNECTIONS
-    assert grown["memory"] < MOST_GROWTH
+    assert growth["tasks"] <= 0
+    assert growth["files"] <= CONNECTIONS
+    assert growth["memory"] < MAX_GROWTH

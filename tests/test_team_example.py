@@ -1,4 +1,4 @@
-"""The deployment for a team: what its files say is so, and what runs without a container engine is run.
+"""The deployment for a team: its files are consistent, and everything that needs no container engine is run.
 
 nginx and Valkey or Redis come with the development dependencies, systemd's own check from the distribution.
 """
@@ -36,7 +36,7 @@ STORE = next((program for program in reversed(PROGRAMS) if find_program(program)
 ANALYZE = shutil.which("systemd-analyze")
 
 
-# What the files say
+# The files
 
 
 def test_every_file_is_linked() -> None:
@@ -121,14 +121,14 @@ def test_the_systemd_unit_is_valid_and_sandboxed(tmp_path: Path) -> None:
 
 
 def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
-    """A command that goes well."""
+    """Run a command that must succeed."""
     env = environment(**settings)
     done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=60, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 
-# What runs
+# The running deployment
 
 
 def free_ports(count: int) -> list[int]:
@@ -138,7 +138,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def nginx_conf(folder: Path, balancer: int, replicas: Sequence[int]) -> Path:
-    """The configuration of the example, with the ports and the folder of this test."""
+    """The example's configuration with the ports and the folder of this test."""
     changes = {f"replica-{number}:8000": f"127.0.0.1:{port}" for number, port in enumerate(replicas, 1)}
     text = FILES["nginx.conf"]
     for old, new in {**changes, "listen 8080;": f"listen 127.0.0.1:{balancer};", "/tmp/": f"{folder}/"}.items():  # noqa: S108
@@ -160,7 +160,7 @@ def test_the_nginx_configuration_is_valid(tmp_path: Path) -> None:
 def balancing(conf: Path, log: Path) -> Generator[None]:
     """nginx, whose log goes to a file."""
     command = [str(NGINX), "-e", "stderr", "-g", "daemon off;", "-c", str(conf)]
-    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as nginx:
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as nginx:
         try:
             yield
         finally:
@@ -168,7 +168,7 @@ def balancing(conf: Path, log: Path) -> Generator[None]:
 
 
 def status(port: int, path: str, host: str, body: bytes | None = None) -> int:
-    """The status of a GET or, with a body, a POST; 0 where nobody listens."""
+    """The status of a GET or, with a body, a POST; 0 if the connection fails."""
     method = "GET" if body is None else "POST"
     try:
         return httpx2.request(
@@ -179,7 +179,7 @@ def status(port: int, path: str, host: str, body: bytes | None = None) -> int:
 
 
 async def answer(url: str, token: str, mode: str) -> dict[str, Any]:
-    """What the team's server says to a client."""
+    """The answer that a client gets from the server."""
     async with client_of(url, token, mode) as client:
         return await ask(client, "get_spend", period="2026-10", group_by=["model"])
 
@@ -191,7 +191,7 @@ def test_calls_are_answered_when_one_replica_is_killed(tmp_path: Path) -> None:
     name, url = f"127.0.0.1:{balancer}", f"http://127.0.0.1:{balancer}/mcp"
     (tmp_path / "admin-key").write_text(KEY, encoding="utf-8")
     tokens = str(tmp_path / "tokens")
-    token = run([str(PROGRAM), "token", "new", "alice"], USAGE_COST_MCP_TOKENS_FILE=tokens).stdout.strip()
+    token = run([str(PROGRAM), "token", "create", "alice"], USAGE_COST_MCP_TOKENS_FILE=tokens).stdout.strip()
     upstream = Upstream(DemoApi(lambda: datetime.now(UTC)).respond)
     with ExitStack() as stack:
         settings = {
@@ -213,12 +213,12 @@ def test_calls_are_answered_when_one_replica_is_killed(tmp_path: Path) -> None:
         assert status(balancer, f"/mcp?token={token}", name, b"{}") == 400
 
         first = asyncio.run(answer(one.url, token, "auto"))
-        walked = upstream.asked("cost_report")
+        requests_before = upstream.asked("cost_report")
         answers = [asyncio.run(answer(url, token, mode)) for mode in ("auto", "legacy")]
         one.process.kill()
         answers += [asyncio.run(answer(url, token, mode)) for mode in ("auto", "legacy", "auto", "legacy")]
         assert all(each["series"] == first["series"] for each in answers)
-        assert upstream.asked("cost_report") == walked > 0
+        assert upstream.asked("cost_report") == requests_before > 0
         logs = one.stderr_text() + other.stderr_text() + (tmp_path / "nginx.log").read_text(encoding="utf-8")
     assert keeps_silent(logs)
     assert token not in logs

@@ -1,9 +1,9 @@
-"""Our server with what the official conformance suite asks for beside our own: fixture tools, prompts and resources.
+"""This server with the fixtures of the official conformance suite: tools, prompts and resources.
 
 `test_conformance.py` starts it: `python conformance_server.py streams` serves over the SDK's default HTTP transport,
-`... answers` as the team's front does: no sessions, one JSON answer a request. Its first line of output is its URL.
+`... answers` like `serve --http`: no sessions, single JSON responses. The first line of output is the URL.
 
-The fixtures are what the suite's scenarios describe. Tools are made as ours are and come in by the same door.
+The scenarios of the suite describe the fixtures. They are registered like the tools of this server.
 """
 
 import asyncio
@@ -60,13 +60,13 @@ IMAGE = ImageContent(data=PIXEL, mime_type="image/png")
 
 
 class Nothing(BaseModel):
-    """What a fixture has to say besides its text: every tool of ours has a schema of its answers."""
+    """The output schema of a fixture: every tool of this server needs one."""
 
 
-Said = Annotated[CallToolResult, Nothing]
+Result = Annotated[CallToolResult, Nothing]
 
 
-def said(*parts: str | ContentBlock) -> CallToolResult:
+def result(*parts: str | ContentBlock) -> CallToolResult:
     content = [TextContent(text=part) if isinstance(part, str) else part for part in parts]
     return CallToolResult(content=content, structured_content={})
 
@@ -78,48 +78,48 @@ def embedded(uri: str, mime_type: str, text: str) -> EmbeddedResource:
 # Tools that answer
 
 
-async def test_simple_text() -> Said:
-    return said("This is a simple text response for testing.")
+async def test_simple_text() -> Result:
+    return result("This is a simple text response for testing.")
 
 
-async def test_image_content() -> Said:
-    return said(IMAGE)
+async def test_image_content() -> Result:
+    return result(IMAGE)
 
 
-async def test_audio_content() -> Said:
-    return said(AudioContent(data=SILENCE, mime_type="audio/wav"))
+async def test_audio_content() -> Result:
+    return result(AudioContent(data=SILENCE, mime_type="audio/wav"))
 
 
-async def test_embedded_resource() -> Said:
-    return said(embedded("test://embedded-resource", "text/plain", "This is an embedded resource content."))
+async def test_embedded_resource() -> Result:
+    return result(embedded("test://embedded-resource", "text/plain", "This is an embedded resource content."))
 
 
-async def test_multiple_content_types() -> Said:
+async def test_multiple_content_types() -> Result:
     data = json.dumps({"test": "data", "value": 123})
     resource = embedded("test://mixed-content-resource", "application/json", data)
-    return said("Multiple content types test:", IMAGE, resource)
+    return result("Multiple content types test:", IMAGE, resource)
 
 
-async def test_error_handling() -> Said:
+async def test_error_handling() -> Result:
     raise ToolError("This tool intentionally returns an error for testing")
 
 
-async def test_tool_with_progress(ctx: ToolContext) -> Said:
+async def test_tool_with_progress(ctx: ToolContext) -> Result:
     for progress in (0, 50, 100):
         await ctx.report_progress(progress, 100)
         await asyncio.sleep(0.05)
-    return said("Done.")
+    return result("Done.")
 
 
-async def test_tool_with_logging(ctx: ToolContext) -> Said:
+async def test_tool_with_logging(ctx: ToolContext) -> Result:
     for text in ("Tool execution started", "Tool processing data", "Tool execution completed"):
         await ctx.info(text)  # pyright: ignore[reportDeprecated]
         await asyncio.sleep(0.05)
-    return said("Done.")
+    return result("Done.")
 
 
-async def test_custom_header(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> Said:
-    return said(region)
+async def test_custom_header(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> Result:
+    return result(region)
 
 
 # Tools that ask the client
@@ -173,27 +173,27 @@ def enums() -> Elicit[Enums]:
     return Elicit("Which?", Enums)
 
 
-async def test_sampling(prompt: str, reply: Annotated[CreateMessageResult, Resolve(query)]) -> Said:
-    return said(f"LLM response to {prompt}: {reply.content}")
+async def test_sampling(prompt: str, reply: Annotated[CreateMessageResult, Resolve(query)]) -> Result:
+    return result(f"LLM response to {prompt}: {reply.content}")
 
 
-async def test_missing_capability(reply: Annotated[CreateMessageResult, Resolve(any_question)]) -> Said:
-    return said(f"LLM response: {reply.content}")
+async def test_missing_capability(reply: Annotated[CreateMessageResult, Resolve(any_question)]) -> Result:
+    return result(f"LLM response: {reply.content}")
 
 
-async def test_elicitation(message: str, answer: Annotated[User, Resolve(user)]) -> Said:
-    return said(f"User response to {message}: {answer}")
+async def test_elicitation(message: str, answer: Annotated[User, Resolve(user)]) -> Result:
+    return result(f"User response to {message}: {answer}")
 
 
-async def test_elicitation_sep1034_defaults(answer: Annotated[Defaults, Resolve(defaults)]) -> Said:
-    return said(f"Elicitation completed: {answer}")
+async def test_elicitation_sep1034_defaults(answer: Annotated[Defaults, Resolve(defaults)]) -> Result:
+    return result(f"Elicitation completed: {answer}")
 
 
-async def test_elicitation_sep1330_enums(answer: Annotated[Enums, Resolve(enums)]) -> Said:
-    return said(f"Elicitation completed: {answer}")
+async def test_elicitation_sep1330_enums(answer: Annotated[Enums, Resolve(enums)]) -> Result:
+    return result(f"Elicitation completed: {answer}")
 
 
-# Tools and a prompt that need more rounds, in 2026-07-28
+# Tools and a prompt that need several rounds, in 2026-07-28
 
 
 def form(message: str, field: str, kind: str = "string") -> ElicitRequest:
@@ -208,7 +208,7 @@ ROOTS = ListRootsRequest()
 
 
 def next_round(ctx: ToolContext, *rounds: InputRequests) -> InputRequiredResult | None:
-    """What to ask for next, if anything: the state that a client brings back is the number of the round."""
+    """The next round of input requests, if any; the state that the client returns is the number of the round."""
     number = int(ctx.request_state or 0)
     number += rounds[number].keys() <= (ctx.input_responses or {}).keys()
     if number == len(rounds):
@@ -217,20 +217,20 @@ def next_round(ctx: ToolContext, *rounds: InputRequests) -> InputRequiredResult 
 
 
 def asking(name: str, *rounds: InputRequests) -> StrictTool:
-    async def ask(ctx: ToolContext) -> Said | InputRequiredResult:
-        return next_round(ctx, *rounds) or said(f"state-ok: {ctx.input_responses}")
+    async def ask(ctx: ToolContext) -> Result | InputRequiredResult:
+        return next_round(ctx, *rounds) or result(f"state-ok: {ctx.input_responses}")
 
-    return StrictTool.from_function(ask, name=name, description="Asks back.")
+    return StrictTool.from_function(ask, name=name, description="Requests input.")
 
 
-async def test_input_required_result_capabilities(ctx: ToolContext) -> Said | InputRequiredResult:
+async def test_input_required_result_capabilities(ctx: ToolContext) -> Result | InputRequiredResult:
     able = ctx.client_capabilities
     asks: InputRequests = {}
     if able and able.sampling:
         asks["capital"] = CAPITAL
     if able and able.elicitation:
         asks["name"] = NAME
-    return next_round(ctx, asks) or said("Done.")
+    return next_round(ctx, asks) or result("Done.")
 
 
 async def test_input_required_result_prompt(ctx: ToolContext) -> list[Message] | InputRequiredResult:
@@ -257,7 +257,7 @@ FUNCTIONS = [
 
 
 def schema_tool() -> StrictTool:
-    """A tool whose schema has what the suite looks for."""
+    """A tool with the schema that the suite checks."""
     tool = StrictTool.from_function(test_simple_text, name="json_schema_2020_12_tool", description="Has a schema.")
     tool.parameters = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -334,7 +334,7 @@ def template(id: str) -> str:  # noqa: A002 - the suite's name
     return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
 
-# What the SDK's high-level server leaves out: three methods that came to an end with 2025-11-25
+# Three methods that the SDK's high-level server leaves out, which 2025-11-25 still has
 
 
 async def older_methods(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -364,13 +364,13 @@ def server_with_fixtures() -> Generator[tuple[MCPServer[Service], HttpAccess]]:
 SETTINGS = HttpSettings(port=0, calls_per_minute=100_000)
 
 
-def serve_streams(server: MCPServer[Service], _gate: HttpAccess, listening: socket.socket) -> None:
-    """The SDK's default transport: sessions, and events while a call runs."""
+def serve_streams(server: MCPServer[Service], _access: HttpAccess, listening: socket.socket) -> None:
+    """The SDK's default transport: sessions, and events during a call."""
     uvicorn.Server(uvicorn.Config(server.streamable_http_app(), log_level="warning")).run(sockets=[listening])
 
 
 def serve_answers(server: MCPServer[Service], access: HttpAccess, listening: socket.socket) -> None:
-    """The front of `serve --http`: no sessions, one JSON answer a request."""
+    """The transport of `serve --http`: no sessions, single JSON responses."""
     serve(server, access, SETTINGS, listening)
 
 
