@@ -138,7 +138,8 @@ def test_this_ends_today_and_last_ends_right_before_it(today: date, word: str) -
 @pytest.mark.parametrize("text", ["2026-11-23", "2026-12", "2027-Q1", "2027", "2026-11-23..2026-11-30"])
 def test_the_future_is_refused(text: str) -> None:
     assert (
-        refusal(text) == f"period '{text}' lies in the future: today is 2026-11-22 (UTC). forecast_spend looks ahead."
+        refusal(text)
+        == f"period '{text}' is in the future: today is 2026-11-22 (UTC). Use forecast_spend for future days."
     )
 
 

@@ -387,7 +387,7 @@ async def test_five_other_dimensions_are_refused_before_any_request(client: Clie
     dimensions = ["api_key_id", "model", "service_tier", "context_window", "inference_geo"]
     for tool in ("get_token_usage", "cache_hit_ratio"):
         said = await refusal(client, ENGINEERING, tool, group_by=dimensions)
-        assert "name 6 dimensions together (workspace_id, api_key_id," in said
+        assert "have 6 dimensions together (workspace_id, api_key_id," in said
         assert said.endswith("workspace_id is always among them, because you see only some workspaces.")
     assert upstream.requests == []
 

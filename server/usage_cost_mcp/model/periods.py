@@ -120,14 +120,15 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
         zone: The zone of the days.
 
     Raises:
-        InvalidQueryError: The text is unknown, the period is too long, or all of it lies in the future.
+        InvalidQueryError: The text is unknown, the period is too long, or it is in the future.
     """
     start, end = _days_of(text, today)
     if start > end:
         raise InvalidQueryError(f"period {short_repr(text)} ends ({end}) before it starts ({start}).")
     if start > today:
         raise InvalidQueryError(
-            f"period {short_repr(text)} lies in the future: today is {today} ({zone}). forecast_spend looks ahead."
+            f"period {short_repr(text)} is in the future: today is {today} ({zone}). "
+            "Use forecast_spend for future days."
         )
     period = Period(start, min(end, today), end, zone)
     if len(period) > MAX_DAYS["day"]:

@@ -79,8 +79,9 @@ class UpstreamReport:
         view = tuple(dimension for dimension in self.dimensions if dimension in wanted)
         if len(view) > self.max_groupings:
             raise InvalidQueryError(
-                f"group_by and filter_by name {len(view)} dimensions together ({', '.join(view)}); "
-                f"Anthropic's {self.name} report takes at most {self.max_groupings}. Drop one, or ask two questions."
+                f"group_by and filter_by have {len(view)} dimensions together ({', '.join(view)}); "
+                f"Anthropic's {self.name} report takes at most {self.max_groupings}. "
+                "Use fewer dimensions, or make two calls."
             )
         return [self.base_view, view] if wanted < set(self.base_view) else [view]
 
