@@ -13,7 +13,7 @@
         └── ContractError         an unreadable answer, which is never taken for a zero
             └── InconsistentPagesError  pages that do not fit together; reading them again may work
 
-Every message is a sentence or two of ours: what happened, and what to do. Upstream text is never quoted.
+Every message is one or two sentences: what happened, and what to do. Upstream text is never quoted.
 """
 
 import copy

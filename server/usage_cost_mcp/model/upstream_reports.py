@@ -1,8 +1,8 @@
-"""The reports of the Admin API as data: where each is read, how it may be asked for, and what its rows hold.
+"""The reports of the Admin API as data: endpoint, parameters, limits, measures and lifetimes.
 
-Another source is one more value here and its row parser in `admin_api.row_parsing`, which depends on the shape of its
-JSON; the cache, its codec and the fetch windows take everything that they need from the value. Reports are compared by
-value: an equal copy is the same report.
+To add a source, add a value here, its row parser in `admin_api.row_parsing` and its path in `admin_api.auth`. The
+cache, its codec and the fetch windows take everything that they need from the value. Reports are compared by value: an
+equal copy is the same report.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ class UpstreamReport:
     Attributes:
         name: Anthropic's word for it, as in "the cost report"; also its identity in the shared cache.
         path: The endpoint.
-        dimensions: All that its rows can be told apart by.
+        dimensions: The dimensions that its rows can have.
         groupings: The dimensions that it accepts as `group_by[]`.
         max_groupings: The most `group_by[]` that it accepts in one request.
         base_view: The dimensions that are fetched together unless others are needed: any query within them is a
@@ -71,7 +71,7 @@ class UpstreamReport:
         """The views that hold some dimensions, the best one first: the base view where it suffices, then a narrow one.
 
         Raises:
-            InvalidQueryError: When more dimensions are needed than can be fetched together.
+            InvalidQueryError: More dimensions are needed than can be fetched together.
         """
         wanted = set(needed)
         if self.base_view == self.dimensions:
