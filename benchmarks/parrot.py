@@ -11,7 +11,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
-from usage_cost_mcp.reports.answers import SeriesAnswer
+from usage_cost_mcp.reports.series_answer import SeriesAnswer
 
 from .questions import Question, ask
 

@@ -24,11 +24,10 @@ from tests.support.harness import Connect, Upstream, ask, text_of
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.render import vega_to_png as renderer
-from usage_cost_mcp.render.charts import OTHER, PALETTE, Drawable, specification
+from usage_cost_mcp.render.charts import OTHER, PALETTE, specification
 from usage_cost_mcp.render.terminal import render, waterfall
-from usage_cost_mcp.reports.answers import SeriesAnswer
-from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
-from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
+from usage_cost_mcp.reports.registry import parse_answer
+from usage_cost_mcp.reports.series_answer import SeriesAnswer
 
 pytestmark = pytest.mark.anyio
 
@@ -68,14 +67,9 @@ def picture_of(result: CallToolResult) -> bytes:
     return png
 
 
-def read(answer: dict[str, Any]) -> Drawable:
-    kinds = {"spend_comparison": ComparisonAnswer, "spend_forecast": ForecastAnswer}
-    return kinds.get(answer["report"], SeriesAnswer).model_validate(answer)
-
-
 async def drawn(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:
     """The Vega-Lite specification of an answer's chart."""
-    return specification(read(await ask(client, tool, **arguments)))
+    return specification(parse_answer(await ask(client, tool, **arguments)))
 
 
 def marks(spec: dict[str, Any], kind: str, panel: int = 0) -> list[dict[str, Any]]:
@@ -129,13 +123,13 @@ async def test_a_hostile_name_is_plain_text_in_the_chart(client: Client, upstrea
     result = await client.call_tool(tool, {"group_by": ["workspace_id"], "period": "2026-10", "chart": True})
     picture_of(result)
     assert result.structured_content
-    svg = vl_convert.vegalite_to_svg(specification(read(result.structured_content)), allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(specification(parse_answer(result.structured_content)), allowed_base_urls=[])
     assert HOSTILE in html.unescape(svg)
 
 
 async def test_each_segment_of_a_column_is_the_cost_of_its_group(client: Client) -> None:
     answer = await ask(client, "get_spend", period="last_7_days", group_by=["model"])
-    pieces = marks(specification(read(answer)), "rect")
+    pieces = marks(specification(parse_answer(answer)), "rect")
     for series in answer["series"]:
         costs = [float(cost) for cost in series["values"]["cost"] if float(cost)]
         heights = [piece["y2"] - piece["y"] for piece in pieces if piece["name"] == series["label"]]
@@ -150,7 +144,7 @@ async def test_credits_are_drawn_below_zero(client: Client) -> None:
 async def test_groups_beyond_the_number_of_colours_are_merged(connect: Connect) -> None:
     async with connect(max_answer_characters=None) as client:
         answer = await ask(client, "get_spend", period="2026-10", group_by=["description"], top=100)
-    spec = specification(read(answer))
+    spec = specification(parse_answer(answer))
     pieces = spec["vconcat"][0]["layer"][0]
     scale = pieces["encoding"]["color"]["scale"]
     assert scale["range"] == [*PALETTE, OTHER]
@@ -174,7 +168,7 @@ async def test_a_ratio_is_a_line_that_is_dashed_where_it_may_change(client: Clie
     answer = await ask(client, "cache_hit_ratio", period="last_7_days", granularity="day")
     solid, dashed = [
         layer["data"]["values"]
-        for layer in specification(read(answer))["vconcat"][0]["layer"]
+        for layer in specification(parse_answer(answer))["vconcat"][0]["layer"]
         if layer["mark"]["type"] == "line"
     ]
     ratios = answer["bucket_totals"]["cache_hit_ratio"]
@@ -184,7 +178,7 @@ async def test_a_ratio_is_a_line_that_is_dashed_where_it_may_change(client: Clie
 
 async def test_a_waterfall_ends_at_the_whole_change(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10", against="2026-09")
-    *causes, total = marks(specification(read(answer)), "rect")
+    *causes, total = marks(specification(parse_answer(answer)), "rect")
     assert [cause["name"] for cause in causes] == [driver["label"] for driver in answer["drivers"]]
     assert [cause["x"] for cause in causes[1:]] == [cause["x2"] for cause in causes[:-1]]
     assert (total["x"], total["x2"]) == (0, float(answer["change"]))
@@ -194,13 +188,13 @@ async def test_a_waterfall_ends_at_the_whole_change(client: Client) -> None:
 async def test_a_comparison_without_drivers_shows_groups(client: Client) -> None:
     answer = await ask(client, "compare_spend", filter_by={"token_type": ["output_tokens"]})
     assert not answer["drivers"]
-    *groups, _ = marks(specification(read(answer)), "rect")
+    *groups, _ = marks(specification(parse_answer(answer)), "rect")
     assert [group["name"] for group in groups] == [group["label"] for group in answer["groups"]]
 
 
 async def test_a_forecast_fan_starts_after_the_complete_days_and_shows_the_budget(client: Client) -> None:
     answer = await ask(client, "forecast_spend", budget=8000)
-    spec = specification(read(answer))
+    spec = specification(parse_answer(answer))
     band = marks(spec, "area")
     assert (band[0]["x"], band[0]["low"], band[0]["high"]) == (21, float(answer["spent"]), float(answer["spent"]))
     assert (band[-1]["x"], band[-1]["low"], band[-1]["high"]) == (30, float(answer["low"]), float(answer["high"]))
@@ -208,7 +202,7 @@ async def test_a_forecast_fan_starts_after_the_complete_days_and_shows_the_budge
 
 
 async def test_groups_with_equal_names_have_different_colours(client: Client) -> None:
-    answer = read(await ask(client, "get_spend", group_by=["model"]))
+    answer = parse_answer(await ask(client, "get_spend", group_by=["model"]))
     assert isinstance(answer, SeriesAnswer)
     twins = [each.model_copy(update={"label": "Twin"}) for each in answer.series]
     spec = specification(answer.model_copy(update={"series": twins}))
@@ -302,8 +296,8 @@ def test_the_terminal_waterfall_steps_from_driver_to_driver() -> None:
 
 
 async def test_the_terminal_draws_drivers_and_the_cumulative_forecast(client: Client) -> None:
-    comparison = render(await ask(client, "compare_spend", period="2026-10", against="2026-09")) or ""
-    forecast = render(await ask(client, "forecast_spend", budget=8000)) or ""
+    comparison = render(parse_answer(await ask(client, "compare_spend", period="2026-10", against="2026-09")))
+    forecast = render(parse_answer(await ask(client, "forecast_spend", budget=8000)))
     assert "+$20.14  █" in comparison
     assert "2026-11-21   $4,940.37  █" in forecast
     assert "2026-11-30   $7,003.90  ░" in forecast

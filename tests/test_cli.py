@@ -233,4 +233,6 @@ def test_demo_refuses_a_malformed_setting_before_it_starts() -> None:
 
 def test_version_and_help_need_no_settings() -> None:
     assert run("--version").stdout.strip() == version("usage-cost-mcp")
-    assert "get_spend" in run_here("call", "--help").stdout
+    shown = run_here("call", "--help").stdout
+    assert "  compare_spend: period, against, group_by, filter_by, top, chart\n" in shown
+    assert "  get_status: none\n" in shown

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.harness import Connect, Upstream, ask
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.render.csv_export import as_csv
+from usage_cost_mcp.render import csv_export
+from usage_cost_mcp.reports.registry import parse_answer
 
 pytestmark = pytest.mark.anyio
 
@@ -20,6 +21,10 @@ async def asked(connect: Connect, tool: str, **arguments: Any) -> dict[str, Any]
     """An answer without a bound, as the command line asks for it."""
     async with connect(max_answer_characters=None) as client:
         return await ask(client, tool, **arguments)
+
+
+def as_csv(answer: dict[str, Any]) -> str:
+    return csv_export.as_csv(parse_answer(answer).csv_rows())
 
 
 def head(text: str) -> list[str]:
@@ -190,14 +195,14 @@ async def test_a_name_of_theirs_is_never_a_formula(connect: Connect, upstream: U
 
 @pytest.mark.parametrize("text", ["\t=1", "\r=1", "\n=1"])
 def test_a_text_that_hides_a_formula_behind_white_space_is_no_formula_either(text: str) -> None:
-    assert f"'{text}" in as_csv({"summary": text})
+    assert f"'{text}" in csv_export.as_csv([["summary"], [text]])
 
 
 @pytest.mark.parametrize("number", ["-450", "-0.000000000000000001", "12.50", -3, 0.25])
 def test_a_number_stays_as_it_is(number: str | float) -> None:
-    assert lines(as_csv({"amount": number})) == [{"key": "amount", "value": str(number)}]
+    assert lines(csv_export.as_csv([["amount"], [number]])) == [{"amount": str(number)}]
 
 
 @pytest.mark.parametrize("name", ['a "quoted", listed\nname', "a;b", "'", ""])
 def test_any_other_text_comes_back_as_it_was(name: str) -> None:
-    assert lines(as_csv({"name": name})) == [{"key": "name", "value": name}]
+    assert lines(csv_export.as_csv([["name", "value"], [name, 1]])) == [{"name": name, "value": "1"}]

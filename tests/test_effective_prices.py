@@ -23,6 +23,7 @@ from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.demo.organization import MINUTES_PER_DAY, TOKEN_TYPES, Organization, Stream
 from usage_cost_mcp.render.terminal import render
+from usage_cost_mcp.reports.registry import parse_answer
 
 DEMO = Organization(NOW.date())
 Kind = tuple[str, str, str, str]
@@ -142,7 +143,7 @@ async def test_the_text_half_is_one_table_of_all_prices(client: Client) -> None:
     assert "|claude-sonnet-4-6, standard, 0-200k, us|2.75|0.275|3.4375|5.5|13.75|$" in text_of(result)
     assert "its cost is in no report|" in text_of(result)
     assert "$5 per million uncached input tokens and $25 per million output tokens" in text_of(result)
-    assert "13.75" in (render(result.structured_content or {}) or "")
+    assert "13.75" in render(parse_answer(result.structured_content or {}))
 
 
 async def test_a_bill_that_cannot_be_read_gives_no_prices(client: Client, upstream: Upstream) -> None:

@@ -17,6 +17,7 @@ from tests.support.processes import environment, run
 from tests.support.subprocess_http_server import started
 from usage_cost_mcp.http.settings import HttpSettings
 from usage_cost_mcp.render.terminal import render
+from usage_cost_mcp.reports.registry import parse_answer
 from usage_cost_mcp.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -47,7 +48,7 @@ def block(name: str) -> str:
 async def test_the_example_answer_is_current(connect: Connect) -> None:
     async with connect() as client:
         answer = await ask(client, "get_spend", period="last_month", group_by=["workspace_id"], granularity="week")
-    assert block("answer") == f"```text\n{render(answer)}\n```"
+    assert block("answer") == f"```text\n{render(parse_answer(answer))}\n```"
 
 
 async def test_the_tool_table_matches_the_tool_list(client: Client) -> None:

@@ -89,4 +89,4 @@ async def test_without_use_status_has_no_shares(connect: Connect, clock: FrozenC
     assert result.structured_content is not None
     mix = result.structured_content["usage_mix"]
     assert {value for name, value in mix.items() if name not in {"start", "end", "tokens"}} == {None}
-    assert "Mix 2023-04-10 to 2023-05-09: nothing was used" in text_of(result)
+    assert "Usage mix 2023-04-10 to 2023-05-09: no usage" in text_of(result)

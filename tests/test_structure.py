@@ -55,11 +55,11 @@ ROOMS = {
     ),
     "reports": Room(
         "allocated_spend answers cache_efficiency context dimension_values effective_prices housekeeping "
-        "joined_reports labels notes query scope_note series_report spend spend_anomalies spend_comparison "
-        "spend_forecast status token_usage",
+        "joined_reports labels notes query registry results scope_note series_answer series_report spend "
+        "spend_anomalies spend_comparison spend_forecast status tables token_usage",
         imports="analysis auth cache errors model runtime",
     ),
-    "render": Room("charts csv_export markdown png tables terminal vega_lite vega_to_png", imports="model reports"),
+    "render": Room("charts csv_export markdown png terminal vega_lite vega_to_png", imports="model reports"),
     "view": Room("__init__"),
     "tools": Room(
         "arguments catalogue completions execution glossary prompts registration resources server service",
@@ -73,7 +73,7 @@ ROOMS = {
     "demo": Room("api http organization"),
     "cli": Room(
         "demo doctor main tokens",
-        imports="app auth demo errors http model redact redis_backend render reports runtime settings",
+        imports="app auth demo errors http model redact redis_backend render reports runtime settings tools",
     ),
     "__main__": Room(imports="cli"),
 }

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -11,7 +12,8 @@ from mcp import Client, MCPError
 
 from tests.support.harness import Connect, ask
 from tests.support.workspace_scoping import TOOLS
-from usage_cost_mcp.reports.answers import Provenance
+from usage_cost_mcp.reports.answers import Answer
+from usage_cost_mcp.reports.registry import BY_REPORT
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +35,7 @@ async def test_a_tool_is_described_as_reviewed(client: Client, name: str) -> Non
 
 async def test_the_whole_list_is_small(client: Client) -> None:
     wire = json.dumps(list((await listed(client)).values()), separators=(",", ":"))
-    assert len(wire) <= 16_000
+    assert len(wire) <= 14_500
 
 
 @pytest.mark.parametrize("name", TOOLS)
@@ -45,6 +47,30 @@ async def test_every_tool_is_read_only_titled_and_strict(client: Client, name: s
     assert not re.search("anyOf|oneOf|allOf", json.dumps(tool["inputSchema"]))
     assert tool["outputSchema"]["type"] == "object"
     assert len(tool["description"]) < 500
+
+
+@pytest.mark.parametrize("name", TOOLS)
+async def test_no_description_of_a_schema_has_an_empty_list(client: Client, name: str) -> None:
+    """Such as "at most one of , those in filter_by": a list of names joined into a sentence, without a name."""
+    tool = (await listed(client))[name]
+    for text in [tool["description"], *descriptions(tool["inputSchema"])]:
+        assert not re.search(r"\b(of|or|and|as|in|Default) ?[,.;:]|[:,] ?[.,;]|  |\(\)", text), text
+        assert text.endswith((".", '."')), text
+
+
+def descriptions(schema: Any) -> Iterator[str]:
+    """Every description in a schema."""
+    match schema:
+        case {**parts}:
+            if isinstance(schema.get("description"), str):
+                yield schema["description"]
+            for part in parts.values():
+                yield from descriptions(part)
+        case [*parts]:
+            for part in parts:
+                yield from descriptions(part)
+        case _:
+            pass
 
 
 async def test_instructions_fit_where_hosts_cut_them_and_name_every_tool(client: Client) -> None:
@@ -71,11 +97,23 @@ async def test_the_server_says_who_it_is(client: Client) -> None:
         ("get_status", {}),
     ],
 )
-async def test_every_field_of_an_answer_is_in_the_output_schema_but_those_that_every_answer_ends_with(
+async def test_every_field_of_an_answer_is_in_the_output_schema_but_those_that_every_answer_has(
     client: Client, name: str, arguments: dict[str, Any]
 ) -> None:
     schema = (await listed(client))[name]["outputSchema"]
-    assert [*schema["properties"], *Provenance.model_fields] == list(await ask(client, name, **arguments))
+    answer = await ask(client, name, **arguments)
+    assert [*Answer.model_fields, *schema["properties"]] == list(answer)
+    assert answer["report"] in BY_REPORT
+
+
+async def test_the_organization_is_null_until_it_is_known_and_costs_no_request(client: Client) -> None:
+    first = await ask(client, "get_spend")
+    status = await ask(client, "get_status")
+    again = await ask(client, "get_spend")
+    assert first["organization"] is None
+    assert again["organization"] == status["organization"]
+    assert again["organization"]["name"] == "Demo Organization"
+    assert again["cache"] == {"status": "hit", "upstream_requests": 0}
 
 
 async def test_the_lists_may_be_kept_because_they_do_not_change(connect: Connect) -> None:

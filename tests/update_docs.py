@@ -19,6 +19,7 @@ from benchmarks import demo
 from benchmarks.questions import text_of
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.render.terminal import render
+from usage_cost_mcp.reports.registry import parse_answer
 from usage_cost_mcp.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -51,8 +52,7 @@ async def output(words: Sequence[str]) -> str:
         settings = replace(Settings.for_demo({}, api.url), max_answer_characters=None)
         async with Client(build_server(settings, demo.StandingClock())) as client:
             result = await client.call_tool(tool, arguments)
-    structured: dict[str, Any] = result.structured_content or {}
-    return text_of(result) if result.is_error else render(structured) or text_of(result)
+    return text_of(result) if result.is_error else render(parse_answer(result.structured_content or {}))
 
 
 def _value(text: str) -> Any:

@@ -120,7 +120,7 @@ def _any_of(words: frozenset[str]) -> re.Pattern[str]:
 # ── What is compared ──
 
 CODE = "scoped_to_workspaces"
-ABOUT_THE_SERVER = {"cache", "cached"}
+ABOUT_THE_SERVER = {"cache", "cached", "organization"}
 HELD_BY_CHANCE = "priority_tier_included"
 """Told of rows that tell their tier, which they do where a finer view than was asked for happens to be held."""
 

@@ -81,6 +81,7 @@ class ApiDirectory:
             1, ORGANIZATION_TTL_SECONDS, timer=clock.monotonic
         )
         self._organization_lookup: SingleFlight[str, tuple[str, str]] = SingleFlight()
+        self._known_organization: tuple[str, str] | None = None
 
     async def names(self, dimension: str, call: CallContext) -> NamesById | None:
         """The names of all values of a dimension; None when the list cannot be read.
@@ -100,6 +101,11 @@ class ApiDirectory:
             self._kept[dimension] = None
             return None
 
+    @property
+    def known_organization(self) -> tuple[str, str] | None:
+        """The id and the name of the organization if they have been looked up; never makes a request."""
+        return self._known_organization
+
     async def organization(self, call: CallContext) -> tuple[str, str]:
         """The id and the name of the organization that the key belongs to."""
         if _ME in self._organization:
@@ -108,8 +114,8 @@ class ApiDirectory:
 
     async def _fetch_organization(self, call: CallContext) -> tuple[str, str]:
         found = read(ORGANIZATION, await self._api.get(_ME, [], call), _ME)
-        self._organization[_ME] = sanitised(found.id), sanitised(found.name)
-        return self._organization[_ME]
+        self._organization[_ME] = self._known_organization = sanitised(found.id), sanitised(found.name)
+        return self._known_organization
 
     async def _read(self, dimension: str, call: CallContext) -> NamesById:
         source = _LISTS[dimension]

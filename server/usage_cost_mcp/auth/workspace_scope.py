@@ -139,6 +139,11 @@ class ScopedDirectory:
             return None
         return frozenset(values_of(result.days, _ACCOUNT))
 
+    @property
+    def known_organization(self) -> tuple[str, str] | None:
+        """The id and the name of the organization if they have been looked up."""
+        return self._directory.known_organization
+
     async def organization(self, call: CallContext) -> tuple[str, str]:
         return await self._directory.organization(call)
 

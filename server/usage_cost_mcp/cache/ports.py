@@ -108,6 +108,11 @@ class Directory(Protocol):
         """The names of all values of a dimension, archived ones included; None when they cannot be read."""
         ...
 
+    @property
+    def known_organization(self) -> tuple[str, str] | None:
+        """The id and the name of the organization if they have been looked up; never makes a request."""
+        ...
+
     async def organization(self, call: CallContext) -> tuple[str, str]:
         """The id and the name of the organization."""
         ...

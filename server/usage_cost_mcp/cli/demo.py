@@ -11,6 +11,7 @@ from typing import Any, cast
 from mcp import Client, StdioServerParameters
 
 from usage_cost_mcp.render.terminal import render
+from usage_cost_mcp.reports.registry import parse_answer
 from usage_cost_mcp.settings import Settings
 
 QUESTIONS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -53,7 +54,7 @@ To ask about your own organization in Claude Desktop, add this to claude_desktop
       "command": "{program.resolve()}",
       "env": {{"ANTHROPIC_ADMIN_API_KEY": "sk-ant-admin01-..."}}}}}}}}
 
-An organization admin makes the key in the Claude Console under Settings > Admin keys.
+An organization admin creates the key in the Claude Console under Settings > Admin keys.
 To check it: ANTHROPIC_ADMIN_API_KEY=... {program} doctor"""
 
 
@@ -76,7 +77,8 @@ async def run_tour() -> None:
     _say("")
     program = Path(sys.argv[0])
     for number, ((question, tool, arguments), answer) in enumerate(zip(QUESTIONS, answers, strict=True), 1):
-        print(f"{number}. {question}\n   {program} call {_as_words(tool, arguments)} --demo\n\n{render(answer)}\n")
+        command = f"{program} call {_as_words(tool, arguments)} --demo"
+        print(f"{number}. {question}\n   {command}\n\n{render(parse_answer(answer))}\n")
     print(closing(program), flush=True)
 
 

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -27,17 +27,12 @@ DEMO_HELP = "on the embedded demo organization; no key, no network"
 
 FORMATS = ("table", "json", "csv")
 
-CALL_HELP = """\
-values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{"model": ["claude-opus-4-6"]}'
-arguments of get_spend, get_token_usage, cache_hit_ratio: period, group_by, filter_by, granularity, top
-of get_token_usage and cache_hit_ratio also timezone, of get_token_usage measures
-arguments of compare_spend: period, against, group_by, filter_by, top
-arguments of forecast_spend: until, budget, filter_by
-arguments of find_spend_anomalies: period, group_by, filter_by, minimum, top
-arguments of get_effective_prices: period, filter_by, top
-arguments of list_dimension_values: dimension, period, top
-chart=true is for MCP clients: it adds a picture, which a terminal cannot show
+_CALL_HELP = """\
+values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{{"model": ["claude-opus-4-6"]}}'
 example: usage-cost-mcp call get_spend period=last_month group_by=model --format csv
+
+arguments of each tool (chart=true is for MCP clients: it adds a picture, which a terminal cannot show):
+{tools}
 """
 
 
@@ -72,6 +67,14 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
+    epilog_factory: Callable[[], str] | None = None
+    """Makes the epilog when help is printed: loading the tools takes longer than everything else here."""
+
+    def format_help(self) -> str:
+        if self.epilog_factory is not None:
+            self.epilog = self.epilog_factory()
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """Refuse, without repeating a key that was given in error."""
         super().error(redacted(message))
@@ -94,9 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     call = commands.add_parser(
         "call",
         help="one tool call from the shell",
-        epilog=CALL_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    call.epilog_factory = _call_help
     call.add_argument("tool", help="such as get_spend; an unknown one lists them all")
     call.add_argument("arguments", nargs="*", metavar="name=value", help="the tool's arguments")
     call.add_argument(
@@ -114,6 +117,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (serve, demo, call, doctor):
         command.add_argument("--demo", action="store_true", default=argparse.SUPPRESS, help=DEMO_HELP)
     return parser
+
+
+def _call_help() -> str:
+    from usage_cost_mcp.tools.catalogue import all_tools
+
+    tools = {tool.name: ", ".join(tool.parameters.get("properties", {})) or "none" for tool in all_tools()}
+    return _CALL_HELP.format(tools="\n".join(f"  {name}: {arguments}" for name, arguments in tools.items()))
 
 
 @contextmanager
@@ -221,23 +231,25 @@ async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], form:
     if result.is_error:
         print(text, file=sys.stderr)
         return 1
-    print(_printed(result.structured_content or {}, form) or text, flush=True)
+    print(_printed(result.structured_content or {}, form), flush=True)
     return 0
 
 
-def _printed(structured: dict[str, Any], form: str) -> str | None:
-    """An answer in the format that was asked for; None for a table of an answer that is no table."""
+def _printed(structured: dict[str, Any], form: str) -> str:
+    """An answer in one of the FORMATS."""
+    from usage_cost_mcp.reports.registry import parse_answer
+
     match form:
         case "json":
             return json.dumps(structured, ensure_ascii=False)
         case "csv":
             from usage_cost_mcp.render.csv_export import as_csv
 
-            return as_csv(structured).removesuffix("\n")
+            return as_csv(parse_answer(structured).csv_rows()).removesuffix("\n")
         case _:
             from usage_cost_mcp.render.terminal import render
 
-            return render(structured)
+            return render(parse_answer(structured))
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

@@ -13,11 +13,12 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 from usage_cost_mcp.model.money import format_dollars
-from usage_cost_mcp.reports.answers import Series, SeriesAnswer, Value
+from usage_cost_mcp.reports.answers import Answer
+from usage_cost_mcp.reports.series_answer import Series, SeriesAnswer
 from usage_cost_mcp.reports.spend_comparison import ComparisonAnswer
 from usage_cost_mcp.reports.spend_forecast import ForecastAnswer
+from usage_cost_mcp.reports.tables import Value, readable_value, signed_dollars
 
-from .tables import readable_value
 from .vega_lite import (
     GAP,
     HEIGHT,
@@ -59,8 +60,6 @@ _SIDE_BY_SIDE = 80
 """Pixels for the amounts that a forecast comes to."""
 _LINE_HEIGHT = 14
 
-Drawable = SeriesAnswer | ComparisonAnswer | ForecastAnswer
-
 
 @dataclass(frozen=True, slots=True)
 class _ColoredSeries:
@@ -71,8 +70,8 @@ class _ColoredSeries:
     values: Sequence[float | None]
 
 
-def specification(answer: Drawable) -> Spec:
-    """What to draw of an answer."""
+def specification(answer: Answer) -> Spec:
+    """The chart of an answer that is drawable: each form of chart is drawn from the answer that it was made for."""
     match answer:
         case SeriesAnswer():
             panels = list(_panels(answer))
@@ -80,6 +79,8 @@ def specification(answer: Drawable) -> Spec:
             panels = [_waterfall(answer)]
         case ForecastAnswer():
             panels = [_forecast_panel(answer)]
+        case _:
+            raise TypeError(f"There is no chart of {answer.report}.")
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "background": "white",
@@ -110,7 +111,7 @@ _CONFIG: Spec = {
 }
 
 
-def _title(answer: Drawable) -> Spec:
+def _title(answer: Answer) -> Spec:
     """The summary: its subject large; below it the rest, and what a picture that is passed on must say by itself."""
     subject, _, rest = answer.summary.partition(": " if isinstance(answer, SeriesAnswer) else ". ")
     return {
@@ -131,22 +132,24 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, max_lines=3, placeholder=" ...")
 
 
-def _caption(answer: Drawable) -> Iterator[str]:
+def _caption(answer: Answer) -> Iterator[str]:
     match answer:
         case SeriesAnswer():
             dashed = " or dashed" if _has_ratio(answer) and len(answer.buckets) > 1 else ""
             if _first_unsettled(answer) < len(answer.buckets):
-                yield f"Hatched{dashed}: not over yet, or may still be revised."
+                yield f"Hatched{dashed}: in progress or provisional."
             if _has_ratio(answer) and len(answer.series) > len(PALETTE) + 1:
                 yield f"Ratios of the largest {len(PALETTE)} groups."
         case ComparisonAnswer():
             if answer.provisional_since:
-                yield f"Days from {answer.provisional_since} on may still be revised."
+                yield f"Figures from {answer.provisional_since} on are provisional."
         case ForecastAnswer():
             band = "" if answer.low is None else " Band: 80% interval."
-            yield f"Cumulative. Solid: days that are over. Dashed: expected.{band}"
+            yield f"Cumulative. Solid: complete days. Dashed: expected.{band}"
+        case _:
+            pass
     if answer.demo:
-        yield "Demo data."
+        yield "Demo data (fictional organization)."
 
 
 # --- series: a panel for each measure, since each has a scale of its own
@@ -301,15 +304,11 @@ def _waterfall(answer: ComparisonAnswer) -> Spec:
     ends = list(accumulate((float(part.change) for part in parts), initial=0.0))
     names = _distinct([*(part.label for part in parts), "Total change"])
     bars = [
-        Bar(name, start, end, _RED if end > start else _BLUE, _signed(part.change))
+        Bar(name, start, end, _RED if end > start else _BLUE, signed_dollars(part.change))
         for name, part, (start, end) in zip(names, parts, pairwise(ends), strict=False)
     ]
-    total = Bar(names[-1], 0, float(answer.change), OTHER, _signed(answer.change))
-    return horizontal_bars([*bars, total], "USD", "change a day" if answer.per == "day" else "change", connected=True)
-
-
-def _signed(dollars: str) -> str:
-    return f"{'+' if Decimal(dollars) > 0 else ''}{format_dollars(Decimal(dollars))}"
+    total = Bar(names[-1], 0, float(answer.change), OTHER, signed_dollars(answer.change))
+    return horizontal_bars([*bars, total], "USD", "change per day" if answer.per == "day" else "change", connected=True)
 
 
 # --- a forecast: what is known, what is expected, and between what

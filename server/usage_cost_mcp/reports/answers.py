@@ -1,38 +1,37 @@
-"""The shape of the answers: what `structuredContent` holds."""
+"""What every answer has in common: the base of `structuredContent`.
+
+An answer class is the specification of its report: its fields, the tables and CSV rows that show them, and whether it
+can be drawn as a chart. The renderers call these and know no report; `registry` lists the classes.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation
+from pydantic import BaseModel, ConfigDict, PlainSerializer
 
 from usage_cost_mcp.cache import CacheStatus
-from usage_cost_mcp.model.periods import Granularity
 
-Value = str | int | float | None
-"""Money is an exact decimal string in dollars, a count an integer, a ratio a number from 0 to 1 or null."""
-
-Values = Annotated[dict[str, list[Value]], SkipValidation]
-"""A value per bucket for each measure; made by us, by the hundred."""
+from .tables import CsvRows, Table, csv_leaves
 
 UtcDatetime = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m-%dT%H:%M:%SZ}", return_type=str)]
 
 
 class AnswerModel(BaseModel):
-    """A piece of an answer: never changed once made, with no field that is not declared."""
+    """A part of an answer: immutable, without undeclared fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Note(AnswerModel):
-    """Something that the numbers leave out, or that should be known before they are used."""
+    """Something to know before the numbers are used: `code` for programs, `message` for people."""
 
     code: str
     message: str
 
 
 class PeriodModel(AnswerModel):
-    """The days that the answer covers, both included."""
+    """The days of an answer, both ends included."""
 
     start: date
     end: date
@@ -40,47 +39,57 @@ class PeriodModel(AnswerModel):
 
 
 class CacheUse(AnswerModel):
-    """Where the data came from: "hit" made no request."""
+    """Where the data came from: "hit" needed no request."""
 
     status: CacheStatus
     upstream_requests: int
 
 
-class Series(AnswerModel):
-    """One group: a value per bucket and measure. Other has a null group and says how many groups it holds."""
+class OrganizationInfo(AnswerModel):
+    """The organization that the Admin key belongs to."""
 
-    label: str
-    group: dict[str, str | None] | None
-    values: Values
-    totals: dict[str, Value]
-    other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
+    id: str
+    name: str
 
 
-class Provenance(AnswerModel):
-    """What every answer ends with: how final it is, when it was read, what it leaves out."""
+class Answer(AnswerModel):
+    """The fields of every answer, before those of its report.
 
+    Attributes:
+        report: Redeclared by each subclass as a literal, by which `registry` finds the class.
+        organization: None until this process has looked it up; an answer never makes a request for it. Filled in where
+            the tool is executed, in one place.
+    """
+
+    drawable: ClassVar[bool] = False
+    """Whether `render.charts` and the chart page can draw it."""
+
+    report: Any
+    organization: OrganizationInfo | None = None
+    summary: str
     provisional_since: date | None
     fetched_at: UtcDatetime
     cache: CacheUse
     demo: bool
     notes: Sequence[Note]
 
+    def details(self) -> Sequence[str]:
+        """Lines of text where the answer is no table."""
+        return ()
 
-class _SeriesBody(AnswerModel):
-    report: str
-    estimated: bool = Field(default=False, exclude_if=lambda estimated: not estimated)
-    summary: str
-    measures: dict[str, str]
-    period: PeriodModel
-    granularity: Granularity
-    group_by: Sequence[str]
-    filter_by: dict[str, list[str | None]]
-    buckets: Sequence[str]
-    series: Sequence[Series]
-    bucket_totals: Values
-    totals: dict[str, Value]
-    partial_buckets: Sequence[str]
+    def tables(self) -> Sequence[Table]:
+        """Every number of the answer."""
+        return ()
 
+    def terminal_tables(self) -> Sequence[Table]:
+        """The tables for a terminal, where drawings can replace numbers."""
+        return self.tables()
 
-class SeriesAnswer(Provenance, _SeriesBody):
-    """Exact series: one value per bucket for every group, with totals that add up."""
+    def csv_rows(self) -> CsvRows:
+        """One flat table, the head first; by default a row per field."""
+        yield ["key", "value"]
+        yield from csv_leaves(self.model_dump(mode="json"))
+
+    def in_progress(self) -> str:
+        """The buckets that have not ended yet, as a closing line names them; "" for none."""
+        return ""

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from fractions import Fraction
+from typing import Literal
 
 from pydantic import Field
 
-from usage_cost_mcp.cache import CacheResult, combine_statuses
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.money import format_exact
 from usage_cost_mcp.model.names import NamesById
-from usage_cost_mcp.model.periods import Period, parse_period, provisional_since
+from usage_cost_mcp.model.periods import Period, parse_period
 from usage_cost_mcp.model.rows import Number, Sums
 from usage_cost_mcp.model.series import add_up, aggregate
 from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS, COST_REPORT, USAGE_REPORT, UpstreamReport
@@ -19,9 +19,11 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import housekeeping, notes
-from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
 from .labels import Labels, fetch_labels
+from .results import ResultMeta, result_meta, shrinking_counts
+from .tables import CsvRows, Table, csv_records, readable_value
 from .token_usage import all_tokens
 
 MAX_VALUES = 1000
@@ -40,16 +42,41 @@ class DimensionValue(AnswerModel):
     token_share: float | None = Field(default=None, exclude_if=lambda share: share is None)
 
 
-class _ValuesBody(AnswerModel):
-    summary: str
+class ValuesAnswer(Answer):
+    """The values of one dimension in a period, the largest first."""
+
+    report: Literal["dimension_values"] = "dimension_values"
     dimension: str
     period: PeriodModel
     values: Sequence[DimensionValue]
     omitted: int
 
+    def tables(self) -> Sequence[Table]:
+        """Each value with its id, and its share of the spend and the tokens, where a report has the dimension."""
+        columns = [
+            (name, share, unit)
+            for name, share, unit in (("cost", "cost_share", "USD"), ("tokens", "token_share", "tokens"))
+            if any(getattr(each, name) is not None for each in self.values)
+        ]
+        with_ids = any(each.value not in {None, each.label} for each in self.values)
+        head = [self.dimension, *(["id"] if with_ids else []), *(h for name, _, _ in columns for h in (name, "share"))]
+        rows = [
+            [
+                each.label if each.used else f"{each.label} (not used)",
+                *([each.value or ""] if with_ids else []),
+                *(
+                    readable_value(getattr(each, field), field_unit)
+                    for name, share, unit in columns
+                    for field, field_unit in ((name, unit), (share, "ratio"))
+                ),
+            ]
+            for each in self.values
+        ]
+        return [Table([head, *rows])]
 
-class ValuesAnswer(Provenance, _ValuesBody):
-    """The values of one dimension in a period, the largest first."""
+    def csv_rows(self) -> CsvRows:
+        """A row per value."""
+        return csv_records(self.values, tuple(DimensionValue.model_fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +105,7 @@ class ValuesResult:
     tokens: _Sizes | None
     top: int | None
     housekeeping: Sequence[Note]
-    requests: int
-    now: datetime
-    demo: bool
+    meta: ResultMeta
 
     @property
     def default_size(self) -> bool:
@@ -94,10 +119,7 @@ class ValuesResult:
     def candidates(self) -> Iterator[ValuesAnswer]:
         """The answer with all values that were asked for, then with ever fewer."""
         values = self._values()
-        count = min(len(values), self.top or MAX_VALUES)
-        yield self._answer(values, count)
-        while count > 1:
-            count = count * 2 // 3
+        for count in shrinking_counts(min(len(values), self.top or MAX_VALUES)):
             yield self._answer(values, count)
 
     def _values(self) -> list[DimensionValue]:
@@ -134,18 +156,18 @@ class ValuesResult:
             period=PeriodModel(start=self.period.start, end=self.period.end),
             values=values[:count],
             omitted=len(values) - count,
-            provisional_since=provisional_since(self.period, self.now.date()),
-            fetched_at=min(each.fetched_at for each in held),
-            cache=CacheUse(status=combine_statuses(each.status for each in held), upstream_requests=self.requests),
-            demo=self.demo,
-            notes=[
-                *notes.period_notes(self.period, "total", self.now),
-                *(note for each in held for note in notes.freshness_notes(each, self.now)),
-                *notes.row_notes(held[-1], self.period),
-                *notes.label_notes(self.labels),
-                *self.housekeeping,
-                *_omitted(len(values), count),
-            ],
+            **self.meta.common_fields(
+                self.period,
+                held,
+                [
+                    *notes.period_notes(self.period, "total", self.meta.now),
+                    *(note for each in held for note in notes.freshness_notes(each, self.meta.now)),
+                    *notes.row_notes(held[-1], self.period),
+                    *notes.label_notes(self.labels),
+                    *self.housekeeping,
+                    *_omitted(len(values), count),
+                ],
+            ),
         )
 
 
@@ -186,9 +208,7 @@ async def run_values(
         tokens=tokens,
         top=top,
         housekeeping=list(_housekeeping(dimension, cost, tokens, labels, keys)),
-        requests=call.requests,
-        now=context.now(),
-        demo=context.demo,
+        meta=result_meta(context, call),
     )
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
@@ -28,19 +27,21 @@ from usage_cost_mcp.analysis.prices import (
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.dimensions import OUTPUT, TOKEN_TYPES, UNCACHED, Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
-from usage_cost_mcp.model.periods import Period, provisional_since
+from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import SPEND_QUERY
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage
 from .labels import Labels, fetch_labels, normalize_values, resolve_filters
 from .query import RawFilters, parse_query
+from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
 from .series_report import OFFLOAD_ROWS
+from .tables import CsvRows, Table, Value, readable_value
 
 T = TypeVar("T")
 
@@ -58,6 +59,11 @@ class PriceRow(AnswerModel):
     cost: str
     tokens: int
 
+    def price_cell(self, token_type: str) -> str:
+        """The price of a token type, with its range if it changed."""
+        price = self.usd_per_million_tokens.get(token_type, "-")
+        return f"{price} ({' to '.join(self.range[token_type])})" if token_type in self.range else price
+
 
 class UnpricedRow(AnswerModel):
     """Tokens or a cost that cannot be divided by the other, and why."""
@@ -69,18 +75,59 @@ class UnpricedRow(AnswerModel):
     reason: str
 
 
-class _PricesBody(AnswerModel):
-    report: str
-    summary: str
+class PricesAnswer(Answer):
+    """Dollars per million tokens, the largest cost first."""
+
+    report: Literal["effective_prices"] = "effective_prices"
     period: PeriodModel
-    filter_by: dict[str, list[str | None]]
+    filter_by: Mapping[str, Sequence[str | None]]
     prices: Sequence[PriceRow]
     unpriced: Sequence[UnpricedRow]
     omitted: int
 
+    def tables(self) -> Sequence[Table]:
+        """Each kind of use with its prices by token type; then what has no price, and why."""
+        types = sorted({name for row in self.prices for name in row.usd_per_million_tokens}, key=token_type_order)
+        prices = [
+            ["dollars per million tokens", *(_TOKEN_TYPE_NAMES.get(name, name) for name in types), "cost"],
+            *(
+                [price_key_label(row), *(row.price_cell(name) for name in types), readable_value(row.cost, "USD")]
+                for row in self.prices
+            ),
+        ]
+        unpriced = [
+            ["without a price", "cost", "tokens", "reason"],
+            *(
+                [price_key_label(row), _known_value(row.cost, "USD"), _known_value(row.tokens, "tokens"), row.reason]
+                for row in self.unpriced
+            ),
+        ]
+        return [Table(rows) for rows in (prices, unpriced) if len(rows) > 1]
 
-class PricesAnswer(Provenance, _PricesBody):
-    """Dollars per million tokens, the largest cost first."""
+    def csv_rows(self) -> CsvRows:
+        """A row per token type; where there is no price, the reason."""
+        yield [*PriceKey._fields, "token_type", "usd_per_million_tokens", "lowest", "highest", "reason"]
+        for row in self.prices:
+            for token_type, price in row.usd_per_million_tokens.items():
+                ends = row.range.get(token_type, (price, price))
+                yield [*row.group.values(), token_type, price, *ends, None]
+        for row in self.unpriced:
+            for token_type in row.token_types:
+                yield [*row.group.values(), token_type, None, None, None, row.reason]
+
+
+_TOKEN_TYPE_NAMES = {
+    "uncached_input_tokens": "uncached input",
+    "cache_read_input_tokens": "cache read",
+    "cache_creation.ephemeral_5m_input_tokens": "cache write 5m",
+    "cache_creation.ephemeral_1h_input_tokens": "cache write 1h",
+    "output_tokens": "output",
+}
+
+
+def _known_value(value: Value, unit: str) -> str:
+    """A zero stands for what the report does not have."""
+    return readable_value(value if value not in {0, "0"} else None, unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +142,13 @@ class PricesResult:
     changed: PriceChanges
     top: int | None
     default_size: bool
-    requests: int
-    now: datetime
-    demo: bool
+    meta: ResultMeta
 
     def candidates(self) -> Iterator[PricesAnswer]:
         """The answer with all rows that were asked for, then with ever fewer."""
         prices, rest = self._prices(), self._unpriced()
         most = max(len(prices), len(rest))
-        count = min(most, self.top or most)
-        yield self._answer(prices, rest, count)
-        while count > 1:
-            count = count * 2 // 3
+        for count in shrinking_counts(min(most, self.top or most)):
             yield self._answer(prices, rest, count)
 
     def _prices(self) -> list[PriceRow]:
@@ -146,25 +188,24 @@ class PricesResult:
     def _answer(self, prices: Sequence[PriceRow], rest: Sequence[UnpricedRow], count: int) -> PricesAnswer:
         omitted = len(prices[count:]) + len(rest[count:])
         return PricesAnswer(
-            report="effective_prices",
             summary=f"Effective prices {self.period}: {_headline(prices)}.",
             period=PeriodModel(start=self.period.start, end=self.period.end),
-            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            filter_by=sorted_filters(self.filters),
             prices=prices[:count],
             unpriced=rest[:count],
             omitted=omitted,
-            provisional_since=provisional_since(self.period, self.now.date()),
-            fetched_at=self.held.fetched_at,
-            cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
-            demo=self.demo,
-            notes=[
-                *notes.period_notes(self.period, "total", self.now),
-                *self.held.notes(self.now),
-                *self._about_filters(),
-                *notes.label_notes(self.labels),
-                *self._about_prices(prices),
-                *_omitted(omitted, count),
-            ],
+            **self.meta.common_fields(
+                self.period,
+                [self.held],
+                [
+                    *notes.period_notes(self.period, "total", self.meta.now),
+                    *self.held.notes(self.meta.now),
+                    *self._about_filters(),
+                    *notes.label_notes(self.labels),
+                    *self._about_prices(prices),
+                    *_omitted(omitted, count),
+                ],
+            ),
         )
 
     def _about_filters(self) -> Iterator[Note]:
@@ -281,9 +322,7 @@ async def run_prices(
         changed=changed,
         top=query.top,
         default_size=query.default_size,
-        requests=call.requests,
-        now=now,
-        demo=context.demo,
+        meta=result_meta(context, call, now),
     )
 
 

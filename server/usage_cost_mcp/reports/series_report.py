@@ -8,7 +8,7 @@ from typing import Any
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.buckets import bucket_name
 from usage_cost_mcp.model.dimensions import Filters
-from usage_cost_mcp.model.periods import Granularity, Period, granularities_from, provisional_since
+from usage_cost_mcp.model.periods import Granularity, Period, granularities_from, parse_zone
 from usage_cost_mcp.model.query_schema import QuerySchema
 from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate
@@ -16,10 +16,14 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import CacheUse, Note, PeriodModel, Series, SeriesAnswer, Value
+from .allocated_spend import allocated_days
+from .answers import Note, PeriodModel
 from .context import ReportContext
 from .labels import Labels, fetch_labels, normalize_values, resolve_filters
-from .query import Query, with_workspace_dimension
+from .query import Query, RawFilters, parse_query, with_workspace_dimension
+from .results import ResultMeta, result_meta, sorted_filters
+from .series_answer import Series, SeriesAnswer, SeriesReport
+from .tables import Value
 
 OFFLOAD_ROWS = 20_000
 """Rows from which on they are added up in a thread, while others are answered."""
@@ -41,23 +45,15 @@ class GroupLine:
     label: str
     key: Key | None
     columns: Columns
+    sums: Sums
     others: int | None = None
-
-    @property
-    def sums(self) -> Sums:
-        """The sums over all buckets."""
-        return add_up(self.columns)
 
 
 FilteredNotes = Callable[[Filters], Iterable[Note]]
 """What is to be said of the rows that pass the filters."""
 
 
-async def fetch_rows(
-    query: Query, days: Period, context: ReportContext, call: CallContext
-) -> tuple[CacheResult, FilteredNotes]:
-    """The rows of the report as they are, with nothing to say of them."""
-    return await context.cache.days(query.schema.report, query.views, query.width, days, call), lambda _: ()
+Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any, tuple[CacheResult, FilteredNotes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +67,14 @@ class SeriesDefinition:
         shown: The measures that have a value per bucket.
         totals: The measures of the totals.
         group_totals: Those of each group's totals, where they are fewer.
-        rank: What makes a group large.
-        headline: What a person would say first, after the period.
-        leaves_out: Notes on what the numbers do not hold, or hold unexpectedly.
-        read: Brings the rows of the UTC days that the question touches, and notes on how they were come by.
-        added: What `read` adds to the measures of each row.
+        sort_key: The size of a group.
+        headline: The summary after the period.
+        caveats: Notes on what the numbers exclude, or include unexpectedly.
+        fetch: Reads the rows of the UTC days, with notes on them; by default the report's, allocated if the query asks.
+        extra_measures: What `fetch` adds to the measures of each row.
     """
 
-    name: str
+    name: SeriesReport
     title: str
     schema: QuerySchema
     shown: Sequence[Measure]
@@ -86,9 +82,7 @@ class SeriesDefinition:
     sort_key: Callable[[Sums], Number]
     headline: Callable[[Sums, Sequence[GroupLine]], str]
     caveats: Callable[[CacheResult, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
-    fetch: Callable[
-        [Query, Period, ReportContext, CallContext], Coroutine[Any, Any, tuple[CacheResult, FilteredNotes]]
-    ] = fetch_rows
+    fetch: Fetch | None = None
     extra_measures: tuple[str, ...] = ()
     group_totals: Sequence[Measure] = ()
 
@@ -97,16 +91,14 @@ class SeriesDefinition:
 class SeriesResult:
     """All that was found out, to be told at the length that fits."""
 
-    kind: SeriesDefinition
+    definition: SeriesDefinition
     query: Query
     filters: Filters
     held: CacheResult
     table: Table
     labels: Labels
     notes: Sequence[Note]
-    requests: int
-    now: datetime
-    demo: bool
+    meta: ResultMeta
 
     @property
     def estimated(self) -> str:
@@ -149,13 +141,17 @@ class SeriesResult:
 
     def _lines(self, table: Table, top: int) -> list[GroupLine]:
         """The largest groups, and the rest as one."""
-        order = table.ranked(self.kind.sort_key)
+        order = table.ranked(self.definition.sort_key)
         group_by = self.query.group_by
-        lines = [GroupLine(self.labels.of_group(group_by, key), key, table.groups[key]) for key in order[:top]]
+        lines = [
+            GroupLine(self.labels.of_group(group_by, key), key, table.groups[key], add_up(table.groups[key]))
+            for key in order[:top]
+        ]
         rest = order[top:]
         if rest:
             columns = add_columns((table.groups[key] for key in rest), table.zeros)
-            lines.append(GroupLine(f"Other ({len(rest)} group{'s'[: len(rest) > 1]})", None, columns, len(rest)))
+            label = f"Other ({len(rest)} group{'s'[: len(rest) > 1]})"
+            lines.append(GroupLine(label, None, columns, add_up(columns), len(rest)))
         return lines
 
     def _answer(self, table: Table, top: int) -> SeriesAnswer:
@@ -163,30 +159,30 @@ class SeriesResult:
         lines = self._lines(table, top)
         bucket_totals = table.bucket_totals()
         totals = add_up(bucket_totals)
-        said = self.kind.headline(totals, lines)
+        said = self.definition.headline(totals, lines)
         return SeriesAnswer(
-            report=self.kind.name,
+            report=self.definition.name,
             estimated=bool(asked.allocation_rule),
-            summary=f"{self.kind.title} {asked.period}{self.estimated}{self.filtered_to}: {said}.{self.warnings}",
-            measures={measure.name: measure.unit for measure in self.kind.shown},
+            summary=f"{self.definition.title} {asked.period}{self.estimated}{self.filtered_to}: {said}.{self.warnings}",
+            measures={measure.name: measure.unit for measure in self.definition.shown},
             period=PeriodModel(start=asked.period.start, end=asked.period.end, timezone=str(asked.period.zone)),
             granularity=granularity,
             group_by=asked.group_by,
-            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            filter_by=sorted_filters(self.filters),
             buckets=self._names(table, table.starts),
             series=[self._series(line) for line in lines],
-            bucket_totals=_values(self.kind.shown, bucket_totals),
-            totals=_totals(self.kind.totals, totals),
-            partial_buckets=self._names(table, table.partial(self.now)),
-            provisional_since=provisional_since(asked.period, self.now.date()),
-            fetched_at=self.held.fetched_at,
-            cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
-            demo=self.demo,
-            notes=[
-                *notes.period_notes(asked.period, granularity, self.now),
-                *self.notes,
-                *self._shortened(granularity, top),
-            ],
+            bucket_totals=_values(self.definition.shown, bucket_totals),
+            totals=_totals(self.definition.totals, totals),
+            partial_buckets=self._names(table, table.partial(self.meta.now)),
+            **self.meta.common_fields(
+                asked.period,
+                [self.held],
+                [
+                    *notes.period_notes(asked.period, granularity, self.meta.now),
+                    *self.notes,
+                    *self._shortened(granularity, top),
+                ],
+            ),
         )
 
     def _names(self, table: Table, starts: Sequence[datetime]) -> list[str]:
@@ -197,8 +193,8 @@ class SeriesResult:
         return Series(
             label=line.label,
             group=group,
-            values=_values(self.kind.shown, line.columns),
-            totals=_totals(self.kind.group_totals or self.kind.totals, line.sums),
+            values=_values(self.definition.shown, line.columns),
+            totals=_totals(self.definition.group_totals or self.definition.totals, line.sums),
             other_groups=line.others,
         )
 
@@ -228,19 +224,46 @@ def _totals(measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
     return {measure.name: measure.of(sums) for measure in measures}
 
 
-async def run_series(kind: SeriesDefinition, query: Query, context: ReportContext, call: CallContext) -> SeriesResult:
-    """Answer a question, at full length.
+@dataclass(frozen=True, slots=True)
+class SeriesArguments:
+    """The arguments of a series tool, as given."""
+
+    period: str
+    group_by: Sequence[str]
+    filter_by: RawFilters | None
+    granularity: str | None
+    top: int | None
+    default_top: int | None
+    timezone: str = "UTC"
+
+
+async def run_series(
+    definition: SeriesDefinition, arguments: SeriesArguments, context: ReportContext, call: CallContext
+) -> SeriesResult:
+    """Compute a series at full length.
 
     Raises:
-        InvalidQueryError: For a filter value that cannot be meant.
-        UpstreamError: When the rows cannot be had, whole.
+        InvalidQueryError: When the report cannot answer the query.
+        UpstreamError: When the rows cannot be read completely.
     """
+    zone = parse_zone(arguments.timezone)
+    query = parse_query(
+        definition.schema,
+        context.today(zone),
+        period=arguments.period,
+        zone=zone,
+        group_by=arguments.group_by,
+        filter_by=arguments.filter_by,
+        granularity=arguments.granularity,
+        top=arguments.top,
+        default_top=arguments.default_top,
+    )
     if context.workspaces is not None:
         query = with_workspace_dimension(query)
     days = query.period.in_utc(context.today())
     filters = await resolve_filters(query, context, call)
     (held, notes_on), labels = await gather_pair(
-        kind.fetch(query, days, context, call),
+        (definition.fetch or _fetch)(query, days, context, call),
         fetch_labels(context.directory, [*query.group_by, *query.filter_by], call),
     )
     held = held.within(query.period)
@@ -256,12 +279,12 @@ async def run_series(kind: SeriesDefinition, query: Query, context: ReportContex
             now,
             query.group_by,
             filters,
-            extra_measures=kind.extra_measures,
+            extra_measures=definition.extra_measures,
         ),
         when=held.row_count > OFFLOAD_ROWS,
     )
     return SeriesResult(
-        kind=kind,
+        definition=definition,
         query=query,
         filters=filters,
         held=held,
@@ -273,9 +296,16 @@ async def run_series(kind: SeriesDefinition, query: Query, context: ReportContex
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
             *notes_on(filters),
-            *kind.caveats(held, filters),
+            *definition.caveats(held, filters),
         ],
-        requests=call.requests,
-        now=now,
-        demo=context.demo,
+        meta=result_meta(context, call, now),
     )
+
+
+async def _fetch(
+    query: Query, days: Period, context: ReportContext, call: CallContext
+) -> tuple[CacheResult, FilteredNotes]:
+    """The rows of the report; allocated to a dimension that it lacks where the query asks for one."""
+    if rule := query.allocation_rule:
+        return await allocated_days(rule, days, context, call), lambda _: notes.allocation_notes(rule)
+    return await context.cache.days(query.schema.report, query.views, query.width, days, call), lambda _: ()

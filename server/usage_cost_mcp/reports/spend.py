@@ -6,18 +6,13 @@ from decimal import Decimal
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
-from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import SPEND_QUERY
 from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
-from usage_cost_mcp.runtime.call_context import CallContext
 
 from . import notes
-from .allocated_spend import allocated_days
 from .answers import Note
-from .context import ReportContext
-from .query import Query
-from .series_report import FilteredNotes, GroupLine, Measure, SeriesDefinition, fetch_rows
+from .series_report import GroupLine, Measure, SeriesDefinition
 
 COST = Measure("cost", "USD", lambda sums: format_exact(sums[0]))
 
@@ -46,16 +41,6 @@ def caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
         yield Note(code="credits_included", message=f"Includes credits of {format_dollars(credited)}.")
 
 
-async def _fetch(
-    query: Query, days: Period, context: ReportContext, call: CallContext
-) -> tuple[CacheResult, FilteredNotes]:
-    """The bill as it is, or shared out."""
-    by = query.allocation_rule
-    if by is None:
-        return await fetch_rows(query, days, context, call)
-    return await allocated_days(by, days, context, call), lambda _: notes.allocation_notes(by)
-
-
 SPEND_REPORT = SeriesDefinition(
     name="spend",
     title="Spend",
@@ -65,5 +50,4 @@ SPEND_REPORT = SeriesDefinition(
     sort_key=lambda sums: sums[0],
     headline=_headline,
     caveats=caveats,
-    fetch=_fetch,
 )

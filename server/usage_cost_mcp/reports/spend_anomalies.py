@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
+from typing import Literal
 
 from pydantic import Field
 
@@ -18,10 +19,10 @@ from usage_cost_mcp.analysis.anomalies import (
 )
 from usage_cost_mcp.analysis.cost_usage_join import PricedCells, join
 from usage_cost_mcp.analysis.price_volume_mix import Driver, decompose
-from usage_cost_mcp.cache import CacheResult, CacheStatus, combine_statuses
+from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact, parse_dollars
-from usage_cost_mcp.model.periods import Period, provisional_since, until_yesterday
+from usage_cost_mcp.model.periods import Period, until_yesterday
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import aggregate
@@ -30,13 +31,15 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
 from .joined_reports import COMMON_DIMENSIONS
 from .labels import Labels, fetch_labels, normalize_values, resolve_filters
 from .query import Query, RawFilters, parse_query
+from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
 from .series_report import OFFLOAD_ROWS
 from .spend_comparison import Normalization, driver_label, format_signed
+from .tables import CsvRows, Table, before_after_change, csv_records
 
 DEFAULT_GROUP_BY = ("workspace_id",)
 
@@ -55,9 +58,10 @@ class AnomalyItem(AnswerModel):
     driver: str | None = Field(default=None, exclude_if=lambda driver: driver is None)
 
 
-class _AnomaliesBody(AnswerModel):
-    report: str = "spend_anomalies"
-    summary: str
+class AnomaliesAnswer(Answer):
+    """Days that were out of line, the largest first; none when none were."""
+
+    report: Literal["spend_anomalies"] = "spend_anomalies"
     period: PeriodModel
     history_days: int
     minimum: str
@@ -66,9 +70,25 @@ class _AnomaliesBody(AnswerModel):
     anomalies: Sequence[AnomalyItem]
     omitted: int
 
+    def tables(self) -> Sequence[Table]:
+        """A row per anomaly."""
+        head = ["days", "group", "cost", "expected", "excess", "status", "likely driver"]
+        rows = [
+            [
+                str(each.start) if each.start == each.end else f"{each.start}..{each.end}",
+                each.label,
+                *before_after_change(each.cost, each.expected, each.excess),
+                each.status.replace("_", " "),
+                each.driver or "-",
+            ]
+            for each in self.anomalies
+        ]
+        return [Table([head, *rows])] if rows else []
 
-class AnomaliesAnswer(Provenance, _AnomaliesBody):
-    """What was out of line, the largest first; nothing when nothing was."""
+    def csv_rows(self) -> CsvRows:
+        """A row per anomaly."""
+        fields = ("start", "end", "label", "cost", "expected", "excess", "status", "driver")
+        return csv_records(self.anomalies, fields, self.group_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +108,9 @@ class AnomaliesResult:
     between: Sequence[Decimal]
     drivers: Sequence[Driver | None]
     groups: int
-    fetched_at: datetime
-    status: CacheStatus
+    sources: Sequence[CacheResult]
     notes: Sequence[Note]
-    requests: int
-    now: datetime
-    demo: bool
+    meta: ResultMeta
 
     @property
     def default_size(self) -> bool:
@@ -103,10 +120,7 @@ class AnomaliesResult:
     def candidates(self) -> Iterator[AnomaliesAnswer]:
         """The answer with all findings that were asked for, then with ever fewer."""
         found = list(map(self._item, self.detection.anomalies, self.drivers, self.between))
-        count = min(len(found), self.query.top or len(found))
-        yield self._answer(found, count)
-        while count > 1:
-            count = count * 2 // 3
+        for count in shrinking_counts(min(len(found), self.query.top or len(found))):
             yield self._answer(found, count)
 
     def _item(self, anomaly: Anomaly, driver: Driver | None, between: Decimal) -> AnomalyItem:
@@ -131,14 +145,10 @@ class AnomaliesResult:
             history_days=HISTORY_DAYS,
             minimum=format_exact(self.minimum),
             group_by=self.query.group_by,
-            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            filter_by=sorted_filters(self.filters),
             anomalies=found[:count],
             omitted=len(found) - count,
-            provisional_since=provisional_since(self.period, self.now.date()),
-            fetched_at=self.fetched_at,
-            cache=CacheUse(status=self.status, upstream_requests=self.requests),
-            demo=self.demo,
-            notes=self.notes,
+            **self.meta.common_fields(self.period, self.sources, self.notes),
         )
 
     def _summary(self, found: Sequence[AnomalyItem]) -> str:
@@ -197,7 +207,6 @@ async def run_anomalies(
 
     groups, floor, review = await run_in_thread_if(reviewed, when=held.row_count > OFFLOAD_ROWS)
     drivers, usage = await _drivers(review, query, filters, held, replace(looked_at, start=begun), context, call)
-    parts = [held, *usage]
     return AnomaliesResult(
         query=query,
         period=judged,
@@ -208,8 +217,7 @@ async def run_anomalies(
         between=[_between(each, groups[each.key], begun) for each in review.anomalies],
         drivers=drivers,
         groups=len(groups),
-        fetched_at=min(each.fetched_at for each in parts),
-        status=combine_statuses(each.status for each in parts),
+        sources=[held, *usage],
         notes=[
             *notes.today_notes(query.period, judged),
             *notes.freshness_notes(held, now),
@@ -218,9 +226,7 @@ async def run_anomalies(
             *notes.label_notes(labels),
             *_insufficient_history_notes(review, query, labels),
         ],
-        requests=call.requests,
-        now=now,
-        demo=context.demo,
+        meta=result_meta(context, call, now),
     )
 
 

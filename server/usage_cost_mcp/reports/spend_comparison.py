@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from usage_cost_mcp.analysis.cost_usage_join import normalize_geo_filter
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, apportioned, decompose
-from usage_cost_mcp.cache import combine_statuses
 from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
-from usage_cost_mcp.model.periods import Period, parse_period, period_before, provisional_since, until_yesterday
+from usage_cost_mcp.model.periods import Period, parse_period, period_before, until_yesterday
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import add_up, aggregate
@@ -23,13 +23,15 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
 from .joined_reports import COMMON_DIMENSIONS, SpendAndUsage, fetch_spend_and_usage
 from .labels import NULL_LABELS, Labels, fetch_labels, normalize_values, resolve_filters
 from .query import Query, RawFilters, parse_query
+from .results import ResultMeta, result_meta, sorted_filters
 from .series_report import OFFLOAD_ROWS
 from .spend import caveats
+from .tables import CsvRows, Table, Waterfall, before_after_change, csv_records, signed_dollars
 
 DEFAULT_AGAINST = "previous"
 DEFAULT_GROUP_BY = ("model",)
@@ -56,10 +58,17 @@ class GroupChange(AnswerModel):
     status: str | None = Field(default=None, exclude_if=lambda status: status is None)
     other_groups: int | None = Field(default=None, exclude_if=lambda count: count is None)
 
+    @property
+    def label_with_status(self) -> str:
+        return f"{self.label} ({self.status})" if self.status else self.label
 
-class _ComparisonBody(AnswerModel):
-    report: str = "spend_comparison"
-    summary: str
+
+class ComparisonAnswer(Answer):
+    """Spend of a period against another one: the change by cause and by group, both adding up exactly."""
+
+    drawable: ClassVar[bool] = True
+
+    report: Literal["spend_comparison"] = "spend_comparison"
     period: PeriodModel
     against: PeriodModel
     per: str
@@ -73,9 +82,32 @@ class _ComparisonBody(AnswerModel):
     drivers: Sequence[DriverItem]
     groups: Sequence[GroupChange]
 
+    def tables(self) -> Sequence[Table]:
+        """The change by cause, where the causes are known, then by group."""
+        change = "change per day" if self.per == "day" else "change"
+        causes = [
+            ["cause", change],
+            *([each.label, signed_dollars(each.change)] for each in self.drivers),
+            ["Total", signed_dollars(self.change)],
+        ]
+        previous, current = (f"{each.start}..{each.end}" for each in (self.against, self.period))
+        groups = [
+            [" / ".join(self.group_by) or "total", previous, current, change],
+            *(
+                [each.label_with_status, *before_after_change(each.previous_cost, each.cost, each.change)]
+                for each in self.groups
+            ),
+            ["Total", *before_after_change(self.previous_cost, self.cost, self.change)],
+        ]
+        steps = Waterfall([float(each.change) for each in self.drivers or self.groups])
+        if not self.drivers:
+            return [Table(groups, drawing=steps)]
+        return [Table(causes, drawing=steps), Table(groups)]
 
-class ComparisonAnswer(Provenance, _ComparisonBody):
-    """Spend of a period against another one: the change by cause and by group, both adding up exactly."""
+    def csv_rows(self) -> CsvRows:
+        """The groups; the causes are another table."""
+        fields = ("label", "cost", "previous_cost", "change", "status", "other_groups")
+        return csv_records(self.groups, fields, self.group_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +138,7 @@ class ComparisonResult:
     drivers: Sequence[Driver] | None
     labels: Labels
     notes: Sequence[Note]
-    requests: int
-    now: datetime
-    demo: bool
+    meta: ResultMeta
 
     @property
     def default_size(self) -> bool:
@@ -134,7 +164,7 @@ class ComparisonResult:
             against=PeriodModel(start=self.previous.period.start, end=self.previous.period.end),
             per="day" if self.per.day else "period",
             group_by=asked.group_by,
-            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            filter_by=sorted_filters(self.filters),
             cost=format_exact(total.cost),
             previous_cost=format_exact(total.against),
             change=format_exact(change),
@@ -142,13 +172,7 @@ class ComparisonResult:
             effects=self._effects(),
             drivers=list(self._drivers(causes)),
             groups=[self._group(line, part) for line, part in zip(lines, changes, strict=True)],
-            provisional_since=provisional_since(self.current.period, self.now.date()),
-            fetched_at=min(self.current.fetched_at, self.previous.fetched_at),
-            cache=CacheUse(
-                status=combine_statuses([self.current.status, self.previous.status]), upstream_requests=self.requests
-            ),
-            demo=self.demo,
-            notes=self.notes,
+            **self.meta.common_fields(self.current.period, [self.current, self.previous], self.notes),
         )
 
     @property
@@ -345,9 +369,7 @@ async def run_comparison(
             *_about_causes(drivers, filters),
             *caveats(now_cubes.spend, filters),
         ],
-        requests=call.requests,
-        now=now,
-        demo=context.demo,
+        meta=result_meta(context, call, now),
     )
 
 

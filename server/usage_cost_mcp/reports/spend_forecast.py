@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from itertools import accumulate
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact, parse_dollars
-from usage_cost_mcp.model.periods import Period, parse_horizon, provisional_since
+from usage_cost_mcp.model.periods import Period, parse_horizon
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.series import aggregate
 from usage_cost_mcp.model.upstream_reports import COST_REPORT
@@ -21,16 +21,19 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
-from .answers import AnswerModel, CacheUse, Note, PeriodModel, Provenance
+from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
 from .labels import fetch_labels, normalize_values, resolve_filters
 from .query import RawFilters, parse_query
+from .results import ResultMeta, result_meta, sorted_filters
+from .tables import Bars, CsvRows, Table, readable_value
 
 DEFAULT_UNTIL = "month_end"
 
 _DAY = timedelta(days=1)
 _CENT = Decimal("0.01")
 _LINES = ("expected", "low", "high")
+_MAX_TERMINAL_ROWS = 10
 _SHORT_HISTORY = 60
 """Days below which the interval is known to be too narrow."""
 
@@ -46,9 +49,12 @@ class BudgetStatus(AnswerModel):
     over_budget: bool
 
 
-class _ForecastBody(AnswerModel):
-    report: str = "spend_forecast"
-    summary: str
+class ForecastAnswer(Answer):
+    """Exact spend so far, and an estimate of the rest with an 80% interval; `cumulative` covers the whole period."""
+
+    drawable: ClassVar[bool] = True
+
+    report: Literal["spend_forecast"] = "spend_forecast"
     period: PeriodModel
     complete_until: date | None
     filter_by: Mapping[str, Sequence[str | None]]
@@ -62,9 +68,35 @@ class _ForecastBody(AnswerModel):
     buckets: Sequence[date]
     cumulative: Mapping[str, Sequence[str | None]]
 
+    def tables(self) -> Sequence[Table]:
+        """The total so far, projected and at both ends of the interval; then the budget."""
+        lines = [
+            (f"spent until {self.complete_until}" if self.complete_until else "spent", self.spent),
+            (f"expected until {self.period.end}", self.expected),
+            ("80% interval from", self.low),
+            ("80% interval to", self.high),
+        ]
+        if self.budget:
+            overrun = Decimal(self.budget.projected_overrun)
+            name = "projected budget overrun" if overrun > 0 else "expected under budget"
+            lines += [("budget", self.budget.amount), (name, format_exact(abs(overrun)))]
+        rows = [[name, readable_value(amount, "USD")] for name, amount in lines if amount is not None]
+        return [Table([["", "USD"], *rows])]
 
-class ForecastAnswer(Provenance, _ForecastBody):
-    """Exact spend so far and an estimate of the rest, with an 80% interval; `cumulative` runs over the whole period."""
+    def terminal_tables(self) -> Sequence[Table]:
+        """Also how the total grows, on a few days of the period."""
+        last = len(self.buckets) - 1
+        shown = sorted(range(last, -1, -(last // _MAX_TERMINAL_ROWS + 1)))
+        days, totals = [self.buckets[index] for index in shown], [self.cumulative["expected"][index] for index in shown]
+        longest = max(float(each or 0) for each in (*self.cumulative["expected"], self.budget and self.budget.amount))
+        complete = sum(self.complete_until is not None and day <= self.complete_until for day in days)
+        rows = [[str(day), readable_value(total, "USD")] for day, total in zip(days, totals, strict=True)]
+        return [*self.tables(), Table([["until", "cumulative"], *rows], drawing=Bars(totals, longest, complete))]
+
+    def csv_rows(self) -> CsvRows:
+        """The running total at the end of each day."""
+        yield ["day", *self.cumulative]
+        yield from zip(self.buckets, *self.cumulative.values(), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +118,7 @@ class ForecastResult:
     history: int
     held: CacheResult
     notes: Sequence[Note]
-    requests: int
-    now: datetime
-    demo: bool
+    meta: ResultMeta
     default_size: bool = True
 
     def candidates(self) -> Iterator[ForecastAnswer]:
@@ -115,7 +145,7 @@ class ForecastResult:
             summary=self._summary(expected, low, high),
             period=PeriodModel(start=self.period.start, end=self.period.end),
             complete_until=max(self.spent, default=None),
-            filter_by={dimension: sorted(values, key=str) for dimension, values in self.filters.items()},
+            filter_by=sorted_filters(self.filters),
             spent=format_exact(self._so_far),
             expected=format_exact(expected),
             low=_said(low),
@@ -125,11 +155,7 @@ class ForecastResult:
             budget=self._stands(expected),
             buckets=days,
             cumulative={name: [*map(_said, line)] for name, line in zip(_LINES, lines, strict=True)},
-            provisional_since=provisional_since(self.period, self.now.date()),
-            fetched_at=self.held.fetched_at,
-            cache=CacheUse(status=self.held.status, upstream_requests=self.requests),
-            demo=self.demo,
-            notes=self.notes,
+            **self.meta.common_fields(self.period, [self.held], self.notes),
         )
 
     def _course(self) -> list[tuple[date, Decimal | None, Decimal | None, Decimal | None]]:
@@ -230,9 +256,7 @@ async def run_forecast(
             *notes.label_notes(labels),
             *_about_trust(to_come, tested, (today - min(begun, default=today)).days),
         ],
-        requests=call.requests,
-        now=now,
-        demo=context.demo,
+        meta=result_meta(context, call, now),
     )
 
 

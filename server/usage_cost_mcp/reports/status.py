@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Literal
 
 from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.model.periods import PROVISIONAL_DAYS, Period, parse_period
@@ -13,7 +14,7 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
-from .answers import AnswerModel, CacheUse, Provenance
+from .answers import Answer, AnswerModel, CacheUse, OrganizationInfo
 from .context import ReportContext
 from .housekeeping import UsageMix, dominant_model, usage_mix
 from .query import DEFAULT_PERIOD
@@ -34,13 +35,6 @@ LIMITS = (
         "in usage only. There is no count of requests."
     ),
 )
-
-
-class OrganizationInfo(AnswerModel):
-    """Whom the key belongs to."""
-
-    id: str
-    name: str
 
 
 class KeyInfo(AnswerModel):
@@ -64,10 +58,11 @@ class CacheSize(AnswerModel):
     rows: int
 
 
-class _StatusBody(AnswerModel):
-    summary: str
+class StatusAnswer(Answer):
+    """What this server is connected to, how new its data is, and what the data can never tell."""
+
+    report: Literal["status"] = "status"
     version: str
-    organization: OrganizationInfo
     key: KeyInfo
     today: date
     newest_data: NewestData
@@ -75,9 +70,30 @@ class _StatusBody(AnswerModel):
     cached: CacheSize
     limits: Sequence[str]
 
+    def details(self) -> Sequence[str]:
+        """A line per fact."""
+        organization = self.organization
+        return [
+            f"Organization: {organization.name} ({organization.id})" if organization else "Organization: unknown",
+            f"Key: {self.key.kind}, from {self.key.source}",
+            f"Today (UTC): {self.today}",
+            f"Newest data: spend {self.newest_data.spend or 'none'}, usage {self.newest_data.usage or 'none'}",
+            f"Usage mix {_usage_mix_line(self.usage_mix)}",
+            f"Cached: {self.cached.days} days, {self.cached.rows} rows",
+            f"Version: {self.version}",
+            *(f"Limit: {limit}" for limit in self.limits),
+        ]
 
-class StatusAnswer(Provenance, _StatusBody):
-    """What this server is connected to, how new its data is, and what the numbers can never say."""
+
+def _usage_mix_line(mix: UsageMix) -> str:
+    shares = [
+        ("of the tokens, batch", mix.batch_share),
+        ("long context", mix.long_context_share),
+        ("Priority Tier", mix.priority_share),
+        (f"of the spend, {mix.largest_model}", mix.largest_model_cost_share),
+    ]
+    named = [f"{name} {share:.1%}" for name, share in shares if share is not None]
+    return f"{mix.start} to {mix.end}: {', '.join(named) or 'no usage'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,13 @@ def _schema(kind: str, description: str, **more: object) -> WithJsonSchema:
 
 def _group_by(schema: QuerySchema) -> Any:
     items = {"type": "string", "enum": list(schema.dimensions)}
-    most = "at most five" if schema == USAGE_QUERY else f"at most one of {', '.join(schema.allocatable)}"
-    return _schema("array", f"Dimensions; {most}, those of filter_by included.", items=items)
+    limit = ""
+    if schema == USAGE_QUERY:
+        limit = "; at most five"
+    elif schema.allocatable:
+        limit = f"; at most one of {', '.join(schema.allocatable)}"
+    description = f"Dimensions{limit}, counting those in filter_by." if limit else "Dimensions."
+    return _schema("array", description, items=items)
 
 
 def _granularity(schema: QuerySchema) -> Any:

@@ -2,30 +2,27 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
-from typing import Annotated
+from functools import cache, partial
+from typing import Annotated, TypeVar, get_args
 
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult
 
-from usage_cost_mcp.model.periods import parse_zone
-from usage_cost_mcp.reports.answers import SeriesAnswer
+from usage_cost_mcp.reports.answers import Answer
 from usage_cost_mcp.reports.cache_efficiency import CACHE_REPORT
-from usage_cost_mcp.reports.context import ReportContext
 from usage_cost_mcp.reports.dimension_values import ValuesAnswer, run_values
 from usage_cost_mcp.reports.effective_prices import DEFAULT_PRICES, PricesAnswer, run_prices
-from usage_cost_mcp.reports.query import DEFAULT_PERIOD, DEFAULT_TOP, RawFilters, parse_query
-from usage_cost_mcp.reports.series_report import SeriesDefinition, SeriesResult, run_series
+from usage_cost_mcp.reports.query import DEFAULT_PERIOD, DEFAULT_TOP
+from usage_cost_mcp.reports.series_answer import SeriesAnswer
+from usage_cost_mcp.reports.series_report import SeriesArguments, run_series
 from usage_cost_mcp.reports.spend import SPEND_REPORT
 from usage_cost_mcp.reports.spend_anomalies import DEFAULT_GROUP_BY as BY_WORKSPACE
-from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer
-from usage_cost_mcp.reports.spend_anomalies import run_anomalies as look_for_anomalies
+from usage_cost_mcp.reports.spend_anomalies import AnomaliesAnswer, run_anomalies
 from usage_cost_mcp.reports.spend_comparison import DEFAULT_AGAINST, ComparisonAnswer, run_comparison
 from usage_cost_mcp.reports.spend_comparison import DEFAULT_GROUP_BY as BY_MODEL
 from usage_cost_mcp.reports.spend_forecast import DEFAULT_UNTIL, ForecastAnswer, run_forecast
 from usage_cost_mcp.reports.status import StatusAnswer
 from usage_cost_mcp.reports.token_usage import token_report
-from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.view import CHART_URI
 
 from . import arguments as args
@@ -61,7 +58,22 @@ How to ask:
 
 Series = Annotated[CallToolResult, SeriesAnswer]
 
+ToolFunction = Callable[..., Awaitable[CallToolResult]]
+F = TypeVar("F", bound=ToolFunction)
+_TITLES: dict[ToolFunction, str] = {}
 
+
+def titled(title: str) -> Callable[[F], F]:
+    """Lists the function as a tool: its name, docstring, arguments and answer class say the rest."""
+
+    def listed(function: F) -> F:
+        _TITLES[function] = title
+        return function
+
+    return listed
+
+
+@titled("Spend")
 async def get_spend(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
@@ -76,9 +88,11 @@ async def get_spend(
     From Anthropic's cost report: no Priority Tier, no seats, no cost per request. By API key, account or service
     account it is an estimate: the bill, shared by tokens.
     """
-    return await _series(ctx, SPEND_REPORT, period, group_by, filter_by, granularity=granularity, top=top, chart=chart)
+    arguments = SeriesArguments(period, group_by, filter_by, granularity, top, _default_top(ctx))
+    return await run_tool(ctx, partial(run_series, SPEND_REPORT, arguments), chart=chart)
 
 
+@titled("Token usage")
 async def get_token_usage(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
@@ -94,12 +108,11 @@ async def get_token_usage(
 
     From Anthropic's usage report, which has API keys and accounts but no money, no code execution and no request count.
     """
-    kind = token_report(measures)
-    return await _series(
-        ctx, kind, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone, chart=chart
-    )
+    arguments = SeriesArguments(period, group_by, filter_by, granularity, top, _default_top(ctx), timezone)
+    return await run_tool(ctx, partial(run_series, token_report(measures), arguments), chart=chart)
 
 
+@titled("Cache hit ratio")
 async def cache_hit_ratio(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
@@ -115,11 +128,11 @@ async def cache_hit_ratio(
     Ratio: cache reads / all input, 0 to 1, from summed counts. Savings: by the prices really paid, less the premium for
     cache writes. Null where there was no input, or no price.
     """
-    return await _series(
-        ctx, CACHE_REPORT, period, group_by, filter_by, granularity=granularity, top=top, timezone=timezone, chart=chart
-    )
+    arguments = SeriesArguments(period, group_by, filter_by, granularity, top, _default_top(ctx), timezone)
+    return await run_tool(ctx, partial(run_series, CACHE_REPORT, arguments), chart=chart)
 
 
+@titled("Compare spend")
 async def compare_spend(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
@@ -133,14 +146,11 @@ async def compare_spend(
 
     Causes: volume, price, shifts between models, tiers, cached and uncached input, and costs without tokens.
     """
-    most = _default_top(ctx)
-    return await run_tool(
-        ctx,
-        lambda context, call: run_comparison(period, against, group_by, filter_by, top, most, context, call),
-        chart=chart,
-    )
+    runner = partial(run_comparison, period, against, group_by, filter_by, top, _default_top(ctx))
+    return await run_tool(ctx, runner, chart=chart)
 
 
+@titled("Forecast spend")
 async def forecast_spend(
     ctx: ToolContext,
     until: args.Until = DEFAULT_UNTIL,
@@ -152,9 +162,10 @@ async def forecast_spend(
 
     With a budget: over or under, the share used, the day on which it runs out.
     """
-    return await run_tool(ctx, lambda context, call: run_forecast(until, filter_by, budget, context, call), chart=chart)
+    return await run_tool(ctx, partial(run_forecast, until, filter_by, budget), chart=chart)
 
 
+@titled("Spend anomalies")
 async def find_spend_anomalies(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
@@ -167,11 +178,10 @@ async def find_spend_anomalies(
 
     Says so when nothing is odd. Today is left out.
     """
-    return await run_tool(
-        ctx, lambda context, call: look_for_anomalies(period, group_by, filter_by, minimum, top, context, call)
-    )
+    return await run_tool(ctx, partial(run_anomalies, period, group_by, filter_by, minimum, top))
 
 
+@titled("Effective prices")
 async def get_effective_prices(
     ctx: ToolContext,
     period: args.Period = DEFAULT_PERIOD,
@@ -182,10 +192,10 @@ async def get_effective_prices(
 
     The cost report divided by the usage report, cell by cell: no price list. What cannot be divided is listed with why.
     """
-    most = _default_top(ctx, DEFAULT_PRICES)
-    return await run_tool(ctx, lambda context, call: run_prices(period, filter_by, top, most, context, call))
+    return await run_tool(ctx, partial(run_prices, period, filter_by, top, _default_top(ctx, DEFAULT_PRICES)))
 
 
+@titled("Values of a dimension")
 async def list_dimension_values(
     ctx: ToolContext,
     dimension: args.Dimension,
@@ -196,9 +206,10 @@ async def list_dimension_values(
 
     Workspaces and API keys that were not used are listed too, marked used: false; workspaces without a key are noted.
     """
-    return await run_tool(ctx, lambda context, call: run_values(dimension, period, top, context, call))
+    return await run_tool(ctx, partial(run_values, dimension, period, top))
 
 
+@titled("Status")
 async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer]:
     """The connected organization, the newest data, which days may still change, and the limits of the data.
 
@@ -207,72 +218,26 @@ async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer
     return await run_tool(ctx, status_runner(ctx.request_context.lifespan_context))
 
 
-async def _series(
-    ctx: ToolContext,
-    kind: SeriesDefinition,
-    period: str,
-    group_by: Sequence[str],
-    filter_by: RawFilters | None,
-    *,
-    granularity: str | None,
-    top: int | None,
-    chart: bool,
-    timezone: str = "UTC",
-) -> CallToolResult:
-    most = _default_top(ctx)
-
-    def ask(context: ReportContext, call: CallContext) -> Awaitable[SeriesResult]:
-        zone = parse_zone(timezone)
-        query = parse_query(
-            kind.schema,
-            context.today(zone),
-            period=period,
-            zone=zone,
-            group_by=group_by,
-            filter_by=filter_by,
-            granularity=granularity,
-            top=top,
-            default_top=most,
-        )
-        return run_series(kind, query, context, call)
-
-    return await run_tool(ctx, ask, chart=chart)
-
-
 def _default_top(ctx: ToolContext, most: int = DEFAULT_TOP) -> int | None:
     """How many groups are shown when nobody says; all of them where there is no bound."""
     return most if ctx.request_context.lifespan_context.max_answer_characters is not None else None
 
 
-_TITLES: dict[Callable[..., Awaitable[CallToolResult]], str] = {
-    get_spend: "Spend",
-    get_token_usage: "Token usage",
-    cache_hit_ratio: "Cache hit ratio",
-    compare_spend: "Compare spend",
-    forecast_spend: "Forecast spend",
-    find_spend_anomalies: "Spend anomalies",
-    get_effective_prices: "Effective prices",
-    list_dimension_values: "Values of a dimension",
-    get_status: "Status",
-}
-
-_DRAWN = {get_spend, get_token_usage, cache_hit_ratio, compare_spend, forecast_spend}
-"""The tools whose answer hosts with MCP Apps show as a chart."""
-
-
 @cache
 def all_tools() -> Sequence[Tool]:
     """Every tool of the server, in the order in which they are listed; without state, so servers may share them."""
-    return [
-        StrictTool.from_function(
-            function,
-            title=title,
-            description=_description(function),
-            annotations=READ_ONLY,
-            meta={"ui": {"resourceUri": CHART_URI}} if function in _DRAWN else None,
-        )
-        for function, title in _TITLES.items()
-    ]
+    return [_tool(function, title) for function, title in _TITLES.items()]
+
+
+def _tool(function: ToolFunction, title: str) -> Tool:
+    answer: type[Answer] = get_args(function.__annotations__["return"])[1]
+    return StrictTool.from_function(
+        function,
+        title=title,
+        description=_description(function),
+        annotations=READ_ONLY,
+        meta={"ui": {"resourceUri": CHART_URI}} if answer.drawable else None,
+    )
 
 
 def _description(function: Callable[..., object]) -> str:

@@ -6,7 +6,7 @@ messages are made for programmers. `StrictTool` mends both, with the SDK's publi
 
 import difflib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from mcp.server.mcpserver import Context
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from usage_cost_mcp.auth.access import AccessControl
 from usage_cost_mcp.errors import CallRateLimitError, UsageCostError
 from usage_cost_mcp.redact import redacted
-from usage_cost_mcp.reports.answers import Provenance
+from usage_cost_mcp.reports.answers import Answer
 
 from .execution import ToolResult
 
@@ -70,37 +70,44 @@ class StrictTool(Tool):
 
     def _arguments_error(self, error: ValidationError) -> str:
         """What was wrong with the arguments, in a sentence each."""
-        accepted = list(self.parameters.get("properties", {}))
+        accepted: Mapping[str, Any] = self.parameters.get("properties", {})
         faults = error.errors()[:_MAX_ERRORS]
         wrong = [_argument_error(each["type"], [str(part) for part in each["loc"]], accepted) for each in faults]
         listed = f"Accepted arguments: {', '.join(accepted)}." if accepted else "It takes no arguments."
         return redacted(" ".join([*dict.fromkeys(wrong), f"{self.name} was not run. {listed}"]))
 
 
-def _argument_error(kind: str, place: Sequence[str], accepted: Sequence[str]) -> str:
+def _argument_error(kind: str, place: Sequence[str], schema: Mapping[str, Any]) -> str:
     name = place[0]
     if kind == "extra_forbidden":
         if name == "timezone":
             return "timezone is for get_token_usage and cache_hit_ratio: spend exists per UTC day only."
-        near = difflib.get_close_matches(name, accepted, n=1)
+        near = difflib.get_close_matches(name, schema, n=1)
         return f"Unknown argument {name!r:.60}.{f' Did you mean {near[0]}?' if near else ''}"
     if kind == "missing":
         return f"{name} is needed."
-    return f"{name} must be {_SHAPES.get(name, 'text')}."
+    return f"{name} must be {_shape(schema.get(name, {}))}."
 
 
 _MAX_ERRORS = 3
 """How many are told: a call may have ten thousand."""
 
-_SHAPES = {
-    "top": "a whole number",
-    "group_by": 'a list of dimensions, such as ["model"]',
-    "filter_by": 'an object from dimension to list of values, such as {"model": ["claude-opus-4-6"]}',
-    "budget": "a number of dollars",
-    "chart": "true or false",
-    "minimum": "a number of dollars",
-    "measures": 'a list of measures, such as ["output_tokens"]',
-}
+
+def _shape(schema: Mapping[str, Any]) -> str:
+    """The type of an argument in words, from its schema; every number is an amount of dollars."""
+    match schema.get("type"):
+        case "array":
+            return f'a list, such as ["{schema["items"]["enum"][0]}"]'
+        case "object":
+            return 'an object from dimension to list of values, such as {"model": ["claude-opus-4-6"]}'
+        case "integer":
+            return "a whole number"
+        case "number":
+            return "a number of dollars"
+        case "boolean":
+            return "true or false"
+        case _:
+            return "text"
 
 
 def minify_schema(schema: Any) -> Any:
@@ -126,8 +133,8 @@ def _minify_part(key: str, part: Any) -> Any:
 
 
 def output_outline(schema: Any) -> dict[str, Any]:
-    """The names and types of an answer's own fields; what every answer ends with is not told again for each tool."""
-    own = {name: part for name, part in schema["properties"].items() if name not in Provenance.model_fields}
+    """The names and types of an answer's own fields; the fields of every answer are not repeated for each tool."""
+    own = {name: part for name, part in schema["properties"].items() if name not in Answer.model_fields}
     return {"type": "object", "properties": {name: _types_of(part) for name, part in own.items()}}
 
 

@@ -23,9 +23,9 @@ class StrictServer(MCPServer[Service]):
         self, name: str, arguments: dict[str, Any], context: Context[Service, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """The result of a tool."""
-        tools = [tool.name for tool in await self.list_tools()]
-        if name in tools or context is None:
+        if context is None or self._tool_manager.get_tool(name) is not None:
             return await super().call_tool(name, arguments, context)
+        tools = [tool.name for tool in await self.list_tools()]
         try:
             async with context.request_context.lifespan_context.access.guard_call("unknown", {"name": name}):
                 raise unknown_value_error("tool", name, tools)
