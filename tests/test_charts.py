@@ -154,14 +154,12 @@ async def test_groups_beyond_the_number_of_colours_are_merged(connect: Connect) 
 
 
 @pytest.mark.parametrize(
-    ("period", "hatched"), [("2026-10", set[int]()), ("last_7_days", {4, 5, 6}), ("this_month", {18, 19, 20, 21})]
+    ("period", "light"), [("2026-10", set[int]()), ("last_7_days", {4, 5, 6}), ("this_month", {18, 19, 20, 21})]
 )
-async def test_days_that_may_change_are_hatched_and_the_caption_says_so(
-    client: Client, period: str, hatched: set[int]
-) -> None:
+async def test_provisional_days_are_light_and_the_caption_says_so(client: Client, period: str, light: set[int]) -> None:
     spec = await drawn(client, "get_spend", period=period, granularity="day")
-    assert {int(stripe["x"]) for stripe in marks(spec, "rule")} == hatched
-    assert any("Hatched" in line for line in spec["title"]["subtitle"]) is bool(hatched)
+    assert {int(bar["x"]) for bar in marks(spec, "rect") if bar["opacity"] < 1} == light
+    assert any("Light" in line for line in spec["title"]["subtitle"]) is bool(light)
 
 
 async def test_a_ratio_is_a_line_that_is_dashed_where_it_may_change(client: Client) -> None:

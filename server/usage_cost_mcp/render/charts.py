@@ -22,6 +22,7 @@ from usage_cost_mcp.reports.tables import Value, readable_value, signed_dollars
 from .vega_lite import (
     GAP,
     HEIGHT,
+    OPACITY,
     WIDTH,
     Bar,
     Rows,
@@ -29,10 +30,10 @@ from .vega_lite import (
     colors_of,
     day_of,
     field,
-    hatching,
     horizontal_bars,
     is_ratio,
     layer,
+    opacity_of,
     over_time,
     scale_of,
 )
@@ -137,7 +138,7 @@ def _caption(answer: Answer) -> Iterator[str]:
         case SeriesAnswer():
             dashed = " or dashed" if _has_ratio(answer) and len(answer.buckets) > 1 else ""
             if _first_unsettled(answer) < len(answer.buckets):
-                yield f"Hatched{dashed}: in progress or provisional."
+                yield f"Light{dashed}: in progress or provisional."
             if _has_ratio(answer) and len(answer.series) > len(PALETTE) + 1:
                 yield f"Ratios of the largest {len(PALETTE)} groups."
         case ComparisonAnswer():
@@ -223,17 +224,25 @@ def _stacks(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str,
     low, span = min(bottoms), max(tops) - min(bottoms) or 1.0
     color = colors_of({line.name: line.color for line in lines}, shown=bool(answer.group_by))
     if count > _MAX_BARS:
-        outline = {"type": "area", "interpolate": "step-after"}
-        pieces = [layer(outline, _to_the_edge(rows), y2=field("y2"), color=color) for rows in (above, below)]
-        boxes = [(first, count, min(bottoms[first:], default=0.0), max(tops[first:], default=0.0))]
+        pieces = [
+            layer(
+                {"type": "area", "interpolate": "step-after", "opacity": opacity_of(provisional)},
+                _to_the_edge([row for row in rows if (row["x"] >= first) == provisional]),
+                y2=field("y2"),
+                color=color,
+            )
+            for rows in (above, below)
+            for provisional in (False, True)
+        ]
     else:
         bars = [
-            {**row, "x": row["x"] + GAP, "x2": row["x"] + 1 - GAP} for row in above + below if row["y"] != row["y2"]
+            {**row, "x": row["x"] + GAP, "x2": row["x"] + 1 - GAP, "opacity": opacity_of(row["x"] >= first)}
+            for row in above + below
+            if row["y"] != row["y2"]
         ]
-        pieces = [layer({"type": "rect"}, bars, x2=field("x2"), y2=field("y2"), color=color)]
-        boxes = [(place + GAP, place + 1 - GAP, bottoms[place], tops[place]) for place in range(first, count)]
+        pieces = [layer({"type": "rect"}, bars, x2=field("x2"), y2=field("y2"), color=color, opacity=OPACITY)]
     return over_time(
-        [*pieces, hatching(boxes, count / WIDTH, span * 1.03 / height)],
+        pieces,
         answer.buckets,
         scale_of("y", (low, low + span * 1.03), unit, measure),
         height,
@@ -288,7 +297,7 @@ def _bar_each(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: st
         Bar(line.name, 0, line.values[0] or 0, line.color, readable_value(_as_counted(line.values[0], unit), unit))
         for line in lines
     ]
-    return horizontal_bars(bars, unit, measure, hatched=_first_unsettled(answer) == 0)
+    return horizontal_bars(bars, unit, measure, provisional=_first_unsettled(answer) == 0)
 
 
 def _as_counted(value: float | None, unit: str) -> Value:

@@ -1,11 +1,11 @@
-"""The parts that charts are made of, in Vega-Lite: a row of buckets, horizontal bars, hatching, scales.
+"""The parts that charts are made of, in Vega-Lite: a row of buckets, horizontal bars, scales.
 
-Why so literal: stripes and labels are computed here, and a name only ever is a value of the data. So no name of a
+Why so literal: positions and labels are computed here, and a name only ever is a value of the data. So no name of a
 workspace becomes part of an expression, and nothing depends on how Vega-Lite parses or sorts.
 """
 
 from calendar import month_abbr
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
@@ -23,15 +23,14 @@ _HOURS = 24
 _ROW = 30
 _LABEL_WIDTH = 1.22
 """How much longer than its bars a panel is, so that their amounts can be said behind them."""
-_STRIPES = 7
-"""Pixels from one stripe of the hatching to the next."""
 _DOLLARS, _CENTS = 10, 0.1
 """The largest amounts on an axis from which on it needs no cents, or no parts of a cent."""
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
-Box = tuple[float, float, float, float]
-"""Left, right, bottom and top, on the scales of the axes."""
+
+OPACITY: Spec = {"field": "opacity", "type": "quantitative", "scale": None, "legend": None}
+"""The opacity of each mark, from its row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ def field(name: str, kind: str = "quantitative") -> Spec:
 
 
 def horizontal_bars(
-    bars: Sequence[Bar], unit: str, words: str, *, hatched: bool = False, connected: bool = False
+    bars: Sequence[Bar], unit: str, words: str, *, provisional: bool = False, connected: bool = False
 ) -> Spec:
     """Horizontal bars, each with its name before it and its amount behind it."""
     ends = [0.0, *(bar.start for bar in bars), *(bar.end for bar in bars)]
@@ -114,12 +113,12 @@ def horizontal_bars(
             "y": place + GAP,
             "y2": place + 1 - GAP,
             "middle": place + 0.5,
+            "opacity": opacity_of(provisional),
             "side": max(bar.start, bar.end),
             "said": bar.label,
         }
         for place, bar in enumerate(bars)
     ]
-    boxes = [(min(0, row["x2"]), max(0, row["x2"]), row["y"], row["y2"]) for row in rows if hatched]
     steps = [{"x": one["x2"], "y": one["y2"], "y2": other["y"]} for one, other in pairwise(rows) if connected]
     middle = field("middle")
     beside: Spec = {"type": "text", "align": "right", "limit": _WIDTH_OF_NAMES, "fontSize": 12.5}
@@ -137,8 +136,8 @@ def horizontal_bars(
                 x2=field("x2"),
                 y2=field("y2"),
                 color=colors_of({bar.name: bar.color for bar in bars}),
+                opacity=OPACITY,
             ),
-            hatching(boxes, span / width, 1 / _ROW),
             layer({"type": "rule", "color": "#aaa"}, steps, y2=field("y2")),
             layer(beside, rows, x={"value": -8}, y=middle, text=field("name", "nominal")),
             layer(
@@ -152,25 +151,9 @@ def horizontal_bars(
     }
 
 
-def hatching(boxes: Iterable[Box], wide: float, tall: float) -> Spec:
-    """White stripes at 45 degrees across boxes, where a pixel is so wide and so tall."""
-    stripes = [stripe for box in boxes for stripe in _stripes(box, wide, tall)]
-    mark = {"type": "rule", "color": "white", "strokeWidth": 2, "opacity": 0.7}
-    return layer(mark, stripes, x2=field("x2"), y2=field("y2"))
-
-
-def _stripes(box: Box, wide: float, tall: float) -> Iterator[dict[str, float]]:
-    left, right, bottom, top = box
-    width, height = (right - left) / wide, (top - bottom) / tall
-    for start in range(-int(width), int(height) + 1, _STRIPES):
-        begin, end = max(0.0, -start), min(width, height - start)
-        if begin < end:
-            yield {
-                "x": left + begin * wide,
-                "x2": left + end * wide,
-                "y": bottom + (begin + start) * tall,
-                "y2": bottom + (end + start) * tall,
-            }
+def opacity_of(provisional: bool) -> float:  # noqa: FBT001 - the one thing that it depends on
+    """Bars that may still change are light."""
+    return 0.45 if provisional else 1.0
 
 
 def colors_of(colors: Mapping[str, str], *, shown: bool = False) -> Spec:
