@@ -453,7 +453,6 @@ def one_redis(kept_redis: Store) -> Store:
     return kept_redis
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("value", ["", "noise", "nan", "inf", "1e300", "-1"])
 async def test_an_implausible_rate_limit_value_does_not_delay_requests(
     value: str, one_redis: Store, upstream: Upstream
