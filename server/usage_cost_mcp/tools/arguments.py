@@ -63,11 +63,11 @@ Period = Annotated[
     Text,
     _schema(
         "string",
-        "UTC days, as today, last_7_days, this_week, last_month, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15.",
+        "UTC days: today, last_7_days, this_week, last_month, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15.",
     ),
 ]
 
-Timezone = Annotated[Text, _schema("string", "IANA zone of the days instead of UTC, such as Europe/Berlin.")]
+Timezone = Annotated[Text, _schema("string", "IANA time zone of the days instead of UTC, such as Europe/Berlin.")]
 
 BilledDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(BILLED_QUERY)]
 SpendDimensions = Annotated[Sequence[str], BeforeValidator(_listed), _group_by(SPEND_QUERY)]
@@ -79,8 +79,8 @@ Filters = Annotated[
     BeforeValidator(_mapped),
     _schema(
         "object",
-        "Dimension to values, as in group_by. Workspaces, keys, accounts by id or name; "
-        '"default" workspace, "console" use without a key.',
+        "Values by dimension. Workspaces, keys, accounts by id or name; "
+        '"default" for the default workspace, "console" for use without a key.',
         additionalProperties={"type": "array", "items": {"type": "string"}},
     ),
 ]
@@ -90,7 +90,7 @@ PriceFilters = Annotated[
     BeforeValidator(_mapped),
     _schema(
         "object",
-        f"Dimension to values: {', '.join(PRICE_DIMENSIONS)}.",
+        f"Values by dimension: {', '.join(PRICE_DIMENSIONS)}.",
         additionalProperties={"type": "array", "items": {"type": "string"}},
     ),
 ]
@@ -103,7 +103,7 @@ Top = Annotated[
     BeforeValidator(_no_truth_value),
     _schema(
         "integer",
-        f"How many groups before the rest becomes Other. Default {DEFAULT_TOP}.",
+        f"Number of groups; the rest becomes Other. Default {DEFAULT_TOP}.",
         minimum=1,
         maximum=MAX_TOP,
     ),
@@ -114,7 +114,7 @@ Measures = Annotated[
     BeforeValidator(_listed),
     _schema(
         "array",
-        f"Measures per bucket. Default {', '.join(DEFAULT_MEASURES)}; totals always have all.",
+        f"Measures per bucket. Default {', '.join(DEFAULT_MEASURES)}; totals always include all.",
         items={"type": "string", "enum": [*MEASURES, ALL]},
     ),
 ]
@@ -124,25 +124,25 @@ Dimension = Annotated[Text, _schema("string", "The dimension.", enum=list(ALL_DI
 PricesTop = Annotated[
     int | None,
     BeforeValidator(_no_truth_value),
-    _schema("integer", f"How many rows. Default {DEFAULT_PRICES}.", minimum=1, maximum=MAX_TOP),
+    _schema("integer", f"Number of rows. Default {DEFAULT_PRICES}.", minimum=1, maximum=MAX_TOP),
 ]
 
 ValuesTop = Annotated[
     int | None,
     BeforeValidator(_no_truth_value),
-    _schema("integer", "How many values; by default as many as stay short.", minimum=1, maximum=MAX_VALUES),
+    _schema("integer", "Number of values; by default as many as fit a short answer.", minimum=1, maximum=MAX_VALUES),
 ]
 
 Against = Annotated[
     Text,
     _schema(
         "string",
-        "What to hold it against: previous (as many days before), previous_month, previous_year (the same days), "
+        "Period to compare with: previous (as many days before), previous_month, previous_year (the same days), "
         "or any period.",
     ),
 ]
 
-Until = Annotated[Text, _schema("string", "month_end, quarter_end, year_end or a day to come, such as 2026-12-15.")]
+Until = Annotated[Text, _schema("string", "month_end, quarter_end, year_end or a future day, such as 2026-12-15.")]
 
 Dollars = Annotated[
     str | None,
@@ -150,6 +150,8 @@ Dollars = Annotated[
     BeforeValidator(_no_truth_value),
 ]
 Budget = Annotated[Dollars, _schema("number", "Dollars for the whole period.")]
-Minimum = Annotated[Dollars, _schema("number", "Dollars a day below which nothing is told; by default 1% of a day.")]
+Minimum = Annotated[
+    Dollars, _schema("number", "Smallest daily difference to report, in dollars; by default 1% of a day.")
+]
 
 Chart = Annotated[bool, _schema("boolean", "Add a PNG.")]
