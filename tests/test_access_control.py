@@ -16,7 +16,7 @@ from mcp import Client, MCPError
 from mcp.server import MCPServer
 
 from tests.support.canary import KEY, keeps_silent
-from tests.support.harness import ANYTHING, FrozenClock, Upstream, ask, refusal, text_of
+from tests.support.harness import ANYTHING, FrozenClock, Upstream, ask, calls_a_server, refusal, text_of
 from tests.support.inprocess_http_server import Front, holds_none_of, served, text_in
 from tests.support.subprocess_http_server import tokens_line
 from usage_cost_mcp.auth import audit_log
@@ -310,6 +310,7 @@ async def test_control_characters_and_long_arguments_make_one_short_line(
     assert len(second) <= audit_log.MAX_LINE_CHARACTERS
 
 
+@calls_a_server
 @given(arguments=st.dictionaries(st.text(), ANYTHING, max_size=5))
 def test_any_arguments_make_one_short_line(arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from joserfc.jwk import OctKey, RSAKey
 
 from tests.support.fake_idp import JWKS, OPENID, RFC_8414, Issuer, issuing, key
-from tests.support.harness import ANYTHING, FrozenClock
+from tests.support.harness import ANYTHING, FrozenClock, calls_a_server
 from tests.support.inprocess_http_server import Front, holds_none_of, served
 from tests.support.subprocess_http_server import tokens_line
 from usage_cost_mcp.auth import jwks
@@ -234,6 +234,7 @@ async def verify(front: Front, token: str) -> PrincipalToken | None:
     return await front.access.verifier.verify_token(token)
 
 
+@calls_a_server
 @given(token=st.text(st.characters(max_codepoint=255)))
 async def test_any_text_as_a_token_is_rejected(front: Front, token: str) -> None:
     assert await verify(front, token) is None
@@ -242,6 +243,7 @@ async def test_any_text_as_a_token_is_rejected(front: Front, token: str) -> None
 _CLAIMS = ("iss", "aud", "exp", "nbf", "iat", "sub", "jti", "scope", "scp", "workspaces", "typ", "client_id")
 
 
+@calls_a_server
 @given(
     about=st.dictionaries(st.sampled_from(["typ", "kid", "crit", "b64", "jwk", "alg"]), ANYTHING, max_size=2),
     changes=st.dictionaries(st.sampled_from(_CLAIMS), ANYTHING),

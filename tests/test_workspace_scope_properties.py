@@ -17,7 +17,7 @@ from mcp.types import CallToolResult, PromptReference, TextResourceContents
 
 from tests.support import workspace_scoping as scoping
 from tests.support.generated_orgs import SPEND, USAGE, Body, Harness, Row, open_harness, row_of, worlds
-from tests.support.harness import FixedPrincipal, FrozenClock, calls_a_server, text_of
+from tests.support.harness import MIN_EXAMPLES, FixedPrincipal, FrozenClock, calls_a_server, text_of
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.auth.principals import OPERATOR, Principal
 from usage_cost_mcp.demo import DemoApi
@@ -152,7 +152,7 @@ def houses() -> Generator[tuple[Harness, Harness]]:
     """A principal who sees two of three workspaces, and the operator of whatever there is."""
     with open_harness(Principal("somebody", SEEN)) as limited, open_harness() as cut:
         yield limited, cut
-    assert limited.made > 100
+    assert limited.made > 3 * MIN_EXAMPLES
 
 
 SEEN: Workspaces = frozenset({"wrkspc_one", None})

@@ -40,9 +40,12 @@ RUN_COUNTS = Counter[str]()
 Property = TypeVar("Property", bound=Callable[..., Any])
 
 
+MIN_EXAMPLES = 20
+
+
 def calls_a_server(test: Property) -> Property:
     """Limit a property whose examples call a server to 20 of them, except in the long profiles."""
-    return settings(max_examples=20)(test) if settings.get_current_profile_name() == "default" else test
+    return settings(max_examples=MIN_EXAMPLES)(test) if settings.get_current_profile_name() == "default" else test
 
 
 class LeakCheckingClient(Client):
