@@ -39,7 +39,7 @@ pytestmark = pytest.mark.anyio
             ["filter_by model names more than 1000 values at once"],
         ),
         ("get_spend", {"filter_by": "model"}, ["filter_by must be an object"]),
-        ("get_spend", {"granularity": "hour"}, ["spend exists per UTC day only", "day, week, month, total"]),
+        ("get_spend", {"granularity": "hour"}, ["spend is reported per UTC day only", "day, week, month, total"]),
         ("get_spend", {"granularity": "fortnight"}, ["granularity 'fortnight'", "day, week, month, total"]),
         ("get_spend", {"top": 0}, ["top must be from 1 to 100, not 0"]),
         ("get_spend", {"top": "many"}, ["top must be a whole number"]),
@@ -47,12 +47,12 @@ pytestmark = pytest.mark.anyio
         (
             "get_token_usage",
             {"period": "2026", "granularity": "minute"},
-            ["granularity minute is answered for at most 7 days; the period has 326"],
+            ["granularity minute is limited to 7 days; the period has 326"],
         ),
         (
             "get_token_usage",
             {"filter_by": {"service_account_id": ["robot"]}},
-            ["service_account_id takes ids that start with svac_"],
+            ["service_account_id takes IDs that start with svac_"],
         ),
         ("list_dimension_values", {"dimension": "team"}, ["dimension 'team'", "workspace_id, api_key_id"]),
         ("list_dimension_values", {"dimension": "model", "top": 1001}, ["top must be from 1 to 1000"]),
@@ -125,7 +125,7 @@ async def test_a_workspace_called_default_is_not_mistaken_for_the_default_one(
 ) -> None:
     upstream.override = renamed("Default")
     said = await refusal(client, "get_spend", filter_by={"workspace_id": ["default"]})
-    assert "2 are called 'default'. Give an id: null, wrkspc_demoProduction." in said
+    assert "2 values are named 'default'. Use an ID: null, wrkspc_demoProduction." in said
 
 
 @pytest.mark.parametrize(
@@ -281,4 +281,4 @@ async def test_keys_and_people_go_by_name_too(client: Client) -> None:
 async def test_a_period_that_reaches_into_the_future_is_cut_and_says_so(client: Client) -> None:
     answer = await ask(client, "get_spend", period="2026-11")
     assert answer["period"]["end"] == "2026-11-22"
-    assert answer["notes"][0]["message"].startswith("The period asked for ends 2026-11-30;")
+    assert answer["notes"][0]["message"].startswith("The requested period ends on 2026-11-30;")

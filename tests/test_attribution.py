@@ -79,10 +79,10 @@ async def test_what_has_no_tokens_belongs_to_nobody(client: Client, dimension: s
         client, "get_spend", period="2026-10", group_by=[dimension, "cost_type"], granularity="total", top=100
     )
     whole = await ask(client, "get_spend", period="2026-10", group_by=["cost_type"], granularity="total")
-    nobody = {group[1]: cost for group, cost in by_group(answer).items() if group[0] == "not_attributable"}
+    nobody = {group[1]: cost for group, cost in by_group(answer).items() if group[0] == "unallocated"}
     without = {group[0]: cost for group, cost in by_group(whole).items()}
     assert nobody == {kind: without[kind] for kind in ("code_execution", "session_usage", None)}
-    assert any(series["label"].startswith("Not attributable to a") for series in answer["series"])
+    assert any(series["label"].startswith("Not allocated to a") for series in answer["series"])
 
 
 @pytest.mark.anyio
@@ -93,7 +93,7 @@ async def test_what_has_no_tokens_belongs_to_nobody(client: Client, dimension: s
         (org.CI, org.CI),
         ("console", None),
         (None, None),
-        ("Not attributable to a key", "not_attributable"),
+        ("Not allocated to a key", "unallocated"),
     ],
 )
 async def test_a_key_can_be_picked_by_name_id_or_word(client: Client, value: str | None, key: str | None) -> None:
@@ -170,10 +170,10 @@ async def test_both_halves_say_that_it_is_an_estimate_and_how_it_was_made(client
     (note,) = [note for note in answer["notes"] if note["code"] == "allocated"]
     assert note == {
         "code": "allocated",
-        "message": "Estimated: the cost report has no API key, so each cost is shared by tokens of the same "
-        "token_type, workspace_id, model, service_tier, context_window, inference_geo, searches by requests. "
-        "The parts add up to the bill exactly. Keys that the list no longer has share with use without a key what is "
-        "left of a workspace.",
+        "message": "Estimated: the cost report has no API key, so each cost is allocated in proportion to tokens of "
+        "the same token_type, workspace_id, model, service_tier, context_window, inference_geo, web searches in "
+        "proportion to requests. The parts add up to the reported cost exactly. Deleted keys cannot be told apart from "
+        "use without a key; both share what is left of the workspace.",
     }
     assert answer["summary"] in text_of(result)
     assert note["message"] in text_of(result)
@@ -216,21 +216,21 @@ async def test_spend_that_is_held_is_not_read_again(client: Client) -> None:
     [
         (
             {"group_by": ["api_key_id", "account_id"]},
-            ["one of api_key_id, account_id", "more than the 5 dimensions"],
+            ["one of api_key_id, account_id", "exceed the 5 dimensions"],
         ),
         (
             {"group_by": ["account_id"], "filter_by": {"service_account_id": ["svac_one"]}},
-            ["not by account_id and service_account_id", "Ask one question for each"],
+            ["not by account_id and service_account_id", "Ask for each one separately"],
         ),
         (
             {"group_by": ["account_id", "workspace_id"], "filter_by": {"inference_geo": ["us"]}},
             [
                 "account_id, workspace_id and inference_geo",
-                "more than the 5 dimensions",
+                "exceed the 5 dimensions",
                 "Drop workspace_id or inference_geo",
             ],
         ),
-        ({"group_by": ["api_key_id"], "granularity": "hour"}, ["spend exists per UTC day only"]),
+        ({"group_by": ["api_key_id"], "granularity": "hour"}, ["spend is reported per UTC day only"]),
     ],
     ids=str,
 )
@@ -249,7 +249,7 @@ async def test_without_the_list_of_keys_there_is_no_spend_by_key_but_by_account(
 ) -> None:
     upstream.override = lambda request: Response({}, 403) if request.path.endswith("api_keys") else None
     said = await refusal(client, "get_spend", group_by=["api_key_id"])
-    assert said.startswith("The list of API keys cannot be read at the moment")
+    assert said.startswith("The list of API keys is unavailable at the moment")
     assert (await ask(client, "get_spend", group_by=["account_id"]))["estimated"] is True
 
 

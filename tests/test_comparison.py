@@ -67,7 +67,7 @@ async def test_a_switch_of_models_is_named_and_sized(client: Client) -> None:
                 for token_type, tokens in zip(organization.TOKEN_TYPES, counts, strict=False):
                     dearer = story.price(stream, token_type, day) - story.price(before, token_type, day)
                     truth += tokens * dearer / 10**6
-    assert found["label"] == "Support: from claude-sonnet-4-5 to claude-haiku-4-5"
+    assert found["label"] == "shift from claude-sonnet-4-5 to claude-haiku-4-5 in Support"
     assert found == answer["drivers"][0]
     assert within_one_percent(found["change"], truth)
 
@@ -77,7 +77,7 @@ async def test_a_cache_regression_is_named_and_sized(client: Client) -> None:
     found = driver(answer, "cache_mix")
     first, last = date(2026, 4, 1), date(2026, 4, 30)
     without_it = cost(first, last, Organization(NOW.date(), regression_month=None))
-    assert found["label"] == "less of the input of Production from the cache"
+    assert found["label"] == "lower cache hit rate in Production"
     assert found == answer["drivers"][0]
     assert within_one_percent(found["change"], (cost(first, last) - without_it) / 30)
 
@@ -87,7 +87,7 @@ async def test_a_jump_of_traffic_is_named_and_sized(client: Client) -> None:
     found = driver(answer, "volume")
     spike = date(2026, 10, 21)
     without_it = cost(spike, spike, Organization(NOW.date(), spike_factor=1))
-    assert found["label"] == "more tokens of Research / claude-opus-4-6"
+    assert found["label"] == "more claude-opus-4-6 tokens in Research"
     assert found == answer["drivers"][0]
     assert within_one_percent(found["change"], cost(spike, spike) - without_it)
 
@@ -95,7 +95,7 @@ async def test_a_jump_of_traffic_is_named_and_sized(client: Client) -> None:
 async def test_a_credit_is_named_and_sized(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10-25", against="2026-10-18")
     found = driver(answer, "no_tokens")
-    assert found["label"] == "Service Credit of Default workspace"
+    assert found["label"] == "Service Credit in Default workspace"
     assert found["change"] == "-450"
 
 
@@ -211,7 +211,7 @@ async def test_periods_of_unequal_length_are_compared_by_the_day_and_that_is_sai
     assert answer["per"] == "day"
     assert abs(Fraction(answer["change"]) - per_day) <= Fraction(1, 10**6)
     for half in (answer["summary"], text_of(result)):
-        assert "a day" in half
+        assert "per day" in half
     assert "normalized_per_day" in [note["code"] for note in answer["notes"]]
 
 
@@ -244,7 +244,7 @@ async def test_a_geo_that_is_not_told_is_one_that_is_not_available(client: Clien
 async def test_a_period_before_the_data_is_named_as_such(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10", against="2023-10")
     assert [note["message"] for note in answer["notes"] if note["code"] == "comparison_period_empty"] == [
-        "The cost report has no row for 2023-10-01 to 2023-10-31 (31 days, UTC)."
+        "The cost report has no data for 2023-10-01 to 2023-10-31 (31 days, UTC)."
     ]
 
 

@@ -32,9 +32,7 @@ async def test_workspaces_and_keys_without_use_are_listed_last_and_marked(client
     ]
     keys = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
     assert [value["used"] for value in keys["values"]] == [True] * 8 + [False] * 2
-    assert keys["summary"].endswith(
-        ": 7 in use besides Console (no API key), 2 without use; largest: nightly-enrichment."
-    )
+    assert keys["summary"].endswith(": 7 and Console (no API key) in use, 2 unused; largest: nightly-enrichment.")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,9 @@ async def test_keys_without_use_are_counted_but_not_archived_ones(client: Client
     used = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", ["api_key_id"])
     active = org.API_KEYS.keys() - org.ARCHIVED_KEYS
     (idle,) = (key for key in active if (key,) not in used)
-    said = f"1 of {len(active)} API keys, archived ones aside, had no use in this period: {org.API_KEYS[idle][0]}."
+    said = (
+        f"1 of {len(active)} API keys (archived ones not counted) had no use in this period: {org.API_KEYS[idle][0]}."
+    )
     assert hygiene(answer)["keys_without_use"] == said
 
 
@@ -112,7 +112,7 @@ async def test_workspaces_without_keys_are_named(client: Client, upstream: Upstr
     gone = {org.FORGOTTEN, org.CHAT}
     with_keys(upstream, lambda keys: [key for key in keys if key["id"] not in gone])
     answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
-    said = "Workspaces without an API key, archived ones aside: Sandbox, Support."
+    said = "Workspaces without an API key (archived ones not counted): Sandbox, Support."
     assert hygiene(answer) == {"workspaces_without_keys": said}
 
 
@@ -149,7 +149,7 @@ async def test_a_model_that_most_of_the_spend_goes_to_is_named(
     assert list(hygiene(answer)) == codes
     if "dominant_model" in codes:
         share = float(largest / sum(sums.values()))
-        assert hygiene(answer)["dominant_model"] == f"{model} alone is {share:.0%} of the spend."
+        assert hygiene(answer)["dominant_model"] == f"{model} alone accounts for {share:.0%} of the spend."
 
 
 async def test_a_workspace_that_is_called_like_the_default_one_is_told_with_its_id(

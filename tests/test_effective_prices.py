@@ -91,7 +91,7 @@ async def test_priority_tier_is_listed_as_what_cannot_be_priced(client: Client) 
     (row,) = (await ask(client, "get_effective_prices", period="2026-10"))["unpriced"]
     assert row["group"]["service_tier"] == "priority"
     assert (row["cost"], row["tokens"] > 0) == ("0", True)
-    assert "its cost is in no report" in row["reason"]
+    assert "Anthropic does not report its cost" in row["reason"]
 
 
 async def test_what_is_not_made_of_tokens_is_left_out_with_its_total(client: Client) -> None:
@@ -113,7 +113,7 @@ async def test_filters_take_names_and_narrow_both_reports(client: Client) -> Non
 async def test_a_filter_that_only_the_usage_report_knows_is_not_called_unknown(client: Client) -> None:
     answer = await ask(client, "get_effective_prices", filter_by={"service_tier": "priority"})
     assert "filter_matches_nothing" not in {note["code"] for note in answer["notes"]}
-    assert "no cost that can be divided" in answer["summary"]
+    assert "no cost with tokens to divide it by" in answer["summary"]
 
 
 async def test_dimensions_that_set_no_price_are_refused(client: Client) -> None:
@@ -141,7 +141,7 @@ async def test_fewer_rows_say_how_many_are_missing(client: Client) -> None:
 async def test_the_text_half_is_one_table_of_all_prices(client: Client) -> None:
     result = await client.call_tool("get_effective_prices", {"period": "2026-10"})
     assert "|claude-sonnet-4-6, standard, 0-200k, us|2.75|0.275|3.4375|5.5|13.75|$" in text_of(result)
-    assert "its cost is in no report|" in text_of(result)
+    assert "Anthropic does not report its cost|" in text_of(result)
     assert "$5 per million uncached input tokens and $25 per million output tokens" in text_of(result)
     assert "13.75" in render(parse_answer(result.structured_content or {}))
 

@@ -135,7 +135,7 @@ async def test_blank_arguments_count_as_omitted(client: Client) -> None:
             "month must be a past month or this_month, for example last_month",
         ),
         ("monthly_spend_review", {"month": "2027-01"}, "not '2027-01'"),
-        ("monthly_spend_review", {"budget": "plenty"}, "budget must be dollars above zero"),
+        ("monthly_spend_review", {"budget": "plenty"}, "budget must be a dollar amount above zero"),
         ("monthly_spend_review", {"audience": "finanec"}, "Did you mean finance?"),
         ("monthly_spend_review", {"workspce": "x"}, "Did you mean workspace?"),
         ("explain_spend_change", {"period": "lately"}, "period 'lately' is not known"),

@@ -149,7 +149,7 @@ async def test_what_the_cost_report_leaves_out_is_said_only_where_it_applies(cli
 
 async def test_a_cost_that_is_in_no_report_is_not_told_as_a_zero(client: Client) -> None:
     answer = await ask(client, "get_spend", filter_by={"service_tier": ["priority"]})
-    assert answer["summary"].endswith("Priority Tier cost is in no report: this is not its cost.")
+    assert answer["summary"].endswith("Anthropic does not report Priority Tier cost; it is not included.")
 
 
 async def test_both_halves_stand_alone(client: Client) -> None:
@@ -175,7 +175,7 @@ async def test_days_before_the_first_use_are_not_mistaken_for_frugal_ones(client
     some = await ask(client, "get_spend", period="2024-10..2024-11")
     assert some["notes"][0] == {
         "code": "data_starts_later",
-        "message": "The first row of the period is on 2024-11-01; earlier days have none.",
+        "message": "Data for the period starts on 2024-11-01; earlier days have none.",
     }
 
 
@@ -184,7 +184,7 @@ async def test_a_filter_that_nothing_matches_is_zero_with_a_word_of_warning(clie
     assert answer["totals"]["cost"] == "0"
     (note,) = [note for note in answer["notes"] if note["code"] == "filter_matches_nothing"]
     assert note["message"] == (
-        "Nothing is recorded under model claude-opus-46 in this period (did you mean claude-opus-4-6?)."
+        "There is no data for model claude-opus-46 in this period (did you mean claude-opus-4-6?)."
     )
     assert note["message"] in answer["summary"]
 
@@ -192,7 +192,7 @@ async def test_a_filter_that_nothing_matches_is_zero_with_a_word_of_warning(clie
 async def test_a_real_workspace_without_use_is_zero_and_gets_no_other_suggested(client: Client) -> None:
     answer = await ask(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["Sandbox"]})
     assert answer["summary"].endswith(
-        "workspace_id Sandbox: $0.00. Nothing is recorded under workspace_id Sandbox in this period."
+        "workspace_id Sandbox: $0.00. There is no data for workspace_id Sandbox in this period."
     )
 
 

@@ -29,8 +29,8 @@ async def test_the_runaway_evaluation_and_the_credit_are_found_each_with_its_cau
     spike, credit = answer["anomalies"]
     truth = dollars(upstream.url, "2026-10-21", "2026-10-21", ["workspace_id"])
     assert Fraction(spike["cost"]) == truth[("wrkspc_demoResearch",)]["2026-10-21"]
-    assert spike["driver"].startswith("more tokens of Research / claude-opus-4-6 +$6")
-    assert credit["driver"] == "Service Credit of Default workspace -$450.00"
+    assert spike["driver"].startswith("more claude-opus-4-6 tokens in Research +$6")
+    assert credit["driver"] == "Service Credit in Default workspace -$450.00"
     for each in answer["anomalies"]:
         assert Decimal(each["excess"]) == Decimal(each["cost"]) - Decimal(each["expected"])
         assert (each["status"], each["end"]) == ("resolved", each["start"])
@@ -40,15 +40,15 @@ async def test_both_halves_tell_each_finding(client: Client) -> None:
     result = await client.call_tool("find_spend_anomalies", {"period": "2026-10"})
     answer: dict[str, Any] = result.structured_content or {}
     for half in (text_of(result), str(answer)):
-        for told in ("Research", "2026-10-21", "2026-10-25", "more tokens of Research", "2 findings"):
+        for told in ("Research", "2026-10-21", "2026-10-25", "tokens in Research", "2 anomalies"):
             assert told in half
 
 
 async def test_a_month_without_anything_odd_says_so_and_what_was_looked_at(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "find_spend_anomalies", period="2026-07")
     assert answer["anomalies"] == []
-    assert answer["summary"].startswith("Nothing odd in the spend of 2026-07-01 to 2026-07-31")
-    assert "5 groups by workspace_id" in answer["summary"]
+    assert answer["summary"].startswith("No anomalies in the spend of 2026-07-01 to 2026-07-31")
+    assert "5 workspaces checked" in answer["summary"]
     assert (answer["history_days"], answer["minimum"]) == (56, "10")
     assert upstream.asked("messages") == 0, "usage is read for causes alone"
 
@@ -56,7 +56,7 @@ async def test_a_month_without_anything_odd_says_so_and_what_was_looked_at(clien
 async def test_a_switch_of_models_is_one_new_level_with_its_cause(client: Client) -> None:
     answer = await ask(client, "find_spend_anomalies", period="2026-08")
     assert [(each["label"], each["status"]) for each in answer["anomalies"]] == [("Support", "level_shift")]
-    assert answer["anomalies"][0]["driver"].startswith("Support: from claude-sonnet-4-5 to claude-haiku-4-5 -$")
+    assert answer["anomalies"][0]["driver"].startswith("shift from claude-sonnet-4-5 to claude-haiku-4-5 in Support -$")
 
 
 async def test_by_default_the_last_30_complete_days_are_judged(client: Client, upstream: Upstream) -> None:
@@ -96,8 +96,8 @@ async def test_groups_with_too_little_history_are_named_instead_of_guessed(clien
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({"minimum": 0}, "minimum must be dollars above zero"),
-        ({"minimum": "1e-400"}, "minimum must be dollars above zero"),
+        ({"minimum": 0}, "minimum must be a dollar amount above zero"),
+        ({"minimum": "1e-400"}, "minimum must be a dollar amount above zero"),
         ({"group_by": ["speed"]}, "does not exist"),
     ],
 )

@@ -76,7 +76,7 @@ async def test_a_budget_that_is_too_small_is_over_and_runs_out_on_a_day(client: 
     course = dict(zip(answer["buckets"], map(Decimal, answer["cumulative"]["expected"]), strict=True))
     gone = date.fromisoformat(budget["exhausted_on"])
     assert course[str(gone - timedelta(days=1))] <= 6000 < course[str(gone)]
-    assert f"used up on {gone}" in answer["summary"]
+    assert f"exhausted on {gone}" in answer["summary"]
 
 
 @pytest.mark.parametrize("budget", ["$9,000", "9000.00", "9k", 9000, 9000.0])
@@ -114,10 +114,10 @@ async def test_how_far_a_forecast_reaches(client: Client, until: str, start: str
         ({"until": "2026-11-21"}, "a day from today"),
         ({"until": "2028-01-01"}, "a year ahead"),
         ({"until": "doomsday"}, "Accepted: month_end, quarter_end, year_end"),
-        ({"budget": "a lot"}, "budget must be dollars above zero"),
-        ({"budget": -5}, "budget must be dollars above zero"),
-        ({"budget": "1e99"}, "budget must be dollars above zero"),
-        ({"budget": "1e-400"}, "budget must be dollars above zero"),
+        ({"budget": "a lot"}, "budget must be a dollar amount above zero"),
+        ({"budget": -5}, "budget must be a dollar amount above zero"),
+        ({"budget": "1e99"}, "budget must be a dollar amount above zero"),
+        ({"budget": "1e-400"}, "budget must be a dollar amount above zero"),
         ({"budget": True}, "budget must be a number of dollars"),
     ],
 )

@@ -30,8 +30,8 @@ async def test_status_says_what_is_held(client: Client) -> None:
 
 async def test_status_says_what_the_numbers_leave_out(client: Client) -> None:
     result = await client.call_tool("get_status", {})
-    assert "no Priority Tier cost" in text_of(result)
-    assert "newest spend 2026-11-22" in text_of(result)
+    assert "excludes Priority Tier cost" in text_of(result)
+    assert "latest spend 2026-11-22" in text_of(result)
 
 
 async def test_a_key_that_is_refused_is_an_error_and_not_a_status(client: Client, upstream: Upstream) -> None:
@@ -73,7 +73,7 @@ async def test_status_says_what_the_last_30_complete_days_were_made_of(
     }
     assert [note["code"] for note in status["notes"]] == codes
     assert (share > 0.5) == bool(codes)
-    assert all(note["message"] == f"{model} alone is {share:.0%} of the spend." for note in status["notes"])
+    assert all(note["message"] == f"{model} alone accounts for {share:.0%} of the spend." for note in status["notes"])
 
 
 async def test_status_asks_each_report_once(client: Client, upstream: Upstream) -> None:

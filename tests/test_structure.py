@@ -54,9 +54,9 @@ ROOMS = {
         imports="cache errors model redact runtime settings",
     ),
     "reports": Room(
-        "allocated_spend answers cache_efficiency context dimension_values effective_prices housekeeping "
+        "allocated_spend answers cache_efficiency context dimension_values effective_prices filters housekeeping "
         "joined_reports labels notes query registry results scope_note series_answer series_report spend "
-        "spend_anomalies spend_comparison spend_forecast status tables token_usage",
+        "spend_anomalies spend_comparison spend_forecast status tables token_usage wording",
         imports="analysis auth cache errors model runtime",
     ),
     "render": Room("charts csv_export markdown png terminal vega_lite vega_to_png", imports="model reports"),

@@ -179,7 +179,7 @@ async def test_a_revised_day_is_noted(connect: Connect, upstream: Upstream, cloc
         other = await ask(client, "get_spend", period="2026-11-20")
     assert "revised" not in [note["code"] for note in same["notes"]]
     (note,) = [note for note in other["notes"] if note["code"] == "revised"]
-    assert note["message"] == "Anthropic has revised 2026-11-20 since they were read before."
+    assert note["message"] == "Anthropic has revised 2026-11-20 since an earlier fetch."
 
 
 async def test_hours_that_upstream_omits_are_noted(client: Client, upstream: Upstream) -> None:

@@ -231,7 +231,7 @@ async def test_a_day_that_upstream_omits_is_zero_with_a_note(
     answer = await ask(client, "get_spend", period="2026-11-10..2026-11-14")
     assert answer["bucket_totals"]["cost"][1] == "0"
     (note,) = [note for note in answer["notes"] if note["code"] == "days_not_reported"]
-    assert note["message"] == "Anthropic's answer left out 2026-11-11, wholly or in part; counted as zero."
+    assert note["message"] == "Anthropic's response omits 2026-11-11, wholly or partly; counted as zero."
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
@@ -242,7 +242,7 @@ async def test_forbidden_names_do_not_affect_the_numbers(connect: Connect, upstr
         message = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["Production"]})
     assert "wrkspc_demoProduction" in [series["label"] for series in answer["series"]]
     assert "names_unavailable" in [note["code"] for note in answer["notes"]]
-    assert "Give the id (wrkspc_...)" in message
+    assert "Use an ID (wrkspc_...)" in message
 
 
 async def test_all_pages_of_a_list_of_names_are_read(client: Client, upstream: Upstream) -> None:
@@ -261,7 +261,7 @@ async def test_two_workspaces_with_the_same_name_are_told_apart(
 ) -> None:
     edited("workspaces", lambda body: [item.update(name="Twin") for item in body["data"]])
     message = await refusal(client, "get_spend", period="2026-10", filter_by={"workspace_id": ["twin"]})
-    assert "6 are called 'twin'" in message
+    assert "6 values are named 'twin'" in message
     answer = await ask(client, "get_spend", period="2026-10", group_by=["workspace_id"])
     assert "Twin (wrkspc_demoProduction)" in [series["label"] for series in answer["series"]]
 

@@ -96,8 +96,8 @@ async def test_every_answer_says_whose_numbers_it_holds(client: Client, tool: st
     result = await call(client, ENGINEERING, tool, **NEEDED.get(tool, {}))
     answer = result.structured_content
     assert answer is not None
-    assert answer["summary"].endswith(". Only Production and Support.")
-    message = "You see only Production and Support: every total, share, price, name and estimate is of that alone."
+    assert answer["summary"].endswith(". Limited to the workspaces Production and Support.")
+    message = "Results are limited to the workspaces Production and Support."
     assert answer["notes"][0] == {"code": "scoped_to_workspaces", "message": message}
     assert text_of(result).startswith(answer["summary"])
     assert f"Note: {message}" in text_of(result)
@@ -106,7 +106,7 @@ async def test_every_answer_says_whose_numbers_it_holds(client: Client, tool: st
 @pytest.mark.parametrize("tool", scoping.TOOLS)
 async def test_who_sees_everything_is_told_of_no_limit(client: Client, tool: str) -> None:
     answer = await ask(client, OPERATOR, tool, **NEEDED.get(tool, {}))
-    assert "Only" not in answer["summary"]
+    assert "Limited to" not in answer["summary"]
     assert note_in(answer, "scoped_to_workspaces") == ""
 
 
@@ -114,14 +114,14 @@ async def test_who_sees_everything_is_told_of_no_limit(client: Client, tool: str
     ("workspaces", "told"),
     [
         ([], "no workspace"),
-        ([None], "Default workspace"),
-        ([org.HACKATHON], "Hackathon (archived)"),
-        (["wrkspc_gone", org.DATA], "Data Platform and wrkspc_gone"),
-        ([org.DATA, org.SANDBOX, None], "Data Platform, Default workspace and Sandbox"),
-        ([org.DATA, org.SANDBOX, org.SUPPORT, None], "Data Platform, Default workspace and 2 more workspaces"),
+        ([None], "the Default workspace"),
+        ([org.HACKATHON], "the workspace Hackathon (archived)"),
+        (["wrkspc_gone", org.DATA], "the workspaces Data Platform and wrkspc_gone"),
+        ([org.DATA, org.SANDBOX, None], "the workspaces Data Platform, Default workspace and Sandbox"),
+        ([org.DATA, org.SANDBOX, org.SUPPORT, None], "the workspaces Data Platform, Default workspace and 2 more"),
         (
             [f"wrkspc_{n:03}" for n in range(500)],
-            "wrkspc_000, wrkspc_001 and 498 more workspaces",
+            "the workspaces wrkspc_000, wrkspc_001 and 498 more",
         ),
     ],
     ids=str,
@@ -130,7 +130,7 @@ async def test_the_workspaces_are_called_as_they_are_called(
     client: Client, workspaces: list[str | None], told: str
 ) -> None:
     answer = await ask(client, limited_to(*workspaces), "get_spend", period="2025-09", granularity="total")
-    assert answer["summary"].endswith(f" Only {told}.")
+    assert answer["summary"].endswith(f" Limited to {told}.")
     assert len(note_in(answer, "scoped_to_workspaces")) < 300
 
 
@@ -152,7 +152,7 @@ async def test_who_sees_no_workspace_is_answered_with_nothing(client: Client) ->
 async def test_ids_are_told_when_names_cannot_be_looked_up(client: Client, upstream: Upstream) -> None:
     upstream.override = on("workspaces", error(500))
     answer = await ask(client, ENGINEERING, "get_spend", period="yesterday")
-    assert answer["summary"].endswith(" Only wrkspc_demoProduction and wrkspc_demoSupport.")
+    assert answer["summary"].endswith(" Limited to the workspaces wrkspc_demoProduction and wrkspc_demoSupport.")
     for given, said in [(org.RESEARCH, "is not known"), ("Research", "cannot be looked up at the moment")]:
         sentence = await refusal(client, ENGINEERING, "get_spend", filter_by={"workspace_id": [given]})
         assert said in sentence
@@ -270,7 +270,7 @@ async def test_the_id_of_a_key_or_account_of_others_is_like_one_that_does_not_ex
     ]
     answers = [json.dumps(scoping.without_the_limit(result)) for result in results]
     assert answers[1] == answers[0].replace(others, nobody)
-    assert "Nothing is recorded under" in answers[0]
+    assert "There is no data for" in answers[0]
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ async def test_a_list_that_does_not_tell_whose_a_key_is_names_none(client: Clien
     assert labels == {org.EVALS, org.NOTEBOOKS, org.CI, "Console (no API key)"}
     assert note_in(answer, "names_unavailable")
     listed = await ask(client, SCIENCE, "list_dimension_values", dimension="workspace_id")
-    assert "not known" in note_in(listed, "keys_unavailable")
+    assert "cannot be determined" in note_in(listed, "keys_unavailable")
 
 
 @pytest.mark.parametrize("unlisted", [[], [org.EVALS], [org.EVALS, org.CI], [*org.API_KEYS]], ids=len)
@@ -388,21 +388,21 @@ async def test_five_other_dimensions_are_refused_before_any_request(client: Clie
     for tool in ("get_token_usage", "cache_hit_ratio"):
         said = await refusal(client, ENGINEERING, tool, group_by=dimensions)
         assert "have 6 dimensions together (workspace_id, api_key_id," in said
-        assert said.endswith("workspace_id is always among them, because you see only some workspaces.")
+        assert said.endswith("workspace_id is always one of them, because your access is limited to some workspaces.")
     assert upstream.requests == []
 
 
 async def test_spend_by_account_and_geo_is_refused_before_any_request(client: Client, upstream: Upstream) -> None:
     said = await refusal(client, ENGINEERING, "get_spend", group_by=["account_id", "inference_geo"])
     assert "Drop workspace_id or inference_geo." in said
-    assert said.endswith("because you see only some workspaces.")
+    assert said.endswith("because your access is limited to some workspaces.")
     assert upstream.requests == []
 
 
 async def test_the_ratio_by_key_is_told_without_savings(client: Client) -> None:
     answer = await ask(client, ENGINEERING, "cache_hit_ratio", group_by=["api_key_id"], granularity="total")
     assert {series["label"] for series in answer["series"]} == {"web-backend", "mobile-backend", "support-chat"}
-    assert "beside workspace_id, api_key_id Anthropic's report has no room" in note_in(
+    assert "Anthropic's report cannot be grouped by workspace_id, api_key_id" in note_in(
         answer, "cache_savings_unavailable"
     )
 

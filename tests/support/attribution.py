@@ -34,4 +34,4 @@ def true_costs(month: str, group: Callable[[org.Stream], Group]) -> dict[Group, 
 
 def attributed(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
     """What is not zero and has tokens."""
-    return {group: cost for group, cost in by_group(answer).items() if "not_attributable" not in group}
+    return {group: cost for group, cost in by_group(answer).items() if "unallocated" not in group}

@@ -131,7 +131,7 @@ def without_the_limit(result: CallToolResult | Mapping[str, Any]) -> Any:
         return text_of(result) if result.is_error else without_the_limit(result.structured_content or {})
     answer = dict(result)
     answer["notes"] = [note for note in answer["notes"] if note["code"] not in {CODE, HELD_BY_CHANCE}]
-    answer["summary"] = re.sub(r"(; \d+ days held)?\.( Only [^.]*\.)?$", ".", answer["summary"])
+    answer["summary"] = re.sub(r"(; \d+ days cached)?\.( Limited to [^.]*\.)?$", ".", answer["summary"])
     return {name: part for name, part in answer.items() if name not in ABOUT_THE_SERVER}
 
 

@@ -1,1 +1,1 @@
-"""What neither report says by itself, made from both: pure, like all that it is made of."""
+"""Pure calculations on report rows: allocation, prices, savings, drivers, anomalies and forecasts."""

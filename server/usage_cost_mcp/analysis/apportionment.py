@@ -1,4 +1,4 @@
-"""An amount shared out in parts that add up to it, to the last digit."""
+"""Largest-remainder apportionment: splits an amount into parts that add up to it exactly."""
 
 from collections.abc import Hashable, Mapping
 from decimal import Decimal
@@ -9,11 +9,11 @@ from usage_cost_mcp.model.money import exact
 K = TypeVar("K", bound=Hashable)
 
 FINEST = -10
-"""Dollars are shared to ten digits after the point, or to as many as the amount has."""
+"""Exponent of the unit of apportioned dollars: ten decimal places, or as many as the amount has."""
 
 
 def apportion(amount: Decimal, weights: Mapping[K, int]) -> dict[K, Decimal]:
-    """Share an amount in proportion to the weights, of which at least one is positive and none negative."""
+    """Split an amount in proportion to weights, of which at least one is positive and none is negative."""
     with exact():
         exponent = min(int(amount.as_tuple().exponent), FINEST)
         units = int(amount.scaleb(-exponent))
@@ -21,9 +21,9 @@ def apportion(amount: Decimal, weights: Mapping[K, int]) -> dict[K, Decimal]:
 
 
 def apportion_whole(whole: int, weights: Mapping[K, int]) -> dict[K, int]:
-    """Share a count in whole parts: what is left over goes, one by one, to those who are cut the most.
+    """Split a count into whole parts; the remainder goes, one unit each, to the parts with the largest fractions.
 
-    Equals are told apart by their keys, so that the order of the weights does not matter.
+    Ties are broken by key, so the order of the weights does not matter.
     """
     if whole < 0:
         return {key: -part for key, part in apportion_whole(-whole, weights).items()}

@@ -1,7 +1,7 @@
-"""What the prompt cache saved: what its tokens cost, against what they would have cost without it.
+"""Savings of the prompt cache: the cost of its tokens compared with their cost as uncached input.
 
-A read costs less than an uncached token, a write costs more; the difference times the tokens is the saving or the
-premium. Each row is rounded once, so that rows add up like any other money.
+A cache read costs less than an uncached token, a write costs more. The price difference times the tokens is the saving
+or the premium. Each row is rounded once, so sums of rows are exact.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,28 +18,28 @@ from .cost_usage_join import WorkspacePriceKey, normalize_geo
 from .prices import PriceKey, Prices
 
 SAVINGS_MEASURES = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")
-"""What a row says besides its counts: dollars, the cache tokens with a price, and those with one from elsewhere."""
+"""Measures added to each row: dollars saved, cache tokens with a price, and those whose price is estimated."""
 
 _CACHE_TYPES = (CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H)
 _CACHE = slice(TOKEN_TYPES.index(CACHE_READ), TOKEN_TYPES.index(CACHE_WRITE_1H) + 1)
 _PLACES = 6
-"""Decimals of what a row saved: a millionth of a dollar."""
+"""Decimal places of the savings of a row, in dollars."""
 _RATE_PLACES = 24
-"""Decimals of a rate: whole numbers are quick to multiply, and no count of tokens makes the next digit visible."""
+"""Decimal places of a rate, which is kept as an integer for speed; no token count makes the next digit visible."""
 
 
 def cache_tokens(sums: Sums) -> int:
-    """The tokens that were read from the cache or written to it."""
+    """Tokens read from the cache or written to it."""
     return int(sum(sums[_CACHE]))
 
 
 def can_be_priced(dimensions: Iterable[str]) -> bool:
-    """Whether rows with these dimensions say all that sets a price."""
+    """Whether these dimensions determine a price."""
     return set(PriceKey._fields) <= set(dimensions)
 
 
 def with_savings(days: Sequence[DayRows], prices: Prices) -> list[DayRows]:
-    """The same rows of the usage report with what each of them saved; zero where it has no price."""
+    """The rows of the usage report with the savings of each; zero if a price is missing."""
     rates = {dimensions: _Rates(dimensions, prices) for dimensions in {day.dimensions for day in days}}
     return [
         replace(
@@ -53,29 +53,29 @@ def with_savings(days: Sequence[DayRows], prices: Prices) -> list[DayRows]:
 
 
 class _Rate(NamedTuple):
-    """What a token of one type saves against an uncached one, in 10^-24 dollars; negative for one that is written."""
+    """Savings per token of one type, in units of 10^-24 dollars; negative for cache writes."""
 
     units: int
     estimated: bool
 
 
-_Three = Sequence[_Rate | None]
-"""The rates of reads and of both writes, None where there is no price."""
+_CacheRates = Sequence[_Rate | None]
+"""The rates of cache reads, 5-minute writes and 1-hour writes; None without a price."""
 
 
 class _Rates:
-    """The rates by the key of a row; worked out once for a key, and for each day where prices vary."""
+    """Rates by row key, computed once per key, or per key and day if prices changed within the period."""
 
     def __init__(self, dimensions: Sequence[str], prices: Prices) -> None:
         self._places = {dimension: place for place, dimension in enumerate(dimensions)}
         self._prices = prices
-        self._lasting: dict[Key, _Three | None] = {}
+        self._constant: dict[Key, _CacheRates | None] = {}
 
-    def of(self, key: Key, day: date) -> _Three:
-        if key not in self._lasting:
+    def of(self, key: Key, day: date) -> _CacheRates:
+        if key not in self._constant:
             cell = self._cell(key)
-            self._lasting[key] = None if cell and self._prices.vary(cell) else self._on(cell, day)
-        return self._lasting[key] or self._on(self._cell(key), day)
+            self._constant[key] = None if cell and self._prices.vary(cell) else self._on(cell, day)
+        return self._constant[key] or self._on(self._cell(key), day)
 
     def _cell(self, key: Key) -> WorkspacePriceKey | PriceKey | None:
         if not can_be_priced(self._places):
@@ -86,7 +86,7 @@ class _Rates:
         )
         return stream if "workspace_id" in of else PriceKey.of(stream)
 
-    def _on(self, cell: WorkspacePriceKey | PriceKey | None, day: date) -> _Three:
+    def _on(self, cell: WorkspacePriceKey | PriceKey | None, day: date) -> _CacheRates:
         return [self._rate(cell, token_type, day) if cell else None for token_type in _CACHE_TYPES]
 
     def _rate(self, cell: WorkspacePriceKey | PriceKey, token_type: str, day: date) -> _Rate | None:
@@ -102,7 +102,7 @@ def _with_savings(rows: Iterable[Row], rates: _Rates, day: date) -> Iterator[Row
         yield key, (*sums, *_savings(sums, rates.of(key, day)))
 
 
-def _savings(sums: Sums, rates: _Three) -> Sums:
+def _savings(sums: Sums, rates: _CacheRates) -> Sums:
     used = [(int(count), rate) for count, rate in zip(sums[_CACHE], rates, strict=True) if count]
     priced = [(count, rate) for count, rate in used if rate]
     if len(priced) < len(used):

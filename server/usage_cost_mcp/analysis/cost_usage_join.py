@@ -1,6 +1,6 @@
-"""Where the two reports meet: what was billed and what was used under the same model, tier, context window and geo.
+"""Joins the cost report and the usage report by workspace, model, service tier, context window and geo.
 
-A cell is the finest thing that both reports know. Its cost divided by its tokens is the price that was really paid.
+A cell is the finest group that both reports have. Its cost divided by its tokens is the effective price.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 
 
 class WorkspacePriceKey(NamedTuple):
-    """One kind of use: all that sets its prices, and whose it is."""
+    """The dimensions that determine a price, with the workspace."""
 
     workspace_id: str | None
     model: str | None
@@ -28,14 +28,14 @@ class WorkspacePriceKey(NamedTuple):
 
 
 class PriceCell(NamedTuple):
-    """One token type of a stream."""
+    """One token type of a price key: one price."""
 
     stream: WorkspacePriceKey
     token_type: str
 
 
 class NonTokenCost(NamedTuple):
-    """A cost that is not made of tokens: search, code execution, sessions, credits."""
+    """A cost that is not for tokens: web search, code execution, sessions, credits."""
 
     workspace_id: str | None
     cost_type: str | None
@@ -44,13 +44,13 @@ class NonTokenCost(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PricedCells:
-    """Both reports of a period, cell by cell.
+    """Both reports of a period, joined by price cell.
 
     Attributes:
         cost: Dollars by cell.
-        tokens: Tokens by cell. Those of Priority Tier are not among them: their cost is in no report.
-        other: Dollars that are not made of tokens.
-        priority: Tokens of Priority Tier.
+        tokens: Tokens by cell, without those of the Priority Tier, whose cost Anthropic does not report.
+        other: Dollars of costs that are not for tokens.
+        priority: Priority Tier tokens by cell.
     """
 
     cost: Mapping[PriceCell, Decimal]
@@ -60,7 +60,7 @@ class PricedCells:
 
     @property
     def total(self) -> Decimal:
-        """All dollars."""
+        """Dollars of all costs."""
         with exact():
             return sum(self.cost.values(), Decimal(0)) + sum(self.other.values(), Decimal(0))
 
@@ -68,9 +68,9 @@ class PricedCells:
 def join(
     spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None = None
 ) -> PricedCells:
-    """Put both reports of a period side by side: the cost report whole, the usage report in its base view.
+    """Join both reports of a period, each in its base view.
 
-    Filters are by dimensions that both have.
+    Filters may use only dimensions that both reports have.
     """
     cost: dict[PriceCell, Decimal] = {}
     other: dict[NonTokenCost, Decimal] = {}
@@ -109,7 +109,7 @@ def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Fi
 
 
 def normalize_geo_filter(filters: Filters) -> Filters:
-    """The filters, under which a geo that is not told and one that is not available are the same."""
+    """The filters, with a null geo and `not_available` treated as equal."""
     geos = filters.get("inference_geo", frozenset[str | None]())
     return {**filters, "inference_geo": geos | NO_GEO} if geos & NO_GEO else filters
 
@@ -118,5 +118,5 @@ NO_GEO = frozenset[str | None]({None, "not_available"})
 
 
 def normalize_geo(stream: WorkspacePriceKey) -> WorkspacePriceKey:
-    """A model that cannot choose where it runs has no geo in some answers, and `not_available` in others."""
+    """The key with a null geo as `not_available`: for models without a choice of geo, Anthropic reports either."""
     return stream if stream.inference_geo is not None else stream._replace(inference_geo="not_available")

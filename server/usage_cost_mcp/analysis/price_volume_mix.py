@@ -1,12 +1,12 @@
-"""Why spend changed: volume, price and mix, cell by cell, in parts that add up to the change exactly.
+"""Price-volume-mix analysis: splits a change of spend into effects that add up to it exactly.
 
-What is billed for a stream is its tokens times what a token of it costs. So a change has these causes:
+The cost of a price key in a workspace is its tokens times its cost per token. A change has these effects:
 
-* volume: more or fewer tokens, at the price that they had (a new stream at its own);
-* price: the tokens of now, at another price per token of the same type;
-* cache mix and output mix: the tokens of now, in other proportions of cached to uncached input, of output to input;
-* tier mix and model mix: tokens that one stream lost and another of the same model, or the same workspace, gained;
-* no tokens: search, code execution, sessions, credits.
+* volume: more or fewer tokens, at the previous cost per token (a new key at its current one);
+* price: the current tokens, at a different price per token of the same type;
+* cache mix and output mix: the current tokens, with other shares of cached in all input, and of output to input;
+* tier mix and model mix: tokens that moved between tiers of the same model, or between models of the same workspace;
+* no tokens: web search, code execution, sessions, credits.
 """
 
 from collections import defaultdict
@@ -26,17 +26,17 @@ EFFECTS: tuple[Effect, ...] = get_args(Effect)
 
 Group = Mapping[str, str | None]
 GroupKey = tuple[tuple[str, str | None], ...]
-"""A group that can be a key: dimensions with their values."""
+"""A group as a hashable key: pairs of dimension and value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """One cause of a change.
+    """One effect in one group.
 
     Attributes:
-        group: Whose it is, by dimension.
-        moved: For a mix of models or tiers, what lost most and what gained most.
-        change: Dollars.
+        group: Dimensions and values of the group.
+        change: Dollars, positive for an increase.
+        shift: For a mix of models or tiers, what lost most and what gained most.
     """
 
     effect: Effect
@@ -46,16 +46,61 @@ class Driver:
 
 
 @dataclass(frozen=True, slots=True)
+class Normalization:
+    """Puts the costs of two periods on one scale: as they are if the periods are equally long, per day otherwise.
+
+    Attributes:
+        days: Length of the current period.
+        previous_days: Length of the period that it is compared with.
+    """
+
+    days: int
+    previous_days: int
+
+    @property
+    def per_day(self) -> bool:
+        """Whether costs are divided by days."""
+        return self.days != self.previous_days
+
+    @property
+    def divisors(self) -> tuple[int, int]:
+        """What the costs of the current and the previous period are divided by."""
+        return (self.days, self.previous_days) if self.per_day else (1, 1)
+
+    def exact_change(self, cost: Decimal, previous_cost: Decimal) -> Fraction:
+        """The change in dollars, or in dollars per day."""
+        current, previous = self.divisors
+        return Fraction(cost) / current - Fraction(previous_cost) / previous
+
+    def change(self, cost: Decimal, previous_cost: Decimal) -> Decimal:
+        """The change as a decimal: exact for equal lengths, rounded to a millionth of a dollar per day otherwise."""
+        with exact():
+            if not self.per_day:
+                return cost - previous_cost
+            return Decimal(round(self.exact_change(cost, previous_cost) * _MILLIONTHS)).scaleb(-6).normalize()
+
+    def change_ratio(self, cost: Decimal, previous_cost: Decimal) -> float | None:
+        """The change as a share of the previous cost, to four digits; None if that is zero or a credit."""
+        if previous_cost <= 0:
+            return None
+        _, days = self.divisors
+        return round(float(self.exact_change(cost, previous_cost) / (Fraction(previous_cost) / days)), 4)
+
+
+_MILLIONTHS = 10**6
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     effect: Effect
-    who: GroupKey
+    group: GroupKey
     change: Fraction
     shift: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """One stream in one of the two periods: tokens and dollars by token type, only where there are tokens."""
+    """Tokens and dollars by token type, of one key in one period; only types with tokens."""
 
     tokens: Mapping[str, Fraction]
     cost: Mapping[str, Fraction]
@@ -97,34 +142,34 @@ class _Change:
 def decompose(
     before: PricedCells, after: PricedCells, change: Decimal, *, per: tuple[int, int] = (1, 1)
 ) -> list[Driver]:
-    """The causes of a change, the largest first.
+    """The drivers of a change, the largest first.
 
     Args:
-        before: The earlier period.
-        after: The later one.
-        change: What the causes add up to, to the last digit.
-        per: What the two periods are divided by: their days, where they are not equally long.
+        before: The previous period.
+        after: The current period.
+        change: Dollars; the drivers add up to it exactly.
+        per: Divisors of the costs of `before` and `after`, such as their days.
     """
     shares = Fraction(1, per[0]), Fraction(1, per[1])
     changes = _changes(before, after, shares)
     parts = [*_rates(changes), *_quantities(changes), *_without_tokens(before, after, shares)]
     merged: dict[tuple[Effect, GroupKey], _Part] = {}
     for part in parts:
-        known = merged.get((part.effect, part.who))
+        known = merged.get((part.effect, part.group))
         total = part.change + known.change if known else part.change
-        merged[part.effect, part.who] = _Part(part.effect, part.who, total, part.shift)
-    causes = [part for part in merged.values() if part.change]
-    amounts = apportioned(change, [part.change for part in causes])
+        merged[part.effect, part.group] = _Part(part.effect, part.group, total, part.shift)
+    effects = [part for part in merged.values() if part.change]
+    amounts = apportioned(change, [part.change for part in effects])
     drivers = [
-        Driver(part.effect, dict(part.who), amount, part.shift) for part, amount in zip(causes, amounts, strict=True)
+        Driver(part.effect, dict(part.group), amount, part.shift) for part, amount in zip(effects, amounts, strict=True)
     ]
     return sorted(drivers, key=lambda driver: (-abs(driver.change), EFFECTS.index(driver.effect), str(driver.group)))
 
 
 def apportioned(total: Decimal, parts: Sequence[Fraction]) -> list[Decimal]:
-    """Decimals next to the parts that add up to the total exactly, where the parts almost do.
+    """The parts as decimals that add up to the total exactly, which the given parts do approximately.
 
-    Each is rounded down, and what is missing goes to those that lost most, a unit each.
+    Each is rounded down; the remainder goes, one unit each, to the parts that rounding reduced most.
     """
     finest = min(_FINEST, int(total.as_tuple().exponent))
     units = [part * 10**-finest for part in parts]
@@ -138,11 +183,11 @@ def apportioned(total: Decimal, parts: Sequence[Fraction]) -> list[Decimal]:
 
 
 _FINEST = -6
-"""Parts are given to a millionth of a dollar, or to the last digit of what they add up to."""
+"""Exponent of the unit: a millionth of a dollar, or the last digit of the total if that is finer."""
 
 
 def _changes(before: PricedCells, after: PricedCells, shares: tuple[Fraction, Fraction]) -> list[_Change]:
-    """Every stream that is billed in either period."""
+    """Both periods of every key that has cost and tokens in either."""
     billed = {cell.stream for cells in (before, after) for cell in cells.cost if cell in cells.tokens}
     return [
         _Change(stream, _use(before, stream, shares[0]), _use(after, stream, shares[1]))
@@ -160,7 +205,7 @@ def _use(cells: PricedCells, stream: WorkspacePriceKey, share: Fraction) -> _Use
 
 
 def _rates(changes: Iterable[_Change]) -> Iterator[_Part]:
-    """What the tokens of now cost more or less than they did, for streams of both periods."""
+    """Price, cache mix and output mix, for keys with tokens in both periods."""
     for each in changes:
         before, after = each.before, each.after
         if not (before.tokens and after.tokens):
@@ -179,7 +224,7 @@ def _rates(changes: Iterable[_Change]) -> Iterator[_Part]:
 
 
 def _cache_mix(before: _Use, after: _Use, at_old_prices: Mapping[str, Fraction]) -> Fraction:
-    """The input of now at old prices, less what it would cost in the old proportions."""
+    """The cost of the current input at previous prices, minus its cost at the previous mix."""
     if not (before.input_tokens and after.input_tokens):
         return Fraction(0)
     old_average = (before.all_cost - before.cost.get(OUTPUT, Fraction(0))) / before.input_tokens
@@ -188,7 +233,7 @@ def _cache_mix(before: _Use, after: _Use, at_old_prices: Mapping[str, Fraction])
 
 
 def _quantities(changes: Sequence[_Change]) -> Iterator[_Part]:
-    """More or fewer tokens, after those are taken out that have only moved."""
+    """Tier mix and model mix, and as volume the tokens that did not just move."""
     left = {each.stream: each.quantity for each in changes}
     value = {each.stream: each.value for each in changes}
     for effect, who, name in _SHIFT_LEVELS:
@@ -208,7 +253,7 @@ def _quantities(changes: Sequence[_Change]) -> Iterator[_Part]:
 
 
 def _shifts(quantities: Mapping[WorkspacePriceKey, Fraction]) -> dict[WorkspacePriceKey, Fraction]:
-    """As many tokens as were both lost and gained among some streams, shared by what each lost or gained."""
+    """The tokens that moved between keys: those both lost and gained, split in proportion to each loss and gain."""
     gained = sum((quantity for quantity in quantities.values() if quantity > 0), Fraction(0))
     lost = -sum((quantity for quantity in quantities.values() if quantity < 0), Fraction(0))
     both = min(gained, lost)
@@ -237,11 +282,11 @@ _SHIFT_LEVELS: Sequence[tuple[Effect, Callable[[WorkspacePriceKey], GroupKey], C
     ("tier_mix", _same_model, _variant_label),
     ("model_mix", _same_workspace, lambda stream: str(stream.model)),
 )
-"""Among which streams tokens move, the nearest first, and what a stream is called there."""
+"""Levels at which tokens may move, the closest first: effect, group, and label of a key within the group."""
 
 
 def _without_tokens(before: PricedCells, after: PricedCells, shares: tuple[Fraction, Fraction]) -> Iterator[_Part]:
-    """Costs that are not made of tokens, and token costs for which no tokens are reported."""
+    """Costs that are not for tokens, and token costs without reported tokens."""
     for cells, sign in ((before, -shares[0]), (after, shares[1])):
         for kind, dollars in [*cells.other.items(), *_unmatched(cells)]:
             yield _Part("no_tokens", tuple(zip(NonTokenCost._fields, kind, strict=True)), Fraction(dollars) * sign)

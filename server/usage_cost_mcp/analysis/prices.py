@@ -1,4 +1,4 @@
-"""What a token really cost: the bill divided by the tokens of the same cell. There is no list of prices to go stale."""
+"""Effective prices: reported cost divided by tokens. There is no built-in price list that could become outdated."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,14 +18,14 @@ from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from .cost_usage_join import PriceCell, PricedCells, WorkspacePriceKey, normalize_geo
 
 _PLACES, _ROUNDED_PLACES = 12, 6
-"""Decimals up to which a price per million tokens is exact, and those that are left of a longer one."""
+"""Decimal places up to which a price per million tokens is shown exactly, and those of a longer one."""
 
 _NOTICEABLE = Fraction(1, 1000)
-"""What the price of a day may differ by rounding."""
+"""Relative difference between daily prices that may be due to rounding."""
 
 
 class PriceKey(NamedTuple):
-    """All that sets a price besides the token type: whose the tokens are does not."""
+    """The dimensions that determine a price, without the token type. The workspace does not affect prices."""
 
     model: str | None
     service_tier: str | None
@@ -34,24 +34,23 @@ class PriceKey(NamedTuple):
 
     @classmethod
     def of(cls, stream: WorkspacePriceKey) -> "PriceKey":
-        """The kind of a stream."""
         return cls(*stream[1:])
 
 
 class CostAndTokens(NamedTuple):
-    """Dollars and the tokens that they were billed for."""
+    """Dollars and the tokens that they were charged for."""
 
     cost: Decimal
     tokens: int
 
     @property
     def price(self) -> Fraction:
-        """Dollars a token."""
+        """Dollars per token."""
         return Fraction(self.cost) / self.tokens
 
 
 def aggregate_by(cells: PricedCells, pool: Callable[[WorkspacePriceKey], Key]) -> dict[tuple[Key, str], CostAndTokens]:
-    """Cost and tokens by pool and token type, of all cells that have both."""
+    """Cost and tokens by pool and token type, from all cells that have both."""
     sums: dict[tuple[Key, str], CostAndTokens] = {}
     with exact():
         for cell, tokens in cells.tokens.items():
@@ -63,22 +62,22 @@ def aggregate_by(cells: PricedCells, pool: Callable[[WorkspacePriceKey], Key]) -
 
 
 PriceChanges = Mapping[tuple[PriceKey, str], Mapping[date, Fraction]]
-"""The prices that were not the same on all days of a period, day by day, by kind and token type."""
+"""Daily prices by price key and token type, for those that changed within a period."""
 
 
 def changed_prices(
     spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None = None
 ) -> PriceChanges:
-    """The prices that changed within the period, by more than rounding; a day that is not over says nothing yet."""
+    """The prices that changed within the period by more than rounding; incomplete days are ignored."""
     billed = aggregate(spend, COST_REPORT, period, "day", now, [*PriceKey._fields, "token_type"], filters)
     used = aggregate(usage, USAGE_REPORT, period, "day", now, PriceKey._fields, filters)
     tokens = _by_kind(used)
-    over = period.days[: len(billed.starts) - len(billed.partial(now))]
+    complete = period.days[: len(billed.starts) - len(billed.partial(now))]
     daily: dict[tuple[PriceKey, str], dict[date, Fraction]] = {}
     for (*kind, token_type), costs in _by_kind(billed).items():
         if token_type in TOKEN_TYPES and (counts := tokens.get(tuple(kind))):
             place = TOKEN_TYPES.index(token_type)
-            days = zip(over, costs, counts, strict=False)
+            days = zip(complete, costs, counts, strict=False)
             daily[PriceKey(*kind), token_type] = {
                 day: Fraction(cost[0]) / int(count[place]) for day, cost, count in days if cost[0] and count[place]
             }
@@ -90,7 +89,7 @@ def _differ(prices: Collection[Fraction]) -> bool:
 
 
 def _by_kind(table: Table) -> dict[Key, Columns]:
-    """The groups of a table, whose keys begin with a kind, with one spelling of each kind."""
+    """The groups of a table, whose keys begin with a price key, merged after the geo is normalized."""
     groups: defaultdict[Key, list[Columns]] = defaultdict(list)
     for key, columns in table.groups.items():
         kind = PriceKey.of(normalize_geo(WorkspacePriceKey(None, *key[:_KIND])))
@@ -102,7 +101,7 @@ _KIND = len(PriceKey._fields)
 
 
 class Price(NamedTuple):
-    """Dollars a token; borrowed when it is that of other cells or other days."""
+    """Dollars per token; estimated if taken from other cells or other days."""
 
     dollars: Fraction
     estimated: bool
@@ -113,15 +112,15 @@ class Prices:
     """The prices of a period.
 
     Attributes:
-        known: Dollars a token by token type and by stream, by kind over all workspaces, and by model and tier.
-        changed: Those that were not the same on all days.
+        known: Dollars per token, by token type and by workspace price key, price key, or model and service tier.
+        changed: The prices that changed within the period.
     """
 
     known: Mapping[tuple[Key, str], Fraction] = field(default_factory=dict[tuple[Key, str], Fraction])
     changed: PriceChanges = field(default_factory=dict[tuple[PriceKey, str], Mapping[date, Fraction]])
 
     def find(self, cell: WorkspacePriceKey | PriceKey, token_type: str, day: date) -> Price | None:
-        """The price of a stream, or of a kind in any workspace; else that of the nearest cells which have one."""
+        """The price of a key on a day, or else that of the nearest day or cells that have one."""
         kind = PriceKey(*cell[-_KIND:])
         if daily := self.changed.get((kind, token_type)):
             nearest_day = min(daily, key=lambda each: abs(each - day))
@@ -132,12 +131,12 @@ class Prices:
         return None
 
     def vary(self, cell: WorkspacePriceKey | PriceKey) -> bool:
-        """Whether a price of the cell depends on the day."""
+        """Whether any price of the key depends on the day."""
         return any((PriceKey(*cell[-_KIND:]), token_type) in self.changed for token_type in TOKEN_TYPES)
 
 
 def prices_of(cells: PricedCells, changed: PriceChanges) -> Prices:
-    """The prices of all cells and pools."""
+    """The average prices of a period by cell and pool, and the daily ones of `changed`."""
     pools: Iterable[Callable[[WorkspacePriceKey], Key]] = (
         lambda stream: stream,
         PriceKey.of,
@@ -147,17 +146,17 @@ def prices_of(cells: PricedCells, changed: PriceChanges) -> Prices:
 
 
 def unpriced(cells: PricedCells) -> dict[PriceCell, str]:
-    """Why the other cells have no price."""
+    """The cells without a price, with the reason."""
     reasons = {cell: "cost without tokens" for cell, cost in cells.cost.items() if cost and cell not in cells.tokens}
     reasons |= {cell: "tokens without cost" for cell in cells.tokens if not cells.cost.get(cell)}
-    return reasons | dict.fromkeys(cells.priority, "Priority Tier: its cost is in no report")
+    return reasons | dict.fromkeys(cells.priority, "Priority Tier: Anthropic does not report its cost")
 
 
 def per_million(price: Fraction) -> str:
-    """Dollars per million tokens as a decimal string: all digits where they end soon, else rounded."""
+    """Dollars per million tokens as a decimal string, exact up to 12 decimal places and rounded to 6 beyond."""
     return format_exact(round_half_even(price * 10**6, _PLACES if is_terminating(price) else _ROUNDED_PLACES))
 
 
 def is_terminating(price: Fraction) -> bool:
-    """Whether all digits of the price are told."""
+    """Whether a price per token is exact within 12 decimal places per million."""
     return (price * 10 ** (6 + _PLACES)).denominator == 1

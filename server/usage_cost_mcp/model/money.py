@@ -62,6 +62,11 @@ def format_dollars(dollars: Decimal | int) -> str:
     return f"{sign}${rounded.copy_abs():,.2f}"
 
 
+def format_signed(dollars: Decimal | int) -> str:
+    """A change as a person reads it: like `format_dollars`, with a plus sign if it is positive."""
+    return f"{'+' if dollars > 0 else ''}{format_dollars(dollars)}"
+
+
 _ROUNDING = Context(prec=100)
 
 
@@ -77,7 +82,9 @@ def parse_dollars(argument: str, given: str) -> Decimal:
     except InvalidOperation:
         amount = Decimal(0)
     if not (amount.is_finite() and _MIN_DOLLARS <= amount < _MAX_DOLLARS):
-        raise InvalidQueryError(f"{argument} must be dollars above zero, such as 5000, not {short_repr(given)}.")
+        raise InvalidQueryError(
+            f"{argument} must be a dollar amount above zero, such as 5000, not {short_repr(given)}."
+        )
     return amount
 
 

@@ -1,4 +1,4 @@
-"""Spend by API key, account or service account: the bill of each day, shared by what the usage report counts."""
+"""Spend by API key, account or service account: each day's cost, allocated by the usage report."""
 
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import replace
@@ -24,58 +24,62 @@ from usage_cost_mcp.runtime.concurrency import gather_or_cancel, gather_pair, ru
 from .context import ReportContext
 
 OFFLOAD_ROWS = 2_000
-"""Rows from which on they are shared out in a thread, while others are answered."""
+"""With more rows than this, allocation runs in a thread so that other calls are not blocked."""
 
 
-async def allocated_days(by: AllocationRule, period: Period, context: ReportContext, call: CallContext) -> CacheResult:
-    """The spend of a period with one more dimension.
+async def allocated_days(
+    rule: AllocationRule, period: Period, context: ReportContext, call: CallContext
+) -> CacheResult:
+    """The spend of a period with the rule's dimension added.
 
     Raises:
-        UpstreamError: When any of it cannot be had, whole; for API keys that includes their list.
+        UpstreamError: If any rows, or for API keys their list, cannot be fetched.
     """
     parts, workspaces = await gather_pair(
-        gather_or_cancel(_parts(by, period, context, call)), _workspaces(by, context, call)
+        gather_or_cancel(_fetches(rule, period, context, call)), _workspaces(rule, context, call)
     )
 
-    def shared(spend: DayRows, used: DayRows, *more: DayRows) -> DayRows:
-        usage = usage_by(by, used) if not more else usage_by_key(used, more[0], workspaces, *more[1:])
+    def allocate(spend: DayRows, used: DayRows, *more: DayRows) -> DayRows:
+        usage = usage_by(rule, used) if not more else usage_by_key(used, more[0], workspaces, *more[1:])
         oldest = min(day.fetched_at for day in (spend, used, *more))
-        return replace(allocate_spend(spend, by, usage), fetched_at=oldest)
+        return replace(allocate_spend(spend, rule, usage), fetched_at=oldest)
 
     days = await run_in_thread_if(
-        lambda: [shared(*days) for days in zip(*(part.days for part in parts), strict=True)],
+        lambda: [allocate(*days) for days in zip(*(part.days for part in parts), strict=True)],
         when=sum(part.row_count for part in parts) > OFFLOAD_ROWS,
     )
-    because = next((part.stale_reason for part in parts if part.stale_reason), "")
-    return CacheResult(days, combine_statuses(part.status for part in parts), because)
+    stale_reason = next((part.stale_reason for part in parts if part.stale_reason), "")
+    return CacheResult(days, combine_statuses(part.status for part in parts), stale_reason)
 
 
-def _parts(
-    by: AllocationRule, period: Period, context: ReportContext, call: CallContext
+def _fetches(
+    rule: AllocationRule, period: Period, context: ReportContext, call: CallContext
 ) -> Iterator[Coroutine[Any, Any, CacheResult]]:
-    """The bill, whose use it is shared by, and for API keys what tells their workspaces."""
+    """The cost report, the usage that it is allocated by, and for API keys the usage that shows their workspaces."""
 
     def days(report: UpstreamReport, view: tuple[str, ...]) -> Coroutine[Any, Any, CacheResult]:
         return context.cache.days(report, [view], "1d", period, call)
 
     yield days(COST_REPORT, COST_REPORT.base_view)
-    if by.dimension != API_KEY:
-        yield days(USAGE_REPORT, by.view)
+    if rule.dimension != API_KEY:
+        yield days(USAGE_REPORT, rule.view)
         return
-    yield context.cache.key_usage_days(by.view, period, call)
+    yield context.cache.key_usage_days(rule.view, period, call)
     yield days(USAGE_REPORT, USAGE_REPORT.base_view)
     if context.workspaces is not None:
         yield days(USAGE_REPORT, WORKSPACE_KEY_VIEW)
 
 
-async def _workspaces(by: AllocationRule, context: ReportContext, call: CallContext) -> Mapping[str | None, str | None]:
-    """The workspace of each API key that is known to belong to one."""
-    if by.dimension != API_KEY:
+async def _workspaces(
+    rule: AllocationRule, context: ReportContext, call: CallContext
+) -> Mapping[str | None, str | None]:
+    """The workspace of each API key, where it is known."""
+    if rule.dimension != API_KEY:
         return {}
     names = await context.directory.names(API_KEY, call)
     if names is None:
         raise UnavailableError(
-            "The list of API keys cannot be read at the moment; without it spend cannot be shared by key, because it "
-            "tells which workspace each key belongs to. Ask again in a minute, or group by account_id or workspace_id."
+            "The list of API keys is unavailable at the moment; without it spend cannot be allocated to keys, because "
+            "it names the workspace of each key. Try again in a minute, or group by account_id or workspace_id."
         )
     return {key: name.workspace_id for key, name in names.items() if name.workspace_id is not UNKNOWN_WORKSPACE}

@@ -1,4 +1,4 @@
-"""How much of our input came from the cache, and what that saved."""
+"""Cache hit ratio of the input tokens, and the dollars that the prompt cache saved."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -30,17 +30,17 @@ from .token_usage import MEASURES, cache_read_tokens, input_tokens
 
 _DIGITS = 9
 _SAVED, _PRICED, _ESTIMATED = range(len(USAGE_REPORT.measures), len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES))
-"""Where a row holds what it saved, and how much is known about that."""
+"""Positions of the savings measures in a row."""
 
 
 def cache_hit_ratio(sums: Sums) -> float | None:
-    """Cache reads divided by all input, from 0 to 1, to nine digits; None where there was no input."""
+    """Cache reads divided by all input tokens, from 0 to 1, to nine digits; None without input."""
     total = input_tokens(sums)
     return round(cache_read_tokens(sums) / total, _DIGITS) if total else None
 
 
 def cache_savings(sums: Sums) -> Decimal | None:
-    """Dollars that the cache saved, less what writing to it cost; None where no cache token has a price."""
+    """Dollars saved by cache reads minus the premium of cache writes; None if no cache token has a price."""
     return Decimal(sums[_SAVED]) if sums[_PRICED] or not cache_tokens(sums) else None
 
 
@@ -56,43 +56,43 @@ CACHE_SAVINGS = Measure("cache_savings", "USD", _format_savings)
 def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
     ratio, saved = cache_hit_ratio(totals), cache_savings(totals)
     if ratio is None:
-        return "no input tokens, so there is no ratio"
-    said = f"{ratio:.1%} of {input_tokens(totals):,} input tokens were read from the cache"
+        return "no input tokens"
+    summary = f"{ratio:.1%} of {input_tokens(totals):,} input tokens were read from the cache"
     if saved:
-        said += f", which {'saved' if saved > 0 else 'cost'} about {format_dollars(abs(saved))}"
+        summary += f", {'saving' if saved > 0 else 'at a net cost of'} about {format_dollars(abs(saved))}"
     if not lines or not lines[0].key:
-        return said
-    return f"{said}; the largest group, {lines[0].label}, has {cache_hit_ratio(lines[0].sums) or 0:.1%}"
+        return summary
+    return f"{summary}; largest group: {lines[0].label} with {cache_hit_ratio(lines[0].sums) or 0:.1%}"
 
 
 async def _fetch(
     query: Query, days: Period, context: ReportContext, call: CallContext
 ) -> tuple[CacheResult, FilteredNotes]:
-    """The rows of the usage report with what each of them saved."""
+    """The rows of the usage report with the savings of each, or without them and a note on the reason."""
     views = _views(query)
-    held, found = await gather_pair(
+    held, price_data = await gather_pair(
         context.cache.days(USAGE_REPORT, views, query.width, days, call),
-        _prices(days, views, context, call),
+        _fetch_price_data(days, views, context, call),
     )
-    if not isinstance(found, str) and not can_be_priced(held.days[0].dimensions):
-        found = _TOO_LARGE
-    if isinstance(found, str):
-        because = Note(code="cache_savings_unavailable", message=f"There are no cache_savings: {found}")
-        return replace(held, days=with_savings(held.days, Prices())), lambda _: [because]
+    if not isinstance(price_data, str) and not can_be_priced(held.days[0].dimensions):
+        price_data = _TOO_LARGE
+    if isinstance(price_data, str):
+        note = Note(code="cache_savings_unavailable", message=f"cache_savings is unavailable: {price_data}")
+        return replace(held, days=with_savings(held.days, Prices())), lambda _: [note]
     now = context.now()
-    spend, usage = found.spend.days, found.usage.days
+    spend, usage = price_data.spend.days, price_data.usage.days
 
-    def priced() -> list[DayRows]:
+    def compute_savings() -> list[DayRows]:
         changed = changed_prices(spend, usage, days, now)
         return with_savings(held.days, prices_of(join(spend, usage, days, now), changed))
 
-    with_prices = await run_in_thread_if(priced, when=held.row_count + found.rows > OFFLOAD_ROWS)
-    with_age = _as_old_as(with_prices, [held, found.spend, found.usage])
-    return with_age, lambda filters: _about_savings(with_age, filters)
+    with_prices = await run_in_thread_if(compute_savings, when=held.row_count + price_data.rows > OFFLOAD_ROWS)
+    result = _combined(with_prices, [held, price_data.spend, price_data.usage])
+    return result, lambda filters: _savings_notes(result, filters)
 
 
-def _as_old_as(days: Sequence[DayRows], sources: Sequence[CacheResult]) -> CacheResult:
-    """The days, as old and as stale as what they are made of."""
+def _combined(days: Sequence[DayRows], sources: Sequence[CacheResult]) -> CacheResult:
+    """The days, as old and as stale as the oldest source."""
     oldest = min(each.fetched_at for each in sources)
     return CacheResult(
         [replace(day, fetched_at=oldest) for day in days],
@@ -101,25 +101,25 @@ def _as_old_as(days: Sequence[DayRows], sources: Sequence[CacheResult]) -> Cache
     )
 
 
-_TOO_LARGE = "with all that sets a price the usage report was too large or too slow; it is tried again in an hour."
+_TOO_LARGE = "the usage report by every price dimension was too large or too slow. It is retried after an hour."
 
 
 def _views(query: Query) -> Sequence[tuple[str, ...]]:
-    """The views of the question, preferably with all that sets a price."""
-    wanted = {*query.views[-1], *PriceKey._fields}
-    if wanted <= set(USAGE_REPORT.base_view) or len(wanted) > USAGE_REPORT.max_groupings:
+    """The views of the query, preceded by views with every dimension that determines a price."""
+    needed = {*query.views[-1], *PriceKey._fields}
+    if needed <= set(USAGE_REPORT.base_view) or len(needed) > USAGE_REPORT.max_groupings:
         return query.views
-    return [*USAGE_REPORT.views_for(wanted), *query.views]
+    return [*USAGE_REPORT.views_for(needed), *query.views]
 
 
-async def _prices(
+async def _fetch_price_data(
     days: Period, views: Sequence[tuple[str, ...]], context: ReportContext, call: CallContext
 ) -> SpendAndUsage | str:
-    """What the prices are made of, or why they cannot be had: the ratio does not fail for want of them."""
+    """The data that prices are computed from, or the reason why it is unavailable: the ratio needs no prices."""
     if not can_be_priced(views[0]):
         return (
-            f"beside {', '.join(views[0])} Anthropic's report has no room for all that sets a price. "
-            "Ask with fewer dimensions."
+            f"Anthropic's report cannot be grouped by {', '.join(views[0])} and by every price dimension at once. "
+            "Use fewer dimensions."
         )
     if context.cache.is_known_oversized(USAGE_REPORT, USAGE_REPORT.base_view, "1d"):
         return _TOO_LARGE
@@ -131,11 +131,11 @@ async def _prices(
     except UpstreamError as failure:
         return str(failure)
     except TimeoutError:
-        return "prices did not arrive in time. Ask again."
+        return "the prices did not arrive in time. Try again."
 
 
-def _about_savings(held: CacheResult, filters: Filters) -> Iterator[Note]:
-    """How much of the savings is an estimate, and how much is missing."""
+def _savings_notes(held: CacheResult, filters: Filters) -> Iterator[Note]:
+    """Notes on the cache tokens whose savings are estimated or missing."""
     sums = _sums(held, filters)
     tokens = cache_tokens(sums)
     unpriced = tokens - sums[_PRICED]
@@ -144,20 +144,20 @@ def _about_savings(held: CacheResult, filters: Filters) -> Iterator[Note]:
     if sums[_ESTIMATED]:
         yield Note(
             code="cache_savings_estimated",
-            message=f"The price of {_share(sums[_ESTIMATED], tokens)} of the cache tokens was borrowed from the "
-            "nearest cells or days of the same model and tier that have one.",
+            message=f"The price of {_share(sums[_ESTIMATED], tokens)} of the cache tokens is estimated from the "
+            "nearest use or day of the same model and service tier that has one.",
         )
     if priority:
         yield Note(
             code="priority_tier_excluded",
-            message=f"cache_savings leaves out {_share(priority, tokens)} of the cache tokens: they are of the "
-            "Priority Tier, whose cost is in no report.",
+            message=f"cache_savings excludes {_share(priority, tokens)} of the cache tokens: Priority Tier, whose "
+            "cost Anthropic does not report.",
         )
     if unpriced > priority:
         yield Note(
             code="cache_savings_incomplete",
-            message=f"cache_savings leaves out {_share(unpriced - priority, tokens)} of the cache tokens: the bill "
-            "of the period has no price for them.",
+            message=f"cache_savings excludes {_share(unpriced - priority, tokens)} of the cache tokens: the cost "
+            "report of the period has no price for them.",
         )
 
 
@@ -169,7 +169,7 @@ def _sums(held: CacheResult, filters: Filters) -> Sums:
 
 
 def _share(part: Number, whole: int) -> str:
-    """As a person says it."""
+    """A share in whole percent."""
     share = Fraction(part) / whole
     return f"{float(share):.0%}" if share >= _ONE_PERCENT else "less than 1%"
 

@@ -1,4 +1,4 @@
-"""What a report needs to answer a question."""
+"""What a report runs with: data, names and a clock, all limited to what the principal may see."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, tzinfo
@@ -13,10 +13,11 @@ from usage_cost_mcp.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """The ledger of rows, the directory of names, a clock, and whether the organization is the demo.
+    """The report cache, the directory of names and the clock of one organization.
 
     Attributes:
-        workspaces: The only ones that the ledger and the directory know; None for the whole organization.
+        demo: Whether this is the demo organization.
+        workspaces: The workspaces that the cache and the directory are limited to; None for all.
     """
 
     cache: ReportData
@@ -26,7 +27,7 @@ class ReportContext:
     workspaces: Workspaces | None = None
 
     def scoped_to(self, principal: Principal) -> "ReportContext":
-        """The same, as far as a principal may see it."""
+        """The same context, limited to the workspaces of a principal."""
         if principal.workspaces is None:
             return self
         cache = ScopedReportCache(self.cache, self.directory, principal.workspaces)
@@ -34,13 +35,13 @@ class ReportContext:
         return replace(self, cache=cache, directory=directory, workspaces=principal.workspaces)
 
     def can_see(self, dimension: str, value: str | None) -> bool:
-        """Whether a value of a dimension may be spoken of."""
+        """Whether answers and errors may name a value of a dimension."""
         return dimension != WORKSPACE or self.workspaces is None or value in self.workspaces
 
     def now(self) -> datetime:
-        """The current moment in UTC."""
+        """The current UTC time."""
         return self.clock.now()
 
     def today(self, zone: tzinfo = UTC) -> date:
-        """The current day of a zone."""
+        """The current day in a time zone."""
         return self.now().astimezone(zone).date()

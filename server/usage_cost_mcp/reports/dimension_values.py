@@ -1,4 +1,4 @@
-"""Which values of a dimension occur, what they are called, and how much of the spend and the tokens is theirs."""
+"""The values of a dimension with their labels, and their shares of spend and tokens."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ LISTED_WITHOUT_USE = ("workspace_id", "api_key_id")
 
 
 class DimensionValue(AnswerModel):
-    """One value. Cost is an exact decimal string in dollars; shares are numbers, 1 for all values together."""
+    """One value. Cost is an exact decimal string in dollars; shares of the total are numbers."""
 
     value: str | None
     label: str
@@ -80,8 +80,8 @@ class ValuesAnswer(Answer):
 
 
 @dataclass(frozen=True, slots=True)
-class _Sizes:
-    """What each value has of one report: dollars or tokens."""
+class _Amounts:
+    """Dollars or tokens by value, from one report."""
 
     held: CacheResult
     by_value: Mapping[str | None, Number]
@@ -96,41 +96,40 @@ class _Sizes:
 
 @dataclass(frozen=True, slots=True)
 class ValuesResult:
-    """All values, to be told as far as there is room."""
+    """All values, from which answers of several sizes are built."""
 
     dimension: str
     period: Period
     labels: Labels
-    cost: _Sizes | None
-    tokens: _Sizes | None
+    cost: _Amounts | None
+    tokens: _Amounts | None
     top: int | None
     housekeeping: Sequence[Note]
     meta: ResultMeta
 
     @property
     def default_size(self) -> bool:
-        """Whether the length was left to us."""
         return self.top is None
 
     @property
-    def _sizes(self) -> list[_Sizes]:
-        return [sizes for sizes in (self.cost, self.tokens) if sizes]
+    def _amounts(self) -> list[_Amounts]:
+        return [each for each in (self.cost, self.tokens) if each]
 
     def candidates(self) -> Iterator[ValuesAnswer]:
-        """The answer with all values that were asked for, then with ever fewer."""
+        """The answer with all requested values, then with fewer and fewer."""
         values = self._values()
         for count in shrinking_counts(min(len(values), self.top or MAX_VALUES)):
             yield self._answer(values, count)
 
     def _values(self) -> list[DimensionValue]:
-        occurring = {value for sizes in self._sizes for value in sizes.by_value}
+        occurring = {value for amounts in self._amounts for value in amounts.by_value}
         listed = self.labels.names.get(self.dimension) if self.dimension in LISTED_WITHOUT_USE else None
         order = sorted(occurring, key=self._largest_first)
-        idle = sorted(set(listed or ()) - occurring, key=lambda value: self.labels.of(self.dimension, value))
-        return [self._value(value, used=True) for value in order] + [self._value(value, used=False) for value in idle]
+        unused = sorted(set(listed or ()) - occurring, key=lambda value: self.labels.of(self.dimension, value))
+        return [self._value(value, used=True) for value in order] + [self._value(value, used=False) for value in unused]
 
     def _largest_first(self, value: str | None) -> tuple[Sequence[Number], str]:
-        return [-abs(sizes.of(value)) for sizes in self._sizes], value or ""
+        return [-abs(amounts.of(value)) for amounts in self._amounts], value or ""
 
     def _value(self, value: str | None, *, used: bool) -> DimensionValue:
         return DimensionValue(
@@ -145,13 +144,13 @@ class ValuesResult:
 
     def _answer(self, values: Sequence[DimensionValue], count: int) -> ValuesAnswer:
         named = sum(value.used and value.value is not None for value in values)
-        nameless = "".join(f" besides {value.label}" for value in values if value.used and value.value is None)
-        idle = sum(not value.used for value in values)
-        without_use = f", {idle} without use" if idle else ""
+        null = "".join(f" and {value.label}" for value in values if value.used and value.value is None)
+        unused = sum(not value.used for value in values)
+        without_use = f", {unused} unused" if unused else ""
         first = f"; largest: {values[0].label}" if values and values[0].used else ""
-        held = [sizes.held for sizes in self._sizes]
+        held = [amounts.held for amounts in self._amounts]
         return ValuesAnswer(
-            summary=f"{self.dimension} {self.period}: {named} in use{nameless}{without_use}{first}.",
+            summary=f"{self.dimension} {self.period}: {named}{null} in use{without_use}{first}.",
             dimension=self.dimension,
             period=PeriodModel(start=self.period.start, end=self.period.end),
             values=values[:count],
@@ -175,19 +174,19 @@ def _omitted(all_values: int, count: int) -> Iterator[Note]:
     if count < all_values:
         yield Note(
             code="values_omitted",
-            message=f"{all_values - count} of {all_values} values are not listed here; "
-            f"ask with top={min(all_values, MAX_VALUES)} for more.",
+            message=f"{all_values - count} of {all_values} values are omitted; "
+            f"use top={min(all_values, MAX_VALUES)} to see more.",
         )
 
 
 async def run_values(
     dimension: str, period: str, top: int | None, context: ReportContext, call: CallContext
 ) -> ValuesResult:
-    """The values of a dimension, from whichever reports have it.
+    """The values of a dimension, from each report that has it.
 
     Raises:
         InvalidQueryError: For an unknown dimension or period.
-        UpstreamError: When the rows cannot be had, whole.
+        UpstreamError: If any rows cannot be fetched.
     """
     if dimension not in ALL_DIMENSIONS:
         raise unknown_value_error("dimension", dimension, ALL_DIMENSIONS)
@@ -196,7 +195,8 @@ async def run_values(
     days = parse_period(period, context.today())
     (cost, tokens), (labels, keys) = await gather_pair(
         gather_pair(
-            _sizes(COST_REPORT, dimension, days, context, call), _sizes(USAGE_REPORT, dimension, days, context, call)
+            _fetch_amounts(COST_REPORT, dimension, days, context, call),
+            _fetch_amounts(USAGE_REPORT, dimension, days, context, call),
         ),
         gather_pair(fetch_labels(context.directory, [dimension], call), _keys(dimension, context, call)),
     )
@@ -213,12 +213,12 @@ async def run_values(
 
 
 async def _keys(dimension: str, context: ReportContext, call: CallContext) -> NamesById | None:
-    """The API keys, where they matter although they are not the values."""
+    """The API keys, which are needed to find workspaces without keys."""
     return await context.directory.names("api_key_id", call) if dimension == "workspace_id" else None
 
 
 def _housekeeping(
-    dimension: str, cost: _Sizes | None, tokens: _Sizes | None, labels: Labels, keys: NamesById | None
+    dimension: str, cost: _Amounts | None, tokens: _Amounts | None, labels: Labels, keys: NamesById | None
 ) -> Iterator[Note]:
     if dimension == "api_key_id" and tokens:
         yield from housekeeping.keys_without_use(labels, tokens.by_value)
@@ -228,16 +228,16 @@ def _housekeeping(
         yield from housekeeping.dominant_model(cost.by_value)
 
 
-async def _sizes(
+async def _fetch_amounts(
     report: UpstreamReport, dimension: str, period: Period, context: ReportContext, call: CallContext
-) -> _Sizes | None:
+) -> _Amounts | None:
     if dimension not in report.dimensions:
         return None
     held = await context.cache.days(report, report.views_for([dimension]), "1d", period, call)
     table = aggregate(held.days, report, period, "total", context.now(), [dimension])
-    size = _SIZE[report.name]
-    by_value = {key[0]: size(add_up(columns)) for key, columns in table.groups.items()}
-    return _Sizes(held, by_value, size(table.totals()))
+    amount = _AMOUNT[report.name]
+    by_value = {key[0]: amount(add_up(columns)) for key, columns in table.groups.items()}
+    return _Amounts(held, by_value, amount(table.totals()))
 
 
-_SIZE: dict[str, Callable[[Sums], Number]] = {COST_REPORT.name: lambda sums: sums[0], USAGE_REPORT.name: all_tokens}
+_AMOUNT: dict[str, Callable[[Sums], Number]] = {COST_REPORT.name: lambda sums: sums[0], USAGE_REPORT.name: all_tokens}

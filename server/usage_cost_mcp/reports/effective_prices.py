@@ -1,4 +1,4 @@
-"""What did a token cost: the bill divided by the tokens of the same cell, by all that sets a price."""
+"""Effective prices: reported cost divided by the tokens it was charged for, by every price dimension."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,8 +36,9 @@ from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
+from .filters import FilterResolver, normalize_values
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage
-from .labels import Labels, fetch_labels, normalize_values, resolve_filters
+from .labels import Labels, fetch_labels
 from .query import RawFilters, parse_query
 from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
 from .series_report import OFFLOAD_ROWS
@@ -47,11 +48,11 @@ T = TypeVar("T")
 
 DEFAULT_PRICES = 20
 PRICE_DIMENSIONS = (*WorkspacePriceKey._fields, "token_type")
-"""What prices can be narrowed by."""
+"""The dimensions that prices can be filtered by."""
 
 
 class PriceRow(AnswerModel):
-    """The prices of one kind of use by token type; `range` holds the lowest and highest of those that changed."""
+    """The prices of one price key by token type; `range` holds the lowest and highest daily price if it changed."""
 
     group: dict[str, str | None]
     usd_per_million_tokens: dict[str, str]
@@ -66,7 +67,7 @@ class PriceRow(AnswerModel):
 
 
 class UnpricedRow(AnswerModel):
-    """Tokens or a cost that cannot be divided by the other, and why."""
+    """Tokens without a cost or a cost without tokens, and the reason."""
 
     group: dict[str, str | None]
     token_types: Sequence[str]
@@ -132,7 +133,7 @@ def _known_value(value: Value, unit: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PricesResult:
-    """All prices, to be told as far as there is room."""
+    """All prices, from which answers of several sizes are built."""
 
     period: Period
     filters: Filters
@@ -145,7 +146,7 @@ class PricesResult:
     meta: ResultMeta
 
     def candidates(self) -> Iterator[PricesAnswer]:
-        """The answer with all rows that were asked for, then with ever fewer."""
+        """The answer with all requested rows, then with fewer and fewer."""
         prices, rest = self._prices(), self._unpriced()
         most = max(len(prices), len(rest))
         for count in shrinking_counts(min(most, self.top or most)):
@@ -200,42 +201,42 @@ class PricesResult:
                 [
                     *notes.period_notes(self.period, "total", self.meta.now),
                     *self.held.notes(self.meta.now),
-                    *self._about_filters(),
+                    *self._filter_notes(),
                     *notes.label_notes(self.labels),
-                    *self._about_prices(prices),
+                    *self._price_notes(prices),
                     *_omitted(omitted, count),
                 ],
             ),
         )
 
-    def _about_filters(self) -> Iterator[Note]:
-        """What a filter names may be in either report; token types are in the bill alone."""
+    def _filter_notes(self) -> Iterator[Note]:
+        """A filter value may occur in either report; token types occur in the cost report only."""
         either = replace(self.held.spend, days=[*self.held.spend.days, *self.held.usage.days])
         for dimension, values in self.filters.items():
             held = either if dimension in USAGE_REPORT.dimensions else self.held.spend
             yield from notes.filter_notes({dimension: values}, held, self.labels)
 
-    def _about_prices(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
+    def _price_notes(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
         models = sorted({row.group["model"] or "no model" for row in prices if row.range})
         if models:
             yield Note(
                 code="prices_changed",
-                message=f"Prices of {', '.join(models)} changed within the period: their average is shown, with the "
-                "lowest and highest of a day as range. Ask for a shorter period to see either.",
+                message=f"Prices of {', '.join(models)} changed within the period: the average is shown, with the "
+                "lowest and highest daily price as range. Use a shorter period to see each price.",
             )
         if not all(is_terminating(billed.price) for billed in aggregate_by(self.cells, PriceKey.of).values()):
-            yield Note(code="prices_rounded", message="Prices of more than 12 decimals are rounded to 6.")
+            yield Note(code="prices_rounded", message="Prices with more than 12 decimal places are rounded to 6.")
         if self.cells.other:
-            kinds = sorted({kind.cost_type or "credits and the like" for kind in self.cells.other})
+            kinds = sorted({kind.cost_type or "credits and others" for kind in self.cells.other})
             total = format_dollars(Decimal(_sum(self.cells.other.values())))
             yield Note(
                 code="other_costs_excluded",
-                message=f"{total} of costs that are not made of tokens ({', '.join(kinds)}) are left out.",
+                message=f"Excludes {total} of costs that are not for tokens ({', '.join(kinds)}).",
             )
 
 
 def token_type_order(token_type: str) -> tuple[int, str]:
-    """The token types as they are usually told, then those that are new."""
+    """Sort key: the known token types in their usual order, then new ones by name."""
     return TOKEN_TYPES.index(token_type) if token_type in TOKEN_TYPES else len(TOKEN_TYPES), token_type
 
 
@@ -249,23 +250,22 @@ def _sum(amounts: Iterable[Decimal]) -> str:
 
 
 def _headline(prices: Sequence[PriceRow]) -> str:
-    """The prices of what costs most."""
     if not prices:
-        return "no cost that can be divided by tokens"
-    first, *others = prices
+        return "no cost with tokens to divide it by"
+    first, *rest = prices
     of_type = first.usd_per_million_tokens
     words = {UNCACHED: "uncached input", OUTPUT: "output"}
     named = [name for name in words if name in of_type] or list(of_type)[:1]
-    said = " and ".join(
+    listed = " and ".join(
         f"${of_type[name]} per million {words.get(name, name.removesuffix('_tokens').replace('_', ' '))} tokens"
         for name in named
     )
-    more = f"; {len(others)} more below" if others else ""
-    return f"{price_key_label(first)}: {said}{more}"
+    more = f"; {len(rest)} more in the table" if rest else ""
+    return f"{price_key_label(first)}: {listed}{more}"
 
 
 def price_key_label(row: PriceRow | UnpricedRow) -> str:
-    """What sets the price, as a person reads it."""
+    """The values of the price dimensions, without the empty ones."""
     return ", ".join(value for value in row.group.values() if value and value != "not_available") or "no model"
 
 
@@ -273,8 +273,8 @@ def _omitted(omitted: int, count: int) -> Iterator[Note]:
     if omitted:
         yield Note(
             code="prices_omitted",
-            message=f"{omitted} more rows are not listed here, only the {count} with the largest cost; "
-            "ask with a larger top or with filter_by.",
+            message=f"{omitted} more rows are omitted; the {count} with the largest cost are listed. "
+            "Use a larger top or filter_by to see more.",
         )
 
 
@@ -289,8 +289,8 @@ async def run_prices(
     """The effective prices of a period.
 
     Raises:
-        InvalidQueryError: For a filter or period that cannot be meant.
-        UpstreamError: When the rows of either report cannot be had, whole.
+        InvalidQueryError: For an invalid filter or period.
+        UpstreamError: If any rows of either report cannot be fetched.
     """
     for dimension in filter_by or {}:
         if dimension not in PRICE_DIMENSIONS:
@@ -298,18 +298,18 @@ async def run_prices(
     query = parse_query(
         SPEND_QUERY, context.today(), period=period, filter_by=filter_by, top=top, default_top=default_top
     )
-    filters = await resolve_filters(query, context, call)
+    filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
     held, labels = await gather_pair(
         fetch_spend_and_usage(context, query.period, call), fetch_labels(context.directory, filters, call)
     )
     filters = normalize_geo_filter(normalize_values(filters, held.spend))
     now = context.now()
-    whose = {name: values for name, values in filters.items() if name == "workspace_id"}
+    workspaces = {name: values for name, values in filters.items() if name == "workspace_id"}
 
     def joined() -> tuple[PricedCells, PriceChanges]:
         return (
-            _narrowed(join(held.spend.days, held.usage.days, query.period, now), filters),
-            changed_prices(held.spend.days, held.usage.days, query.period, now, whose),
+            _filtered(join(held.spend.days, held.usage.days, query.period, now), filters),
+            changed_prices(held.spend.days, held.usage.days, query.period, now, workspaces),
         )
 
     cells, changed = await run_in_thread_if(joined, when=held.rows > OFFLOAD_ROWS)
@@ -326,25 +326,25 @@ async def run_prices(
     )
 
 
-def _narrowed(cells: PricedCells, filters: Filters) -> PricedCells:
-    """The cells that pass the filters. A cost without tokens is of a workspace, and of nothing else."""
+def _filtered(cells: PricedCells, filters: Filters) -> PricedCells:
+    """The cells that pass the filters. A non-token cost has a workspace but no other price dimension."""
 
     def passes(cell: PriceCell) -> bool:
-        of = {**cell.stream._asdict(), "token_type": cell.token_type}
-        return all(of[dimension] in values for dimension, values in filters.items())
+        values_by_dimension = {**cell.stream._asdict(), "token_type": cell.token_type}
+        return all(values_by_dimension[dimension] in values for dimension, values in filters.items())
 
     def kept(by_cell: Mapping[PriceCell, T]) -> dict[PriceCell, T]:
         return {cell: value for cell, value in by_cell.items() if passes(cell)}
 
-    narrow = filters.keys() - {"workspace_id"}
-    whose = filters.get("workspace_id")
+    filters_by_price = filters.keys() - {"workspace_id"}
+    workspaces = filters.get("workspace_id")
     return PricedCells(
         kept(cells.cost),
         kept(cells.tokens),
         {
             kind: cost
             for kind, cost in cells.other.items()
-            if not narrow and (whose is None or kind.workspace_id in whose)
+            if not filters_by_price and (workspaces is None or kind.workspace_id in workspaces)
         },
         kept(cells.priority),
     )

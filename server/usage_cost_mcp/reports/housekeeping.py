@@ -1,4 +1,4 @@
-"""What is worth looking after: keys without use, workspaces without keys, what the tokens and the money go to."""
+"""Housekeeping findings: unused API keys, workspaces without keys, a dominant model, the usage mix."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
@@ -17,7 +17,7 @@ from .token_usage import all_tokens
 
 
 class UsageMix(AnswerModel):
-    """What the tokens and the spend of some days are made of: shares from 0 to 1, null where there is nothing."""
+    """Shares of tokens and spend, from 0 to 1; null if there are none."""
 
     start: date
     end: date
@@ -30,13 +30,13 @@ class UsageMix(AnswerModel):
 
 
 def usage_mix(costs: Mapping[str | None, Number], usage: CacheResult, period: Period) -> UsageMix:
-    """The mix of a period, of its costs by model and the rows of its usage."""
+    """The mix of a period, from its cost by model and its usage rows."""
     tokens = _tokens(usage, {})
 
     def share(**filters: frozenset[str | None]) -> float | None:
         return round(_tokens(usage, filters) / tokens, _DIGITS) if tokens else None
 
-    model, of_cost = largest_share(costs)
+    model, cost_share = largest_share(costs)
     return UsageMix(
         start=period.start,
         end=period.end,
@@ -45,7 +45,7 @@ def usage_mix(costs: Mapping[str | None, Number], usage: CacheResult, period: Pe
         batch_share=share(service_tier=frozenset({"batch"})),
         priority_share=share(service_tier=PRIORITY_TIERS),
         largest_model=model,
-        largest_model_cost_share=round(float(of_cost), _DIGITS) if model else None,
+        largest_model_cost_share=round(float(cost_share), _DIGITS) if model else None,
     )
 
 
@@ -57,45 +57,47 @@ def _tokens(usage: CacheResult, filters: Filters) -> int:
 
 
 def keys_without_use(labels: Labels, used: Collection[str | None]) -> Iterator[Note]:
-    """API keys that nothing was done with."""
+    """A note on API keys without use."""
     active = _active(labels.names.get("api_key_id", {}))
     idle = [key for key in active if key not in used]
     if idle:
         named = _named(idle, "api_key_id", labels)
         yield Note(
             code="keys_without_use",
-            message=f"{len(idle)} of {len(active)} API keys, archived ones aside, had no use in this period: {named}.",
+            message=f"{len(idle)} of {len(active)} API keys (archived ones not counted) had no use in this period: "
+            f"{named}.",
         )
 
 
 def workspaces_without_keys(labels: Labels, keys: NamesById | None) -> Iterator[Note]:
-    """Workspaces that no API key belongs to, archived ones aside."""
+    """A note on workspaces without an API key, not counting archived ones."""
     if keys is None or any(key.workspace_id is UNKNOWN_WORKSPACE for key in keys.values()):
         yield Note(
             code="keys_unavailable",
-            message="Which workspaces have no API key is not known: the list of keys does not say, or cannot be read.",
+            message="Workspaces without an API key cannot be determined: the list of keys is unavailable or does not "
+            "name the workspace of each key.",
         )
         return
     with_keys = {keys[key].workspace_id for key in _active(keys)}
     without = [each for each in _active(labels.names.get("workspace_id", {})) if each not in with_keys]
     if without:
         named = _named(without, "workspace_id", labels)
-        message = f"Workspaces without an API key, archived ones aside: {named}."
+        message = f"Workspaces without an API key (archived ones not counted): {named}."
         yield Note(code="workspaces_without_keys", message=message)
 
 
 def dominant_model(costs: Mapping[str | None, Number]) -> Iterator[Note]:
-    """A model that is alone responsible for most of the spend."""
+    """A note on a model that accounts for more than half of the spend."""
     model, share = largest_share(costs)
-    if share > _MAX_NAMED:
-        yield Note(code="dominant_model", message=f"{model} alone is {float(share):.0%} of the spend.")
+    if share > _DOMINANT:
+        yield Note(code="dominant_model", message=f"{model} alone accounts for {float(share):.0%} of the spend.")
 
 
-_MAX_NAMED = Fraction(1, 2)
+_DOMINANT = Fraction(1, 2)
 
 
 def largest_share(costs: Mapping[str | None, Number]) -> tuple[str | None, Fraction]:
-    """The model that costs most, and its share of all spend; none where there is no spend."""
+    """The model with the highest cost and its share of all spend; None and 0 without spend."""
     total = sum(map(Fraction, costs.values()))
     model = max((each for each in costs if each), key=lambda each: costs[each], default=None)
     return (model, Fraction(costs[model]) / total) if model and total > 0 else (None, Fraction(0))
@@ -105,7 +107,7 @@ def _active(names: NamesById) -> list[str]:
     return [each for each, name in names.items() if not name.archived]
 
 
-def _named(values: Sequence[str], dimension: str, labels: Labels, most: int = 3) -> str:
+def _named(values: Sequence[str], dimension: str, labels: Labels, limit: int = 3) -> str:
     named = sorted(labels.of(dimension, value) for value in values)
-    more = f" and {len(named) - most} more" if len(named) > most else ""
-    return ", ".join(named[:most]) + more
+    more = f" and {len(named) - limit} more" if len(named) > limit else ""
+    return ", ".join(named[:limit]) + more

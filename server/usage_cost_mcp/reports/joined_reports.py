@@ -1,4 +1,4 @@
-"""Both reports of some days, whole, side by side: what answers that neither report gives alone are made from."""
+"""The cost report and the usage report of a period together, for answers that need both."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,40 +27,40 @@ class SpendAndUsage:
 
     @property
     def fetched_at(self) -> datetime:
-        """When the oldest of it was read."""
+        """When the oldest part was fetched."""
         return min(self.spend.fetched_at, self.usage.fetched_at)
 
     @property
     def status(self) -> CacheStatus:
-        """How it was come by."""
+        """Where the data came from: cache or API."""
         return combine_statuses([self.spend.status, self.usage.status])
 
     @property
     def rows(self) -> int:
-        """How many rows both have."""
+        """The number of rows of both reports."""
         return self.spend.row_count + self.usage.row_count
 
     def within(self, period: Period) -> "SpendAndUsage":
-        """A part of the days."""
+        """The data of a period within this one."""
         spend, usage = (replace(held, days=held.for_days(period.days)) for held in (self.spend, self.usage))
         return SpendAndUsage(period, spend, usage)
 
     def priced_cells(self, now: datetime, filters: Filters) -> PricedCells:
-        """Both reports cell by cell."""
+        """Both reports joined by price cell, after filters by common dimensions."""
         return join(self.spend.days, self.usage.days, self.period, now, filters)
 
     def notes(self, now: datetime) -> Iterator[Note]:
-        """What should be known of the days."""
+        """Notes on freshness, and on days without data."""
         for held in (self.spend, self.usage):
             yield from notes.freshness_notes(held, now)
         yield from notes.row_notes(self.spend, self.period)
 
 
 async def fetch_spend_and_usage(context: ReportContext, period: Period, call: CallContext) -> SpendAndUsage:
-    """Both reports of a period, each in the view that answers most.
+    """Both reports of a period, each in its base view.
 
     Raises:
-        UpstreamError: When either cannot be had, whole.
+        UpstreamError: If any rows cannot be fetched.
     """
     spend, usage = await gather_pair(
         context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", period, call),

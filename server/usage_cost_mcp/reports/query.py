@@ -1,16 +1,16 @@
-"""A question about a series, checked before any request is made."""
+"""A query for a report, validated before any request is made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 
-from usage_cost_mcp.analysis.allocation import AllocationRule, allocation_rule_for
+from usage_cost_mcp.analysis.allocation import PRICE_DIMENSIONS, AllocationRule
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.buckets import resolution
-from usage_cost_mcp.model.dimensions import WORKSPACE
+from usage_cost_mcp.model.dimensions import API_KEY, WORKSPACE
 from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
 from usage_cost_mcp.model.query_schema import QuerySchema
-from usage_cost_mcp.model.upstream_reports import Width
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 
 DEFAULT_PERIOD = "last_30_days"
 DEFAULT_GRANULARITY: Granularity = "day"
@@ -18,19 +18,19 @@ DEFAULT_TOP = 10
 MAX_TOP = 100
 
 RawFilters = Mapping[str, Sequence[str | None]]
-"""Values as a person gives them: ids, names, words; null for the null of a dimension."""
+"""Filter values as given: IDs, names or words; None for the null of a dimension."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of a report.
+    """A validated query.
 
     Attributes:
-        filter_by: The values as given, names not yet resolved.
-        views: The dimensions that the rows may have, the best choice first.
-        attribution: How the rows are shared out, where that is asked for.
-        top: How many groups are shown; None for every one.
-        by_default: Neither granularity nor top was chosen, so the answer may be brief.
+        filter_by: The values as given; names are not resolved yet.
+        views: Sets of dimensions by which rows can be fetched, the preferred one first.
+        allocation_rule: How spend is allocated; None if the cost report has every dimension.
+        top: The number of groups shown; None for all.
+        default_size: Whether neither granularity nor top was chosen, so that the answer may be shortened.
     """
 
     schema: QuerySchema
@@ -45,25 +45,27 @@ class Query:
 
     @property
     def width(self) -> Width:
-        """How wide the buckets of the rows must be."""
+        """The bucket width that rows must have."""
         return _WIDTHS.get(resolution(self.period, self.granularity), "1d")
 
 
 def with_workspace_dimension(query: Query) -> Query:
-    """The same question, to be answered from rows that tell their workspace.
+    """The same query, answered from rows that have a workspace.
 
     Raises:
-        InvalidQueryError: When that is more dimensions than can be had together.
+        InvalidQueryError: If that is more dimensions than can be fetched together.
     """
     named = [*query.group_by, *query.filter_by, WORKSPACE]
     try:
         return replace(
             query,
             views=query.schema.report.views_for(named),
-            allocation_rule=allocation_rule_for(query.schema, named),
+            allocation_rule=_allocation_rule(query.schema, named),
         )
     except InvalidQueryError as refusal:
-        raise refusal.with_note("workspace_id is always among them, because you see only some workspaces.") from None
+        raise refusal.with_note(
+            "workspace_id is always one of them, because your access is limited to some workspaces."
+        ) from None
 
 
 _WIDTHS: dict[Granularity, Width] = {"hour": "1h", "minute": "1m"}
@@ -81,10 +83,10 @@ def parse_query(
     top: int | None = None,
     default_top: int | None = DEFAULT_TOP,
 ) -> Query:
-    """Check a question; `today` is the current day of the zone.
+    """Validate a query; `today` is the current day of the time zone.
 
     Raises:
-        InvalidQueryError: For anything that the report cannot answer; names what is accepted.
+        InvalidQueryError: For anything that the report does not accept; lists what is accepted.
     """
     days = parse_period(period, today, zone)
     groups = schema.parse_group_by(group_by)
@@ -96,7 +98,7 @@ def parse_query(
         group_by=groups,
         filter_by=filters,
         views=schema.report.views_for([*groups, *filters]),
-        allocation_rule=allocation_rule_for(schema, [*groups, *filters]),
+        allocation_rule=_allocation_rule(schema, [*groups, *filters]),
         granularity=_granularity(schema, days, granularity or DEFAULT_GRANULARITY),
         top=default_top if top is None else _checked_top(top),
         default_size=granularity is None and top is None,
@@ -107,23 +109,56 @@ def _granularity(schema: QuerySchema, period: Period, given: str) -> Granularity
     accepted = schema.granularities
     given = given.strip().lower()
     if given in GRANULARITIES and given not in accepted:
-        raise InvalidQueryError(f"granularity {given}: spend exists per UTC day only. Accepted: {', '.join(accepted)}.")
+        raise InvalidQueryError(
+            f"granularity {given}: spend is reported per UTC day only. Accepted: {', '.join(accepted)}."
+        )
     if given not in accepted:
         raise unknown_value_error("granularity", given, accepted)
     granularity = given
     if len(period) > MAX_DAYS[granularity]:
         raise InvalidQueryError(
-            f"granularity {granularity} is answered for at most {MAX_DAYS[granularity]} days; "
-            f"the period has {len(period)}. Ask for a shorter period or a coarser granularity."
+            f"granularity {granularity} is limited to {MAX_DAYS[granularity]} days; the period has {len(period)}. "
+            "Use a shorter period or a coarser granularity."
         )
     cut = resolution(period, granularity)
     if len(period) > MAX_DAYS[cut]:
-        because = " and is not a whole number of hours from UTC" if cut == "minute" else ""
+        reason = ", because its UTC offset is not a whole number of hours" if cut == "minute" else ""
         raise InvalidQueryError(
-            f"timezone {period.zone} is cut from the report per {cut}{because}: answered for at most {MAX_DAYS[cut]} "
-            f"days; the period has {len(period)}. Ask for a shorter period, or for UTC days."
+            f"timezone {period.zone} needs data per {cut}{reason}. This is limited to {MAX_DAYS[cut]} days; the period "
+            f"has {len(period)}. Use a shorter period or UTC days."
         )
     return granularity
+
+
+def _allocation_rule(schema: QuerySchema, named: Iterable[str]) -> AllocationRule | None:
+    """How to allocate spend if the named dimensions include one that the cost report lacks.
+
+    Raises:
+        InvalidQueryError: If that takes more dimensions of usage than can be fetched together.
+    """
+    names = set(named)
+    allocated = [dimension for dimension in schema.allocatable if dimension in names]
+    if not allocated:
+        return None
+    if len(allocated) > 1:
+        raise InvalidQueryError(
+            f"Spend can be estimated by only one of {', '.join(schema.allocatable)} at a time, not by "
+            f"{' and '.join(allocated)}: with the dimensions that determine a price ({', '.join(PRICE_DIMENSIONS)}) "
+            f"they exceed the {USAGE_REPORT.max_groupings} dimensions that Anthropic's usage report can be grouped by "
+            "at once. Ask for each one separately."
+        )
+    dimension = allocated[0]
+    if dimension == API_KEY:
+        return AllocationRule(dimension, (WORKSPACE, *PRICE_DIMENSIONS))
+    if WORKSPACE not in names:
+        return AllocationRule(dimension, PRICE_DIMENSIONS)
+    if "inference_geo" in names:
+        raise InvalidQueryError(
+            f"Spend by {dimension}, workspace_id and inference_geo cannot be estimated: with model, service_tier and "
+            f"context_window they exceed the {USAGE_REPORT.max_groupings} dimensions that Anthropic's usage report can "
+            "be grouped by at once. Drop workspace_id or inference_geo."
+        )
+    return AllocationRule(dimension, (WORKSPACE, *PRICE_DIMENSIONS[:-1]))
 
 
 def _checked_top(top: int) -> int:

@@ -1,4 +1,4 @@
-"""Whose numbers an answer holds: what every answer says to a principal who sees only some workspaces."""
+"""The note that results are limited to some workspaces, for principals with limited access."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from usage_cost_mcp.runtime.call_context import CallContext
 
 from .answers import Note
 from .context import ReportContext
-from .labels import Labels, fetch_labels
+from .labels import NULL_LABELS, Labels, fetch_labels
 
 _SECONDS = 5.0
-"""How long the answer waits for the names of workspaces; then their ids will do."""
+"""How long to wait for workspace names; after that, IDs are shown."""
 
 _MAX_IN_SUMMARY = 3
 _MAX_IN_NOTE = 10
@@ -20,35 +20,35 @@ _MAX_IN_NOTE = 10
 
 @dataclass(frozen=True, slots=True)
 class ScopeNote:
-    """The workspaces that a principal sees, as they are called."""
+    """The names of the workspaces that a principal may see."""
 
     names: Sequence[str]
 
     @property
     def note(self) -> Note:
-        """The whole truth."""
-        named = _listed(self.names, _MAX_IN_NOTE)
-        return Note(
-            code="scoped_to_workspaces",
-            message=f"You see only {named}: every total, share, price, name and estimate is of that alone.",
-        )
+        """The note of every answer."""
+        message = f"Results are limited to {_listed(self.names, _MAX_IN_NOTE)}."
+        return Note(code="scoped_to_workspaces", message=message)
 
     @property
     def summary_suffix(self) -> str:
-        """What a summary ends with: some hosts show nothing else."""
-        return f" Only {_listed(self.names, _MAX_IN_SUMMARY)}."
+        """The end of a summary: some hosts show nothing else."""
+        return f" Limited to {_listed(self.names, _MAX_IN_SUMMARY)}."
 
 
-def _listed(names: Sequence[str], most: int) -> str:
+def _listed(names: Sequence[str], limit: int) -> str:
+    """Such as "the workspace Production" or "the workspaces Production, Staging and 3 more"."""
     if not names:
         return "no workspace"
-    shown = list(names) if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more workspaces"]
-    *first, last = shown
-    return f"{', '.join(first)} and {last}" if first else last
+    if len(names) == 1:
+        (name,) = names
+        return f"the {name}" if name == NULL_LABELS[WORKSPACE] else f"the workspace {name}"
+    *first, last = names if len(names) <= limit else [*names[: limit - 1], f"{len(names) - limit + 1} more"]
+    return f"the workspaces {', '.join(first)} and {last}"
 
 
 async def scope_note(context: ReportContext, call: CallContext) -> ScopeNote | None:
-    """The limit of whoever asks; None where there is none.
+    """The note for the current principal; None without a limit.
 
     Raises:
         KeyRefusedError: 401.

@@ -1,4 +1,4 @@
-"""From a question to exact series: the way that spend, tokens and the cache hit ratio have in common."""
+"""Runs the reports that are series: spend, token usage and the cache hit ratio."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,19 +19,21 @@ from . import notes
 from .allocated_spend import allocated_days
 from .answers import Note, PeriodModel
 from .context import ReportContext
-from .labels import Labels, fetch_labels, normalize_values, resolve_filters
+from .filters import FilterResolver, normalize_values
+from .labels import Labels, fetch_labels
 from .query import Query, RawFilters, parse_query, with_workspace_dimension
 from .results import ResultMeta, result_meta, sorted_filters
 from .series_answer import Series, SeriesAnswer, SeriesReport
 from .tables import Value
+from .wording import plural
 
 OFFLOAD_ROWS = 20_000
-"""Rows from which on they are added up in a thread, while others are answered."""
+"""With more rows than this, aggregation runs in a thread so that other calls are not blocked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A number of an answer, made from the sums of rows, so that it is right for any group and any bucket."""
+    """A number computed from sums of rows, and therefore correct for any group and bucket."""
 
     name: str
     unit: str
@@ -40,17 +42,17 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class GroupLine:
-    """A group with its sums per bucket. `key` is None for Other, which holds `others` groups."""
+    """A group with its sums per bucket. `key` is None for Other, into which `other_groups` groups are merged."""
 
     label: str
     key: Key | None
     columns: Columns
     sums: Sums
-    others: int | None = None
+    other_groups: int | None = None
 
 
 FilteredNotes = Callable[[Filters], Iterable[Note]]
-"""What is to be said of the rows that pass the filters."""
+"""Notes on the rows that pass the filters."""
 
 
 Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any, tuple[CacheResult, FilteredNotes]]]
@@ -58,20 +60,20 @@ Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any
 
 @dataclass(frozen=True, slots=True)
 class SeriesDefinition:
-    """What sets one series tool apart from the others.
+    """What distinguishes one series report from another.
 
     Attributes:
         name: As in the answer's `report`.
-        title: What the summary begins with.
-        schema: What it accepts of the upstream report that it reads.
+        title: The start of the summary.
+        schema: The upstream report, and what the tool accepts of it.
         shown: The measures that have a value per bucket.
         totals: The measures of the totals.
-        group_totals: Those of each group's totals, where they are fewer.
-        sort_key: The size of a group.
-        headline: The summary after the period.
-        caveats: Notes on what the numbers exclude, or include unexpectedly.
-        fetch: Reads the rows of the UTC days, with notes on them; by default the report's, allocated if the query asks.
-        extra_measures: What `fetch` adds to the measures of each row.
+        sort_key: The size of a group, by which groups are ranked.
+        headline: The end of the summary, after the period.
+        caveats: Notes on what the numbers exclude or unexpectedly include.
+        fetch: Fetches the rows of the UTC days, and notes on them; None for those of the report, allocated if needed.
+        extra_measures: The measures that `fetch` adds to each row.
+        group_totals: The measures of each group's totals, if they are fewer than `totals`.
     """
 
     name: SeriesReport
@@ -89,7 +91,7 @@ class SeriesDefinition:
 
 @dataclass(frozen=True, slots=True)
 class SeriesResult:
-    """All that was found out, to be told at the length that fits."""
+    """The complete series, from which answers of several sizes are built."""
 
     definition: SeriesDefinition
     query: Query
@@ -102,28 +104,26 @@ class SeriesResult:
 
     @property
     def estimated(self) -> str:
-        """Whether the numbers are an estimate, as a person says it; empty when they are not."""
-        by = self.query.allocation_rule
-        return f", estimated by {notes.SHARED_BY[by.dimension]}" if by else ""
+        """How the numbers were estimated, for the summary; empty if they were not."""
+        rule = self.query.allocation_rule
+        return f", estimated by {notes.ALLOCATED_TO[rule.dimension]}" if rule else ""
 
     @property
     def filtered_to(self) -> str:
-        """What the numbers are restricted to, as a person says it; empty when they are not."""
+        """The filters, for the summary; empty without filters."""
         return notes.filter_clause(self.filters, self.labels)
 
     @property
     def warnings(self) -> str:
-        """What must not be missed even by who reads the summary alone."""
-        grave = [note.message for note in self.notes if note.code in notes.SUMMARY_WARNINGS]
-        return "".join(f" {message}" for message in grave)
+        """The notes that are repeated in the summary."""
+        return "".join(f" {note.message}" for note in self.notes if note.code in notes.SUMMARY_WARNINGS)
 
     @property
     def default_size(self) -> bool:
-        """Whether the length was left to us."""
         return self.query.default_size
 
     def candidates(self) -> Iterator[SeriesAnswer]:
-        """The answer as asked for, then ever briefer ones: in coarser buckets, if need be with fewer groups."""
+        """The requested answer, then smaller ones: with coarser buckets, then also with fewer groups."""
         tables: dict[Granularity, Table] = {}
         for top in self._tops():
             for granularity in granularities_from(self.query.granularity):
@@ -140,7 +140,7 @@ class SeriesResult:
             yield top
 
     def _lines(self, table: Table, top: int) -> list[GroupLine]:
-        """The largest groups, and the rest as one."""
+        """The largest groups, and the others merged into one."""
         order = table.ranked(self.definition.sort_key)
         group_by = self.query.group_by
         lines = [
@@ -150,24 +150,25 @@ class SeriesResult:
         rest = order[top:]
         if rest:
             columns = add_columns((table.groups[key] for key in rest), table.zeros)
-            label = f"Other ({len(rest)} group{'s'[: len(rest) > 1]})"
+            label = f"Other ({plural(len(rest), 'group')})"
             lines.append(GroupLine(label, None, columns, add_up(columns), len(rest)))
         return lines
 
     def _answer(self, table: Table, top: int) -> SeriesAnswer:
-        asked, granularity = self.query, table.granularity
+        query, granularity = self.query, table.granularity
         lines = self._lines(table, top)
         bucket_totals = table.bucket_totals()
         totals = add_up(bucket_totals)
-        said = self.definition.headline(totals, lines)
+        headline = self.definition.headline(totals, lines)
+        subject = f"{query.period}{self.estimated}{self.filtered_to}"
         return SeriesAnswer(
             report=self.definition.name,
-            estimated=bool(asked.allocation_rule),
-            summary=f"{self.definition.title} {asked.period}{self.estimated}{self.filtered_to}: {said}.{self.warnings}",
+            estimated=bool(query.allocation_rule),
+            summary=f"{self.definition.title} {subject}: {headline}.{self.warnings}",
             measures={measure.name: measure.unit for measure in self.definition.shown},
-            period=PeriodModel(start=asked.period.start, end=asked.period.end, timezone=str(asked.period.zone)),
+            period=PeriodModel(start=query.period.start, end=query.period.end, timezone=str(query.period.zone)),
             granularity=granularity,
-            group_by=asked.group_by,
+            group_by=query.group_by,
             filter_by=sorted_filters(self.filters),
             buckets=self._names(table, table.starts),
             series=[self._series(line) for line in lines],
@@ -175,10 +176,10 @@ class SeriesResult:
             totals=_totals(self.definition.totals, totals),
             partial_buckets=self._names(table, table.partial(self.meta.now)),
             **self.meta.common_fields(
-                asked.period,
+                query.period,
                 [self.held],
                 [
-                    *notes.period_notes(asked.period, granularity, self.meta.now),
+                    *notes.period_notes(query.period, granularity, self.meta.now),
                     *self.notes,
                     *self._shortened(granularity, top),
                 ],
@@ -195,24 +196,24 @@ class SeriesResult:
             group=group,
             values=_values(self.definition.shown, line.columns),
             totals=_totals(self.definition.group_totals or self.definition.totals, line.sums),
-            other_groups=line.others,
+            other_groups=line.other_groups,
         )
 
     def _shortened(self, granularity: Granularity, top: int) -> Iterator[Note]:
-        asked = self.query
-        if granularity != asked.granularity:
+        query = self.query
+        if granularity != query.granularity:
             shown = "as one total" if granularity == "total" else f"per {granularity}"
-            how = f"granularity={asked.granularity}, or for " if asked.default_size else ""
+            how = f"granularity={query.granularity}, " if query.default_size else ""
             yield Note(
                 code="granularity_reduced",
-                message=f"Shown {shown} instead of per {asked.granularity} to stay short; totals are exact. For each "
-                f"{asked.granularity}, ask with {how}a shorter period, a filter_by or a smaller top.",
+                message=f"Shown {shown} instead of per {query.granularity} to keep the answer short; totals are "
+                f"exact. To see each {query.granularity}, use {how}a shorter period, a filter_by or a smaller top.",
             )
-        if top < min(asked.top or len(self.table.groups), len(self.table.groups)):
+        if top < min(query.top or len(self.table.groups), len(self.table.groups)):
             yield Note(
                 code="groups_merged",
-                message=f"Only the largest {top} of {len(self.table.groups)} groups are shown to stay short; the rest "
-                "is in Other, exactly. For more groups, ask with filter_by or a shorter period.",
+                message=f"Only the largest {top} of {len(self.table.groups)} groups are shown to keep the answer "
+                "short; Other is the exact sum of the rest. To see more groups, use filter_by or a shorter period.",
             )
 
 
@@ -240,11 +241,11 @@ class SeriesArguments:
 async def run_series(
     definition: SeriesDefinition, arguments: SeriesArguments, context: ReportContext, call: CallContext
 ) -> SeriesResult:
-    """Compute a series at full length.
+    """Run a series report.
 
     Raises:
-        InvalidQueryError: When the report cannot answer the query.
-        UpstreamError: When the rows cannot be read completely.
+        InvalidQueryError: For a query that the report does not accept.
+        UpstreamError: If any rows cannot be fetched.
     """
     zone = parse_zone(arguments.timezone)
     query = parse_query(
@@ -261,14 +262,14 @@ async def run_series(
     if context.workspaces is not None:
         query = with_workspace_dimension(query)
     days = query.period.in_utc(context.today())
-    filters = await resolve_filters(query, context, call)
-    (held, notes_on), labels = await gather_pair(
+    filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
+    (held, filtered_notes), labels = await gather_pair(
         (definition.fetch or _fetch)(query, days, context, call),
         fetch_labels(context.directory, [*query.group_by, *query.filter_by], call),
     )
     held = held.within(query.period)
     filters = normalize_values(filters, held)
-    # Only now: an hour that began while the rows were read has its place too.
+    # The clock is read after the fetch, so that an hour that began meanwhile has a bucket.
     now = context.now()
     table = await run_in_thread_if(
         lambda: aggregate(
@@ -295,7 +296,7 @@ async def run_series(
             *notes.row_notes(held, query.period),
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
-            *notes_on(filters),
+            *filtered_notes(filters),
             *definition.caveats(held, filters),
         ],
         meta=result_meta(context, call, now),

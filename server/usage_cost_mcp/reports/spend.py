@@ -1,4 +1,4 @@
-"""What did we spend: the cost report, by any of its dimensions."""
+"""Spend by the dimensions of the cost report, or allocated to API keys, accounts and service accounts."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -19,21 +19,23 @@ COST = Measure("cost", "USD", lambda sums: format_exact(sums[0]))
 
 def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
     total = totals[0]
-    said = format_dollars(total)
     if not lines or not lines[0].key:
-        return said
+        return format_dollars(total)
     largest = lines[0].sums[0]
     share = f" ({round(100 * largest / total)}%)" if 0 < largest <= total else ""
-    return f"{said}; largest: {lines[0].label} {format_dollars(largest)}{share}"
+    return f"{format_dollars(total)}; largest: {lines[0].label} {format_dollars(largest)}{share}"
 
 
 def caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
     if filters.get("service_tier", {None}) <= PRIORITY_TIERS:
-        yield Note(code=notes.NOT_IN_ANY_REPORT, message="Priority Tier cost is in no report: this is not its cost.")
+        yield Note(
+            code=notes.NOT_IN_ANY_REPORT,
+            message="Anthropic does not report Priority Tier cost; it is not included.",
+        )
     elif None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
         yield Note(
             code="priority_tier_excluded",
-            message="Priority Tier cost is in no report; its tokens are in get_token_usage.",
+            message="Excludes Priority Tier cost, which Anthropic does not report. Its tokens are in get_token_usage.",
         )
     with exact():
         credited = sum((sums[0] for sums in matching(held.days, filters) if sums[0] < 0), Decimal(0))

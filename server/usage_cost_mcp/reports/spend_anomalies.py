@@ -1,8 +1,8 @@
-"""Days on which a group's spend was out of line with its own weekdays, each with what is likely behind it."""
+"""Spend anomalies: days that differ from the group's same weekdays before, each with its likely driver."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
@@ -18,10 +18,10 @@ from usage_cost_mcp.analysis.anomalies import (
     find_anomalies,
 )
 from usage_cost_mcp.analysis.cost_usage_join import PricedCells, join
-from usage_cost_mcp.analysis.price_volume_mix import Driver, decompose
+from usage_cost_mcp.analysis.price_volume_mix import Driver, Normalization, decompose
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
-from usage_cost_mcp.model.money import exact, format_dollars, format_exact, parse_dollars
+from usage_cost_mcp.model.money import exact, format_exact, parse_dollars
 from usage_cost_mcp.model.periods import Period, until_yesterday
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
@@ -33,13 +33,14 @@ from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
+from .filters import FilterResolver, normalize_values
 from .joined_reports import COMMON_DIMENSIONS
-from .labels import Labels, fetch_labels, normalize_values, resolve_filters
+from .labels import Labels, fetch_labels
 from .query import Query, RawFilters, parse_query
 from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
 from .series_report import OFFLOAD_ROWS
-from .spend_comparison import Normalization, driver_label, format_signed
 from .tables import CsvRows, Table, before_after_change, csv_records
+from .wording import anomalies_summary, anomaly_label, driver_with_change
 
 DEFAULT_GROUP_BY = ("workspace_id",)
 
@@ -93,39 +94,32 @@ class AnomaliesAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class AnomaliesResult:
-    """All that was found out, to be told as far as there is room.
-
-    Attributes:
-        between: For each finding, what its days cost that were as usual.
-    """
+    """All anomalies, from which answers of several sizes are built."""
 
     query: Query
     period: Period
     filters: Filters
     labels: Labels
-    minimum: Decimal
-    detection: DetectionResult
-    between: Sequence[Decimal]
+    detection: "_Detection"
     drivers: Sequence[Driver | None]
-    groups: int
     sources: Sequence[CacheResult]
     notes: Sequence[Note]
     meta: ResultMeta
 
     @property
     def default_size(self) -> bool:
-        """Whether the length was left to us."""
         return self.query.top is None
 
     def candidates(self) -> Iterator[AnomaliesAnswer]:
-        """The answer with all findings that were asked for, then with ever fewer."""
-        found = list(map(self._item, self.detection.anomalies, self.drivers, self.between))
+        """The answer with all requested anomalies, then with fewer and fewer."""
+        found = list(map(self._item, self.detection.result.anomalies, self.drivers))
         for count in shrinking_counts(min(len(found), self.query.top or len(found))):
             yield self._answer(found, count)
 
-    def _item(self, anomaly: Anomaly, driver: Driver | None, between: Decimal) -> AnomalyItem:
+    def _item(self, anomaly: Anomaly, driver: Driver | None) -> AnomalyItem:
+        normal_days_cost = self.detection.normal_days_cost(anomaly)
         with exact():
-            cost, expected = anomaly.actual + between, anomaly.expected + between
+            cost, expected = anomaly.actual + normal_days_cost, anomaly.expected + normal_days_cost
         return AnomalyItem(
             start=anomaly.days[0],
             end=anomaly.days[-1],
@@ -135,7 +129,7 @@ class AnomaliesResult:
             expected=format_exact(expected),
             excess=format_exact(anomaly.excess),
             status=anomaly.status,
-            driver=driver and f"{driver_label(driver, self.labels)} {format_signed(driver.change)}",
+            driver=driver and driver_with_change(driver, self.labels),
         )
 
     def _answer(self, found: Sequence[AnomalyItem], count: int) -> AnomaliesAnswer:
@@ -143,7 +137,7 @@ class AnomaliesResult:
             summary=self._summary(found),
             period=PeriodModel(start=self.period.start, end=self.period.end),
             history_days=HISTORY_DAYS,
-            minimum=format_exact(self.minimum),
+            minimum=format_exact(self.detection.minimum),
             group_by=self.query.group_by,
             filter_by=sorted_filters(self.filters),
             anomalies=found[:count],
@@ -152,20 +146,19 @@ class AnomaliesResult:
         )
 
     def _summary(self, found: Sequence[AnomalyItem]) -> str:
-        by = " / ".join(self.query.group_by) or "in total"
-        looked = (
-            f"{self.groups} group{'s'[: self.groups != 1]} by {by}, each against its own weekdays of the "
-            f"{HISTORY_DAYS} days before, {format_dollars(self.minimum)} and more"
+        return anomalies_summary(
+            self.period,
+            len(self.detection.amounts),
+            self.query.group_by,
+            HISTORY_DAYS,
+            self.detection.minimum,
+            len(found),
+            _describe(found[0]) if found else None,
         )
-        if not found:
-            return f"Nothing odd in the spend of {self.period} ({looked})."
-        first = found[0]
-        when = f"on {first.start}" if first.start == first.end else f"from {first.start} to {first.end}"
-        cost, expected = (format_dollars(Decimal(amount)) for amount in (first.cost, first.expected))
-        largest = f"{first.label} {when}: {cost} instead of {expected}"
-        return (
-            f"{len(found)} finding{'s'[: len(found) > 1]} in the spend of {self.period} ({looked}); largest: {largest}."
-        )
+
+
+def _describe(item: AnomalyItem) -> str:
+    return anomaly_label(item.label, item.start, item.end, Decimal(item.cost), Decimal(item.expected))
 
 
 async def run_anomalies(
@@ -177,111 +170,136 @@ async def run_anomalies(
     context: ReportContext,
     call: CallContext,
 ) -> AnomaliesResult:
-    """Judge every complete day of a period.
+    """Detect anomalies on the complete days of a period.
 
     Raises:
-        InvalidQueryError: For anything that cannot be judged.
-        UpstreamError: When the rows cannot be had, whole.
+        InvalidQueryError: For invalid arguments.
+        UpstreamError: If any rows cannot be fetched.
     """
-    least = None if minimum is None else parse_dollars("minimum", minimum)
+    threshold = None if minimum is None else parse_dollars("minimum", minimum)
     query = parse_query(
         BILLED_QUERY, context.today(), period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=None
     )
-    judged = until_yesterday(query.period, context.today())
-    filters = await resolve_filters(query, context, call)
-    looked_at = Period(judged.start - HISTORY_DAYS * _DAY, judged.end, judged.end)
+    evaluated = until_yesterday(query.period, context.today())
+    with_history = Period(evaluated.start - HISTORY_DAYS * _DAY, evaluated.end, evaluated.end)
+    filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
     held, labels = await gather_pair(
-        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", looked_at, call),
+        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", with_history, call),
         fetch_labels(context.directory, {"workspace_id", *query.group_by, *query.filter_by}, call),
     )
     filters, now = normalize_values(filters, held), context.now()
-    # Days before the first row are no zeros: nothing is known of them.
-    begun = min((rows.day for rows in held.days if len(rows)), default=looked_at.end)
-
-    def reviewed() -> tuple[Mapping[Key, Sequence[Decimal]], Decimal, DetectionResult]:
-        table = aggregate(held.days, COST_REPORT, looked_at, "day", now, query.group_by, filters)
-        known = slice((begun - looked_at.start).days, None)
-        groups = {key: [Decimal(cost) for (cost,) in columns[known]] for key, columns in table.groups.items()}
-        floor = least or default_minimum(groups)
-        return groups, floor, find_anomalies(groups, begun, max(judged.start, begun), floor)
-
-    groups, floor, review = await run_in_thread_if(reviewed, when=held.row_count > OFFLOAD_ROWS)
-    drivers, usage = await _drivers(review, query, filters, held, replace(looked_at, start=begun), context, call)
+    detection = await run_in_thread_if(
+        lambda: _detect(held, query.group_by, filters, evaluated, with_history, threshold, now),
+        when=held.row_count > OFFLOAD_ROWS,
+    )
+    drivers, usage = await _find_drivers(detection, query, filters, held, context, call)
     return AnomaliesResult(
         query=query,
-        period=judged,
+        period=evaluated,
         filters=filters,
         labels=labels,
-        minimum=floor,
-        detection=review,
-        between=[_between(each, groups[each.key], begun) for each in review.anomalies],
+        detection=detection,
         drivers=drivers,
-        groups=len(groups),
         sources=[held, *usage],
         notes=[
-            *notes.today_notes(query.period, judged),
+            *notes.today_notes(query.period, evaluated),
             *notes.freshness_notes(held, now),
-            *notes.row_notes(replace(held, days=held.for_days(judged.days)), judged),
+            *notes.row_notes(replace(held, days=held.for_days(evaluated.days)), evaluated),
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
-            *_insufficient_history_notes(review, query, labels),
+            *_insufficient_history_notes(detection.result, query, labels),
         ],
         meta=result_meta(context, call, now),
     )
 
 
-def _between(anomaly: Anomaly, amounts: Sequence[Decimal], first: date) -> Decimal:
-    """What the days cost that lie between the odd ones."""
-    with exact():
-        run = amounts[(anomaly.days[0] - first).days : (anomaly.days[-1] - first).days + 1]
-        return sum(run, Decimal(0)) - anomaly.actual
+@dataclass(frozen=True, slots=True)
+class _Detection:
+    """Anomalies with the amounts that they were found in.
+
+    Attributes:
+        known: The days of `amounts`, from the first day with data: earlier days are unknown, not zero.
+        amounts: Dollars of each group on each known day.
+        minimum: The threshold that was applied, in dollars.
+    """
+
+    known: Period
+    amounts: Mapping[Key, Sequence[Decimal]]
+    minimum: Decimal
+    result: DetectionResult
+
+    def normal_days_cost(self, anomaly: Anomaly) -> Decimal:
+        """The cost of the normal days between the first and the last day of an anomaly."""
+        first, last = ((day - self.known.start).days for day in (anomaly.days[0], anomaly.days[-1]))
+        with exact():
+            return sum(self.amounts[anomaly.key][first : last + 1], Decimal(0)) - anomaly.actual
+
+
+def _detect(
+    held: CacheResult,
+    group_by: Sequence[str],
+    filters: Filters,
+    evaluated: Period,
+    with_history: Period,
+    threshold: Decimal | None,
+    now: datetime,
+) -> _Detection:
+    first = min((rows.day for rows in held.days if len(rows)), default=with_history.end)
+    known = replace(with_history, start=first)
+    table = aggregate(held.days, COST_REPORT, with_history, "day", now, group_by, filters)
+    from_first = slice((first - with_history.start).days, None)
+    amounts = {key: [Decimal(cost) for (cost,) in columns[from_first]] for key, columns in table.groups.items()}
+    minimum = threshold or default_minimum(amounts)
+    result = find_anomalies(amounts, first, max(evaluated.start, first), minimum)
+    return _Detection(known, amounts, minimum, result)
 
 
 _DAY = timedelta(days=1)
 _WEEK = timedelta(weeks=1)
 
 
-async def _drivers(
-    review: DetectionResult,
+async def _find_drivers(
+    detection: _Detection,
     query: Query,
     filters: Filters,
     spend: CacheResult,
-    looked_at: Period,
     context: ReportContext,
     call: CallContext,
 ) -> tuple[Sequence[Driver | None], Sequence[CacheResult]]:
-    """What is likely behind each finding: the largest cause of the change from its weekdays before."""
-    if not review.anomalies or not {*query.group_by, *filters} <= COMMON_DIMENSIONS:
-        return [None] * len(review.anomalies), []
-    usage = await context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", looked_at, call)
+    """The likely driver of each anomaly: the largest one of the change from the same weekdays before it.
+
+    There are none, and no usage is fetched, if groups or filters use dimensions that the usage report lacks.
+    """
+    anomalies, known = detection.result.anomalies, detection.known
+    if not anomalies or not {*query.group_by, *filters} <= COMMON_DIMENSIONS:
+        return [None] * len(anomalies), []
+    usage = await context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", known, call)
     now = context.now()
 
-    def cells(days: Iterable[date], only: Filters) -> PricedCells:
-        return join(spend.for_days(days), usage.for_days(days), looked_at, now, only)
+    def cells(days: Iterable[date], group_filters: Filters) -> PricedCells:
+        return join(spend.for_days(days), usage.for_days(days), known, now, group_filters)
 
-    def driver(anomaly: Anomaly) -> Driver | None:
-        own = {dimension: frozenset([value]) for dimension, value in zip(query.group_by, anomaly.key, strict=True)}
-        weeks = min(MAX_WEEKS, (anomaly.days[0] - looked_at.start).days // _WEEK.days)
-        usual = [day - n * _WEEK for day in anomaly.days for n in range(1, weeks + 1)]
-        before, after = cells(usual, {**filters, **own}), cells(anomaly.days, {**filters, **own})
-        change = Normalization(1, weeks).difference(after.total, before.total)
+    def largest_driver(anomaly: Anomaly) -> Driver | None:
+        group = {dimension: frozenset([value]) for dimension, value in zip(query.group_by, anomaly.key, strict=True)}
+        weeks = min(MAX_WEEKS, (anomaly.days[0] - known.start).days // _WEEK.days)
+        history = [day - n * _WEEK for day in anomaly.days for n in range(1, weeks + 1)]
+        before, after = cells(history, {**filters, **group}), cells(anomaly.days, {**filters, **group})
+        change = Normalization(1, weeks).change(after.total, before.total)
         return next(iter(decompose(before, after, change, per=(weeks, 1))), None)
 
     drivers = await run_in_thread_if(
-        lambda: [driver(each) for each in review.anomalies], when=spend.row_count + usage.row_count > OFFLOAD_ROWS
+        lambda: [largest_driver(each) for each in anomalies], when=spend.row_count + usage.row_count > OFFLOAD_ROWS
     )
     return drivers, [usage]
 
 
-def _insufficient_history_notes(review: DetectionResult, query: Query, labels: Labels) -> Iterator[Note]:
-    """Groups with too short a history; nothing is guessed of them."""
-    if review.insufficient_history:
-        named = [labels.of_group(query.group_by, key) for key in list(review.insufficient_history)[:_MAX_NAMED]]
-        more = len(review.insufficient_history) - len(named)
-        yield Note(
-            code="insufficient_history",
-            message=f"Too little history to judge some days of {', '.join(named)}{f' and {more} more' * (more > 0)}.",
-        )
+def _insufficient_history_notes(result: DetectionResult, query: Query, labels: Labels) -> Iterator[Note]:
+    if result.insufficient_history:
+        keys = list(result.insufficient_history)
+        names = ", ".join(labels.of_group(query.group_by, key) for key in keys[:_MAX_NAMED])
+        more = f" and {len(keys) - _MAX_NAMED} more" if len(keys) > _MAX_NAMED else ""
+        message = f"Some days of {names}{more} have too little history to be evaluated."
+        yield Note(code="insufficient_history", message=message)
 
 
 _MAX_NAMED = 3

@@ -1,4 +1,4 @@
-"""Where spending is going: what a month, a quarter or any other days will have cost, and whether a budget holds."""
+"""Forecasts the spend of a month, a quarter or other days, and compares it with a budget."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pydantic import Field
 from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, exhaustion_date, forecast
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
-from usage_cost_mcp.model.money import exact, format_dollars, format_exact, parse_dollars
+from usage_cost_mcp.model.money import exact, format_exact, parse_dollars
 from usage_cost_mcp.model.periods import Period, parse_horizon
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.series import aggregate
@@ -23,10 +23,12 @@ from usage_cost_mcp.runtime.concurrency import gather_pair
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
-from .labels import fetch_labels, normalize_values, resolve_filters
+from .filters import FilterResolver, normalize_values
+from .labels import fetch_labels
 from .query import RawFilters, parse_query
 from .results import ResultMeta, result_meta, sorted_filters
 from .tables import Bars, CsvRows, Table, readable_value
+from .wording import budget_summary, forecast_summary, plural
 
 DEFAULT_UNTIL = "month_end"
 
@@ -35,11 +37,11 @@ _CENT = Decimal("0.01")
 _LINES = ("expected", "low", "high")
 _MAX_TERMINAL_ROWS = 10
 _SHORT_HISTORY = 60
-"""Days below which the interval is known to be too narrow."""
+"""With fewer days of history, intervals are known to be too narrow."""
 
 
 class BudgetStatus(AnswerModel):
-    """How spending stands to a budget: `pace` is the share of its days that are over, `share_used` of its dollars."""
+    """Spend against a budget: `pace` is the share of its days that are complete, `share_used` that of its dollars."""
 
     amount: str
     share_used: float
@@ -101,11 +103,11 @@ class ForecastAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class ForecastResult:
-    """All that was found out, to be told day by day, or in longer steps.
+    """The complete forecast, from which answers with daily or longer steps are built.
 
     Attributes:
-        spent: The complete days of the period.
-        history: How many days the forecast was made from.
+        spent: Dollars of the complete days of the period.
+        to_come: The forecast from today on.
     """
 
     period: Period
@@ -115,120 +117,111 @@ class ForecastResult:
     to_come: Forecast
     tested: Backtest
     budget: Decimal | None
-    history: int
     held: CacheResult
     notes: Sequence[Note]
     meta: ResultMeta
     default_size: bool = True
 
     def candidates(self) -> Iterator[ForecastAnswer]:
-        """With every day, then with every other one, and so on."""
+        """The answer with every day, then with every second day, every fourth day and so on."""
         step = 1
         while step < 2 * len(self.period):
             yield self._answer(step)
             step *= 2
 
     @property
-    def _so_far(self) -> Decimal:
+    def _total_spent(self) -> Decimal:
         with exact():
             return sum(self.spent.values(), Decimal(0))
 
-    def _whole(self, to_come: Decimal | None) -> Decimal | None:
-        """The period's total, as an estimate: in whole cents."""
-        return None if to_come is None else (self._so_far + to_come).quantize(_CENT)
+    def _period_total(self, to_come: Decimal | None) -> Decimal | None:
+        """The estimated total of the period, in whole cents."""
+        return None if to_come is None else (self._total_spent + to_come).quantize(_CENT)
 
     def _answer(self, step: int) -> ForecastAnswer:
-        expected = self._whole(self.to_come.expected) or Decimal(0)
-        low, high = self._whole(self.to_come.low), self._whole(self.to_come.high)
-        days, *lines = zip(*self._course()[::-step][::-1], strict=True)
+        expected = self._period_total(self.to_come.expected) or Decimal(0)
+        low, high = self._period_total(self.to_come.low), self._period_total(self.to_come.high)
+        days, *lines = zip(*self._cumulative()[::-step][::-1], strict=True)
         return ForecastAnswer(
             summary=self._summary(expected, low, high),
             period=PeriodModel(start=self.period.start, end=self.period.end),
             complete_until=max(self.spent, default=None),
             filter_by=sorted_filters(self.filters),
-            spent=format_exact(self._so_far),
+            spent=format_exact(self._total_spent),
             expected=format_exact(expected),
-            low=_said(low),
-            high=_said(high),
+            low=_format_optional(low),
+            high=_format_optional(high),
             median_error=None if self.tested.median_error is None else round(self.tested.median_error, 4),
             tested_periods=self.tested.months,
-            budget=self._stands(expected),
+            budget=self._budget_status(expected),
             buckets=days,
-            cumulative={name: [*map(_said, line)] for name, line in zip(_LINES, lines, strict=True)},
+            cumulative={name: [*map(_format_optional, line)] for name, line in zip(_LINES, lines, strict=True)},
             **self.meta.common_fields(self.period, [self.held], self.notes),
         )
 
-    def _course(self) -> list[tuple[date, Decimal | None, Decimal | None, Decimal | None]]:
-        """The total at the end of each day: known, then expected with its interval."""
+    def _cumulative(self) -> list[tuple[date, Decimal | None, Decimal | None, Decimal | None]]:
+        """The total at the end of each day: actual for complete days, then expected, low and high."""
         days = sorted(self.spent)
         with exact():
             known = list(accumulate(self.spent[day] for day in days))
-        course: list[tuple[date, Decimal | None, Decimal | None, Decimal | None]] = [
+        path: list[tuple[date, Decimal | None, Decimal | None, Decimal | None]] = [
             (day, total, total, total) for day, total in zip(days, known, strict=True)
         ]
-        course += [
-            (each.day, self._whole(each.expected), self._whole(each.low), self._whole(each.high))
+        path += [
+            (each.day, self._period_total(each.expected), self._period_total(each.low), self._period_total(each.high))
             for each in self.to_come.days
         ]
-        return course
+        return path
 
-    def _stands(self, expected: Decimal) -> BudgetStatus | None:
+    def _budget_status(self, expected: Decimal) -> BudgetStatus | None:
         if self.budget is None:
             return None
         with exact():
-            over = expected - self.budget
+            overrun = expected - self.budget
         return BudgetStatus(
             amount=format_exact(self.budget),
-            share_used=round(float(self._so_far) / float(self.budget), 4),
+            share_used=round(float(self._total_spent) / float(self.budget), 4),
             pace=round(len(self.spent) / len(self.period), 4),
-            projected_overrun=format_exact(over),
+            projected_overrun=format_exact(overrun),
             exhausted_on=exhaustion_date(self.spent, self.to_come, self.budget),
-            over_budget=over > 0,
+            over_budget=overrun > 0,
         )
 
     def _summary(self, expected: Decimal, low: Decimal | None, high: Decimal | None) -> str:
-        interval = (
-            f" (80% interval {format_dollars(low)} to {format_dollars(high)})"
-            if low is not None and high is not None
-            else ""
+        summary = forecast_summary(
+            f"{self.period}{self.filtered_to}",
+            expected,
+            None if low is None or high is None else (low, high),
+            self._total_spent,
+            len(self.spent),
+            self.tested.median_error,
+            self.tested.months,
         )
-        said = (
-            f"Spend {self.period}{self.filtered_to} is expected to be {format_dollars(expected)}{interval}; "
-            f"{format_dollars(self._so_far)} of it in {len(self.spent)} complete days."
-        )
-        if self.tested.median_error is not None:
-            said += f" Such forecasts were off by {self.tested.median_error:.1%} (median of {self.tested.months})."
-        return f"{said}{self._about_budget(expected)}"
-
-    def _about_budget(self, expected: Decimal) -> str:
-        stands = self._stands(expected)
-        if stands is None or self.budget is None:
-            return ""
-        over = f"{format_dollars(abs(Decimal(stands.projected_overrun)))} {'over' if stands.over_budget else 'under'}"
-        when = f", used up on {stands.exhausted_on}" if stands.exhausted_on else ""
-        return (
-            f" That is {over} the budget of {format_dollars(self.budget)}{when}; {stands.share_used:.0%} of it is used."
-        )
+        status = self._budget_status(expected)
+        if self.budget is None or status is None:
+            return summary
+        overrun = Decimal(status.projected_overrun)
+        return f"{summary} {budget_summary(self.budget, overrun, status.share_used, status.exhausted_on)}"
 
 
-def _said(amount: Any) -> str | None:
+def _format_optional(amount: Any) -> str | None:
     return None if amount is None else format_exact(amount)
 
 
 async def run_forecast(
     until: str, filter_by: RawFilters | None, budget: str | None, context: ReportContext, call: CallContext
 ) -> ForecastResult:
-    """Forecast the spend of the period under way.
+    """Forecast the spend of the current period.
 
     Raises:
-        InvalidQueryError: For a day that is not to come, or a budget that is no amount.
-        UpstreamError: When the history cannot be had, whole.
+        InvalidQueryError: For an end that is not in the future, an invalid budget or an invalid filter.
+        UpstreamError: If any rows of the history cannot be fetched.
     """
     amount = None if budget is None else parse_dollars("budget", budget)
     today = context.today()
     period = parse_horizon(until, today)
     query = parse_query(BILLED_QUERY, today, period="yesterday", filter_by=filter_by)
-    filters = await resolve_filters(query, context, call)
+    filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
     known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today - _DAY, today - _DAY)
     held, labels = await gather_pair(
         context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", known, call),
@@ -237,7 +230,7 @@ async def run_forecast(
     filters, now = normalize_values(filters, held), context.now()
     (columns,) = aggregate(held.days, COST_REPORT, known, "day", now, (), filters).groups.values()
     history = {day: Decimal(cost) for day, (cost,) in zip(known.days, columns, strict=True)}
-    begun = [day.day for day in held.days if len(day)]
+    first = min((day.day for day in held.days if len(day)), default=today)
     to_come = forecast(history, today, period.end)
     tested = backtest(history, period.start, today, period.end)
     return ForecastResult(
@@ -248,27 +241,31 @@ async def run_forecast(
         to_come=to_come,
         tested=tested,
         budget=amount,
-        history=len(history),
         held=held,
         notes=[
             *notes.freshness_notes(held, now),
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
-            *_about_trust(to_come, tested, (today - min(begun, default=today)).days),
+            *_reliability_notes(to_come, tested, (today - first).days),
         ],
         meta=result_meta(context, call, now),
     )
 
 
-def _about_trust(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
+def _reliability_notes(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
     yield Note(
         code="estimate",
-        message="Days that are over are exact; today and later are an estimate from weekdays and level, without what "
-        "nobody could know. Priority Tier cost is in no report.",
+        message="Complete days are exact; today and later days are estimated from past weekdays and the current level "
+        "of spend, which cannot anticipate new events. Excludes Priority Tier cost, which Anthropic does not report.",
     )
     if to_come.low is None:
-        yield Note(code="no_interval", message=f"{days} days of spend are too few for an interval.")
+        yield Note(code="no_interval", message=f"{plural(days, 'day')} of spend history are too few for an interval.")
     elif days < _SHORT_HISTORY:
-        yield Note(code="short_history", message=f"With {days} days of spend the interval is rather too narrow.")
+        yield Note(
+            code="short_history",
+            message=f"With only {days} days of spend history, the interval is probably too narrow.",
+        )
     if not tested.months:
-        yield Note(code="backtest_unavailable", message="The history is too short to test a forecast this far ahead.")
+        yield Note(
+            code="backtest_unavailable", message="The history is too short to backtest a forecast this far ahead."
+        )

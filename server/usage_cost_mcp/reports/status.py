@@ -1,4 +1,4 @@
-"""What this server is connected to, how new its data is, and what the numbers can never say."""
+"""The connected organization, the age of its data, and the limits of the numbers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,39 +20,39 @@ from .housekeeping import UsageMix, dominant_model, usage_mix
 from .query import DEFAULT_PERIOD
 
 LIMITS = (
-    "Days are UTC, but tokens may be cut by timezone; reports are usually complete in minutes, cost sometimes later.",
-    f"The last {PROVISIONAL_DAYS} days before today may still be revised.",
+    "Days are UTC; token usage also accepts a timezone. Data usually arrives within minutes, cost sometimes later.",
+    f"The last {PROVISIONAL_DAYS} days before today are provisional: Anthropic may still revise them.",
     (
-        "The cost report holds no Priority Tier cost, no seat or subscription fees, no taxes, no balance, and nothing "
-        "used through other clouds. It is Anthropic's figure, but not the invoice."
+        "The cost report excludes Priority Tier cost, seat and subscription fees, taxes, the account balance, and use "
+        "through other clouds. It is Anthropic's figure, but not the invoice."
     ),
     (
-        "Anthropic reports spend per day by workspace, model and token type, never by hour or request; by API key, "
-        "account or service account it is an estimate, the bill shared by tokens."
+        "Anthropic reports spend per day by workspace, model and token type, never by hour or request. Spend by API "
+        "key, account or service account is an estimate: reported cost allocated in proportion to tokens."
     ),
     (
-        "Code execution and session time are in spend only; Priority Tier tokens and requests that were blocked are "
-        "in usage only. There is no count of requests."
+        "Code execution and session time appear in spend only; Priority Tier tokens and blocked requests appear in "
+        "usage only. The number of requests is not reported."
     ),
 )
 
 
 class KeyInfo(AnswerModel):
-    """The kind of the key and the variable that it came from; never any part of it."""
+    """The kind of the key and the variable that holds it; never any part of the key."""
 
     kind: str
     source: str
 
 
 class NewestData(AnswerModel):
-    """The newest UTC day that has a row; null when the last 30 days have none."""
+    """The latest UTC day with data; null if the last 30 days have none."""
 
     spend: date | None
     usage: date | None
 
 
 class CacheSize(AnswerModel):
-    """What is held in memory."""
+    """The content of the in-memory cache."""
 
     days: int
     rows: int
@@ -98,21 +98,20 @@ def _usage_mix_line(mix: UsageMix) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
-    """One answer, always short."""
+    """The single answer, which always fits."""
 
     status: StatusAnswer
     default_size: bool = True
 
     def candidates(self) -> Iterator[StatusAnswer]:
-        """The one answer."""
         yield self.status
 
 
 async def run_status(version: str, key_source: str, context: ReportContext, call: CallContext) -> StatusResult:
-    """Ask for the organization, and both reports for the last 30 days and today.
+    """The status, from the organization and both reports of the last 30 days and today.
 
     Raises:
-        UpstreamError: When any of it cannot be had.
+        UpstreamError: If any of these cannot be fetched.
     """
     today = context.today()
     complete = parse_period(DEFAULT_PERIOD, today)
@@ -131,8 +130,8 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
     newest = NewestData(spend=_newest(spend), usage=_newest(usage))
     return StatusResult(
         StatusAnswer(
-            summary=f"Connected to {name}; newest spend {newest.spend or 'none'}, newest usage "
-            f"{newest.usage or 'none'} (UTC); {days} days held.",
+            summary=f"Connected to {name}; latest spend {newest.spend or 'none'}, latest usage "
+            f"{newest.usage or 'none'} (UTC); {days} days cached.",
             version=version,
             organization=OrganizationInfo(id=organization_id, name=name),
             key=KeyInfo(kind="admin", source=key_source),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from usage_cost_mcp.model.money import format_dollars
+from usage_cost_mcp.model.money import format_dollars, format_signed
 
 Value = str | int | float | None
 """Money is an exact decimal string in dollars, a count an integer, a ratio a number from 0 to 1 or null."""
@@ -66,7 +66,7 @@ def readable_value(value: Value, unit: str) -> str:
 
 def signed_dollars(dollars: str) -> str:
     """An amount with its sign: +$1.00 or -$1.00."""
-    return f"{'+' if Decimal(dollars) > 0 else ''}{format_dollars(Decimal(dollars))}"
+    return format_signed(Decimal(dollars))
 
 
 def before_after_change(before: str, after: str, change: str) -> Row:

@@ -1,4 +1,4 @@
-"""How many tokens did we use: the usage report, by any of its dimensions."""
+"""Tokens and web searches by the dimensions of the usage report."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -17,7 +17,7 @@ ALL = "all"
 DEFAULT_MEASURES = ("input_tokens", "output_tokens")
 
 _INPUTS = slice(0, 4)
-"""Where a row of the usage report holds its four disjoint counts of input tokens."""
+"""The four disjoint counts of input tokens in a row of the usage report."""
 _CACHE_READ = USAGE_REPORT.measure_names.index("cache_read_input_tokens")
 _OUTPUT = USAGE_REPORT.measure_names.index("output_tokens")
 
@@ -28,12 +28,10 @@ def input_tokens(sums: Sums) -> int:
 
 
 def cache_read_tokens(sums: Sums) -> int:
-    """The input that was read from the cache."""
     return int(sums[_CACHE_READ])
 
 
 def all_tokens(sums: Sums) -> int:
-    """Input and output."""
     return input_tokens(sums) + int(sums[_OUTPUT])
 
 
@@ -56,7 +54,7 @@ MEASURES = {
 
 
 def parse_measures(names: Sequence[str]) -> list[Measure]:
-    """The measures to show per bucket; "all" stands for every one.
+    """The measures to show per bucket; "all" means every measure.
 
     Raises:
         InvalidQueryError: For a name that is not a measure.
@@ -70,9 +68,9 @@ def parse_measures(names: Sequence[str]) -> list[Measure]:
 
 
 def token_report(names: Sequence[str]) -> SeriesDefinition:
-    """The report that shows some measures per bucket; its groups are ranked by the first of them.
+    """The report with the named measures per bucket; groups are ranked by the first.
 
-    Without names it shows input and output, and ranks by all tokens.
+    Without names it shows input and output tokens, and ranks by their sum.
 
     Raises:
         InvalidQueryError: For a name that is not a measure.
@@ -85,11 +83,11 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
         return int(leading.of(sums) or 0)
 
     def headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
-        said = ", ".join(f"{measure.of(totals):,} {measure.name.replace('_', ' ')}" for measure in shown)
+        counts = ", ".join(f"{measure.of(totals):,} {measure.name.replace('_', ' ')}" for measure in shown)
         if not lines or not lines[0].key or not size(totals):
-            return said
+            return counts
         share = round(100 * size(lines[0].sums) / size(totals))
-        return f"{said}; largest: {lines[0].label} ({share}% of {leading.name.replace('_', ' ')})"
+        return f"{counts}; largest: {lines[0].label} ({share}% of {leading.name.replace('_', ' ')})"
 
     return SeriesDefinition(
         name="token_usage",
@@ -105,9 +103,10 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
 
 def _caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
     days = [day for day in held.days if "service_tier" in day.dimensions]
-    wanted = PRIORITY_TIERS & filters.get("service_tier", PRIORITY_TIERS)
-    if any(map(any, matching(days, {**filters, "service_tier": wanted}))):
+    tiers = PRIORITY_TIERS & filters.get("service_tier", PRIORITY_TIERS)
+    if any(map(any, matching(days, {**filters, "service_tier": tiers}))):
         yield Note(
             code="priority_tier_included",
-            message="Includes Priority Tier tokens, whose cost is in no report: do not divide cost by these counts.",
+            message="Includes Priority Tier tokens, whose cost Anthropic does not report: do not divide cost by these "
+            "counts.",
         )

@@ -75,7 +75,7 @@ _WORDS = """\
 - **Effective price** (`get_effective_prices`): billed cost divided by the tokens of the same model, tier, context
   window, geo and token type, in dollars per million tokens. It is not a list price.
 - **Allocated cost**: spend by API key, account or service account. Each cost is allocated in proportion to tokens of
-  the same kind, and the parts add up to the bill. Cost without tokens is not attributable. Showback and chargeback by
+  the same kind, and the parts add up to the bill. Cost without tokens is unallocated. Showback and chargeback by
   key are estimates.
 - **Forecast** (`forecast_spend`): exact spend so far, and an estimate of the rest with an 80% interval.
 - **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its own weekdays. Excludes today.

@@ -191,7 +191,7 @@ def chargeback_report(today: date, month: str = "last_month", workspace: str = "
         [
             "Both spend answers have the same total, and the lines of your report must add up to it to the cent.",
             "Cost by API key is an estimate, the bill allocated by tokens: say so above the table.",
-            "Show credits, the default workspace, and cost not attributable to a key on separate lines.",
+            "Show credits, the default workspace, and unallocated cost on separate lines.",
             "The report is provisional until the month ends and provisional_since is null. It is not the invoice.",
             "Give names with ids. A series named Other contains several groups: say how many.",
         ],
