@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME = "usage-cost-mcp"
 DEFAULT_LIMITS = Limits()
 CONSTANT_LISTS = CacheHint(ttl_ms=300_000, scope="public")
-"""What a server lists stays as it is while it runs, and is the same for everybody; another version may follow it."""
+"""Tool, prompt and resource lists are constant per process and equal for all users, so clients may cache them."""
 
 
 class SharedResources:
@@ -156,7 +156,7 @@ def _build(
             "resources/list": CONSTANT_LISTS,
             "resources/templates/list": CONSTANT_LISTS,
         },
-        subscriptions=False,  # no list ever changes, and whoever waited for that would hold a place for ever
+        subscriptions=False,  # the lists never change, and a waiting subscriber would hold a connection open
         log_level=settings.log_level,
     )
     for prompt in all_prompts():

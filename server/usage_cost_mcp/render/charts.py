@@ -50,7 +50,7 @@ PALETTE = (
     "#a6d67c",
     "#585070",
 )
-"""A colour for each of the largest groups, told apart by the colour-blind too."""
+"""A color for each of the largest groups, distinguishable with color blindness."""
 OTHER = "#8c8c8c"
 
 _BLUE, _RED = PALETTE[0], PALETTE[5]

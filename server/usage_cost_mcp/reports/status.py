@@ -59,7 +59,7 @@ class CacheSize(AnswerModel):
 
 
 class StatusAnswer(Answer):
-    """What this server is connected to, how new its data is, and what the data can never tell."""
+    """The connected organization, the newest data, and the limits of the data."""
 
     report: Literal["status"] = "status"
     version: str

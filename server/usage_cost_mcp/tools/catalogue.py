@@ -220,7 +220,7 @@ async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer
 
 
 def _default_top(ctx: ToolContext, most: int = DEFAULT_TOP) -> int | None:
-    """How many groups are shown when nobody says; all of them where there is no bound."""
+    """How many groups are shown by default; every group if answers have no size limit."""
     return most if ctx.request_context.lifespan_context.max_answer_characters is not None else None
 
 

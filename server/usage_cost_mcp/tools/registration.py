@@ -1,7 +1,7 @@
-"""How a function becomes a tool: strict arguments, refusals in our own words, a small schema.
+"""Turns a function into a tool with strict arguments, error messages of our own and a small schema.
 
-Why: the SDK drops unknown arguments in silence, which makes a misspelled filter a wrong number, and its validation
-messages are made for programmers. `StrictTool` mends both, with the SDK's public classes only.
+Why: the SDK silently ignores unknown arguments, so a misspelled filter would return a wrong number, and its validation
+messages are written for programmers. `StrictTool` fixes both and uses only public classes of the SDK.
 """
 
 import difflib
@@ -22,18 +22,18 @@ from usage_cost_mcp.reports.answers import Answer
 
 from .execution import ToolResult
 
-# Its finer levels print the names of refused arguments, and a name may be a key that was put in the wrong place.
+# Below WARNING the SDK logs the names of rejected arguments, and a misplaced secret may be among them.
 logging.getLogger("mcp.server.mcpserver.server").setLevel(logging.WARNING)
 
 READ_ONLY = ToolAnnotations(read_only_hint=True)
 
 
 class StrictTool(Tool):
-    """A tool that refuses what it does not understand."""
+    """A tool that rejects unknown arguments."""
 
     @classmethod
     def from_function(cls, fn: Any, *args: Any, **options: Any) -> "StrictTool":
-        """Make the tool; unknown arguments are forbidden, schemas stripped of what no reader needs."""
+        """Create the tool, with unknown arguments forbidden and both schemas minified."""
         tool = cast("StrictTool", super().from_function(fn, *args, **options))
         arguments = tool.fn_metadata.arg_model
         arguments.model_config["extra"] = "forbid"
@@ -48,7 +48,7 @@ class StrictTool(Tool):
         context: Context[Any, Any],
         convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature
     ) -> Any:
-        """Run the tool; our errors, and only ours, reach the caller as they are. A null argument is one not given."""
+        """Run the tool. Only our own errors reach the caller unchanged. A null argument counts as absent."""
         access: AccessControl = context.request_context.lifespan_context.access
         given = {name: value for name, value in arguments.items() if value is not None}
         try:
@@ -57,24 +57,24 @@ class StrictTool(Tool):
                 if isinstance(result, ToolResult):
                     record.rows, record.cache = result.rows, result.cache_status
                 return result
-        except CallRateLimitError as refusal:
-            raise ToolError(str(refusal)) from refusal
-        except UnexpectedToolError as crash:
-            if isinstance(crash.__cause__, UsageCostError):
-                raise ToolError(str(crash.__cause__)) from crash.__cause__
+        except CallRateLimitError as error:
+            raise ToolError(str(error)) from error
+        except UnexpectedToolError as error:
+            if isinstance(error.__cause__, UsageCostError):
+                raise ToolError(str(error.__cause__)) from error.__cause__
             raise
-        except ToolError as refusal:
-            if isinstance(refusal.__cause__, ValidationError):
-                raise ToolError(self._arguments_error(refusal.__cause__)) from refusal.__cause__
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(self._arguments_error(error.__cause__)) from error.__cause__
             raise
 
     def _arguments_error(self, error: ValidationError) -> str:
-        """What was wrong with the arguments, in a sentence each."""
+        """One sentence for each of the first errors, then the accepted arguments."""
         accepted: Mapping[str, Any] = self.parameters.get("properties", {})
-        faults = error.errors()[:_MAX_ERRORS]
-        wrong = [_argument_error(each["type"], [str(part) for part in each["loc"]], accepted) for each in faults]
+        errors = error.errors()[:_MAX_ERRORS]
+        sentences = [_argument_error(each["type"], [str(part) for part in each["loc"]], accepted) for each in errors]
         listed = f"Accepted arguments: {', '.join(accepted)}." if accepted else "It takes no arguments."
-        return redacted(" ".join([*dict.fromkeys(wrong), f"{self.name} was not run. {listed}"]))
+        return redacted(" ".join([*dict.fromkeys(sentences), f"{self.name} was not run. {listed}"]))
 
 
 def _argument_error(kind: str, place: Sequence[str], schema: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def _argument_error(kind: str, place: Sequence[str], schema: Mapping[str, Any]) 
 
 
 _MAX_ERRORS = 3
-"""How many are told: a call may have ten thousand."""
+"""How many errors are listed: a call may have ten thousand."""
 
 
 def _shape(schema: Mapping[str, Any]) -> str:
@@ -111,7 +111,7 @@ def _shape(schema: Mapping[str, Any]) -> str:
 
 
 def minify_schema(schema: Any) -> Any:
-    """A JSON schema in fewer characters, without titles, which repeat the names, and defaults that say nothing."""
+    """A JSON schema in fewer characters: without titles, which repeat the names, and without empty defaults."""
     match schema:
         case dict():
             return {
@@ -126,7 +126,7 @@ def minify_schema(schema: Any) -> Any:
 
 
 def _minify_part(key: str, part: Any) -> Any:
-    """Names of properties are not the schema's own words: a property may well be called "description"."""
+    """Property names are kept: a property may be named "title" or "default"."""
     if key == "properties":
         return {name: minify_schema(each) for name, each in part.items()}
     return part if key == "items" else minify_schema(part)

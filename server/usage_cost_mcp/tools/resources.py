@@ -1,4 +1,4 @@
-"""What a person, or a model, may read besides asking: the glossary, and the state of the server."""
+"""MCP resources: the glossary and the server status."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ STATUS = "usage-cost://status"
 
 
 def all_resources(get_service: ServiceGetter) -> Sequence[Resource]:
-    """Every resource of the server, in the order in which they are listed; nothing is made before it is read."""
+    """Every resource of the server, in listing order. The contents are built when they are read."""
 
     async def glossary() -> str:
         from .glossary import as_markdown
@@ -29,8 +29,8 @@ def all_resources(get_service: ServiceGetter) -> Sequence[Resource]:
             async with service.access.guard_call(STATUS, {}) as record:
                 result = await execute(service, status_runner(service))
                 record.rows, record.cache = result.rows, result.cache_status
-        except UsageCostError as failure:
-            raise ResourceError(str(failure)) from failure
+        except UsageCostError as error:
+            raise ResourceError(str(error)) from error
         return json.dumps(result.structured_content, ensure_ascii=False)
 
     return [

@@ -14,28 +14,26 @@ from .service import Service
 
 
 class StrictServer(MCPServer[Service]):
-    """A server that names its tools and prompts to whoever asks for another, and counts that as a call.
+    """Answers an unknown tool or prompt name with the valid names. Calls of unknown tools are rate limited and audited.
 
-    The SDK would repeat the name, or tell of an internal error.
+    Why: the SDK repeats the unknown name, which may be a secret, or reports an internal error.
     """
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Service, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """The result of a tool."""
         if context is None or self._tool_manager.get_tool(name) is not None:
             return await super().call_tool(name, arguments, context)
         tools = [tool.name for tool in await self.list_tools()]
         try:
             async with context.request_context.lifespan_context.access.guard_call("unknown", {"name": name}):
                 raise unknown_value_error("tool", name, tools)
-        except UsageCostError as refusal:
-            raise ToolError(str(refusal)) from refusal
+        except UsageCostError as error:
+            raise ToolError(str(error)) from error
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Service, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        """The instruction of a prompt."""
         prompts = [prompt.name for prompt in await self.list_prompts()]
         if name not in prompts:
             raise MCPError(INVALID_PARAMS, str(unknown_value_error("prompt", name, prompts)))

@@ -11,14 +11,14 @@ from usage_cost_mcp.reports.context import ReportContext
 
 @dataclass(frozen=True)
 class Service:
-    """What the tools work with.
+    """The state behind the tools of one running server.
 
     Attributes:
-        open_desk: Connects to the Admin API.
-        call_seconds: The longest that a call may take.
-        max_answer_characters: The bound of either half of an answer; None for no bound at all.
-        gate: Where questions come in; says who asks.
-        drawing: Held by the one picture that is being drawn: each takes a process with a JavaScript engine.
+        context_factory: Connects to the Admin API and builds the report context.
+        call_seconds: The time limit of a call, in seconds.
+        max_answer_characters: The limit of either half of an answer; None for no limit.
+        access: Identifies the caller, limits the rate and writes the audit log.
+        render_lock: Held while a chart is rendered: each one starts a process with a JavaScript engine.
     """
 
     context_factory: Callable[[], ReportContext]
@@ -31,14 +31,14 @@ class Service:
 
     @cached_property
     def unscoped_context(self) -> ReportContext:
-        """What the reports work with, opened at the first use; all of it, so not for answers."""
+        """The context of the whole organization, built at first use. Answers use `caller_context`."""
         return self.context_factory()
 
     @property
     def caller_context(self) -> ReportContext:
-        """What the reports work with, as far as whoever asks may see it."""
+        """The context, scoped to what the caller may see."""
         return self.unscoped_context.scoped_to(self.access.principal())
 
 
 ServiceGetter = Callable[[], Service]
-"""The service of the server that runs, for those whom the SDK gives no context: resources and completions."""
+"""Returns the running service. Resources and completions need it, because the SDK gives them no context."""
