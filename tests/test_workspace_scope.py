@@ -17,7 +17,7 @@ from mcp.types import CallToolResult
 from pydantic import SecretStr
 
 from tests.support import workspace_scoping as scoping
-from tests.support.attribution import attributed, true_costs
+from tests.support.allocation import allocated, true_costs
 from tests.support.canary import KEY
 from tests.support.generated_orgs import Body
 from tests.support.harness import (
@@ -377,7 +377,7 @@ async def test_each_key_of_theirs_costs_what_it_truly_cost(
     for (workspace, key), cost in costs.items():
         if workspace in principal.workspaces:
             expected[key,] = expected.get((key,), 0) + cost
-    assert attributed(answer) == expected
+    assert allocated(answer) == expected
 
 
 # ── What cannot be had beside the workspace ──

@@ -1,12 +1,13 @@
-"""Days on which a group's spend is out of line with its own weekday pattern.
+"""Days on which a group's spend deviates from its own weekday baseline.
 
-What a day should cost is the median of the same weekdays of the last eight weeks, moved to the level of the last three.
-A day is odd when it is away from that by the asked minimum, by 35% and by more than the group's noise, except
-when three of those weeks saw the like: then it is a habit. A day is measured by earlier days only, so what was found
-stays found when more days follow.
+The baseline of a day is the median of the same weekday over the last eight weeks, scaled to the level of the last
+three. A day is an anomaly when it deviates from its baseline by at least the requested minimum, by 35% and by 4.3
+standard deviations of the group's noise. It is not one when three of the last eight weeks had a similar deviation:
+then it is recurring. Only earlier days enter a baseline, so a detected anomaly stays the same when more days follow.
 
-Odd days in a row are one finding. What still lasts on the same weekday of the next week is no accident: it is told
-once, as a new level, and is what is usual from then on. Slow growth and small price changes become usual unnoticed.
+Consecutive anomalous days form one streak. A streak that lasts into the same weekday of the next week is a level
+shift: it is reported once, and the baseline moves to the new level. Slow growth and small price changes move the
+baseline without being reported.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,66 +15,67 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from math import sqrt
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Literal
 
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.rows import Key
 
 AnomalyStatus = Literal["resolved", "ongoing", "level_shift"]
-"""Back to usual; still away on the last day that is known; away for more than a week, and usual from then on."""
+"""Ended before the last known day; reaches the last known day; lasted into the next week and became the baseline."""
 
 MAX_WEEKS = 8
-"""A median of eight weekdays forgets an old level within a month and is not moved by three odd days."""
+"""Weeks in a weekday median. A median of eight follows a new level within a month and resists three outliers."""
 
 MIN_WEEKS = 3
-"""The fewest weekdays whose median is not the odd one among them; also how far back the level is read."""
+"""Weeks of history that a day needs: a median of three resists one outlier. Also the weeks that set the level."""
 
 HISTORY_DAYS = MAX_WEEKS * 7
-"""How many days before the first judged one make the judgement as good as it gets."""
+"""Days before the first evaluated one that give it a full baseline."""
 
 MIN_MINIMUM = Decimal(10)
-"""Dollars that nobody looks into."""
+"""Dollars. The smallest default minimum."""
 
 MINIMUM_SHARE = Decimal("0.01")
-"""Of what a day costs in all: what is less than this moves no budget."""
+"""The default minimum as a share of the average daily spend of all groups."""
 
 _WEEK = 7
 
-_MIN_CHANGE = 0.35
-"""Of what is usual: more than a steady service does by itself, far less than an accident does."""
+_MIN_DEVIATION = 0.35
+"""Share of the baseline. More than the usual variation of a steady service, far less than a typical incident."""
 
-_DEVIATIONS = 4.3
-"""How far beyond its noise a day is odd: at normal noise of 10% a group has one false finding in 25 years."""
+_MIN_SIGMAS = 4.3
+"""Standard deviations of noise. With normal noise of 10%, a group has one false positive in 25 years."""
 
-_CALM_SHARE = 0.8
-"""Noise is what four days in five stay within: robust enough, and a quarter more precise than the median deviation."""
+_NOISE_QUANTILE = 0.8
+"""The quantile of the absolute residuals that estimates noise: robust, and with a standard error that is a quarter
+smaller than that of the median absolute deviation."""
 
-_CALM_DEVIATIONS = NormalDist().inv_cdf((1 + _CALM_SHARE) / 2)
-"""Standard deviations within which normal noise has that share of the days."""
+_NOISE_QUANTILE_SIGMAS = NormalDist().inv_cdf((1 + _NOISE_QUANTILE) / 2)
+"""That quantile for normal noise, in standard deviations."""
 
-_HABIT_WEEKS = 3
-"""In how many of the last weeks the like makes a habit; twice may be two accidents."""
+_RECURRING_WEEKS = 3
+"""Weeks with a similar deviation that make it recurring. Two may be two incidents."""
 
-_ALIKE = 0.5
-"""The part of a departure that another one needs to be its like."""
+_SIMILAR_RATIO = 0.5
+"""A deviation is similar to another when its score is at least this share of the other's, in the same direction."""
 
-_STILL_AWAY = 0.5
-"""The part of an odd departure that the days after it need to belong to it: less proof than the first."""
+_CONTINUATION_SCORE = 0.5
+"""The score that continues a streak. A streak starts at 1."""
 
-_MAX_PAUSE = 2
-"""Days within a finding that may look usual: a weekend on which hardly anything is spent."""
+_MAX_GAP = 2
+"""Days below the continuation score that do not end a streak: a weekend with little spend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anomaly:
-    """Days of one group that are out of line in the same direction.
+    """A streak of days on which a group deviates from its baseline in one direction.
 
     Attributes:
         key: The group.
-        days: The odd days, oldest first; of a new level those among its first eight.
-        actual: What these days cost, exactly.
-        expected: What they would usually have cost, to the cent.
+        days: The anomalous days in ascending order; of a level shift, only those among its first eight days.
+        actual: Exact dollars spent on these days.
+        expected: Dollars of their baselines, in whole cents.
         status: Resolved, ongoing or a lasting level shift.
     """
 
@@ -85,18 +87,18 @@ class Anomaly:
 
     @property
     def excess(self) -> Decimal:
-        """Dollars above what was expected, negative below."""
+        """Dollars above the expected amount; negative below it."""
         with exact():
             return self.actual - self.expected
 
 
 @dataclass(frozen=True, slots=True)
 class DetectionResult:
-    """What was found, and what could not be judged.
+    """The anomalies, and the days without enough history to detect any.
 
     Attributes:
-        anomalies: The largest excess first, up or down.
-        unjudged: By group the days that have less than three weeks of history: the data, or the group, is too new.
+        anomalies: In descending order of absolute excess.
+        insufficient_history: By group, the days that have less than three weeks of history.
     """
 
     anomalies: Sequence[Anomaly]
@@ -104,7 +106,7 @@ class DetectionResult:
 
 
 def default_minimum(groups: Mapping[Key, Sequence[Decimal]]) -> Decimal:
-    """The departure that is worth a look: 1% of what all groups together cost on an average day, at least $10."""
+    """1% of the average daily spend of all groups together in whole dollars, at least $10."""
     days = max(map(len, groups.values()), default=0) or 1
     average = sum((sum(amounts, Decimal()) for amounts in groups.values()), Decimal()) / days
     return max(MIN_MINIMUM, round(average * MINIMUM_SHARE, 0))
@@ -113,152 +115,157 @@ def default_minimum(groups: Mapping[Key, Sequence[Decimal]]) -> Decimal:
 def find_anomalies(
     groups: Mapping[Key, Sequence[Decimal]], first: date, evaluate_from: date, minimum: Decimal
 ) -> DetectionResult:
-    """Judge every group by its own past.
+    """Compare every group with its own history.
 
     Args:
-        groups: Dollars of every group for the same complete UTC days, one after the other, zeros included.
+        groups: Dollars of every group for the same complete, consecutive UTC days, zeros included.
         first: The day of the first amount.
-        evaluate_from: The first day to judge. Earlier ones are history, best `HISTORY_DAYS` of them; a finding that
-            began there is told when it reaches into the judged days.
-        minimum: Dollars, more than zero, by which a day must depart.
+        evaluate_from: The first day to evaluate. Earlier days are history, ideally `HISTORY_DAYS` of them. A streak
+            that starts in the history is included when it reaches the evaluated days.
+        minimum: Dollars, positive: the smallest deviation of an anomaly.
     """
     days = [first + timedelta(days=n) for n in range(max(map(len, groups.values()), default=0))]
     begin = (evaluate_from - first).days
     anomalies: list[Anomaly] = []
-    unjudged: dict[Key, Sequence[date]] = {}
+    insufficient_history: dict[Key, Sequence[date]] = {}
     for key, amounts in groups.items():
-        runs, skipped = _scan([float(amount) for amount in amounts], float(minimum))
-        anomalies += [_anomaly(key, run, days, amounts) for run in runs if run.days[-1] >= begin]
+        streaks, skipped = _detect([float(amount) for amount in amounts], float(minimum))
+        anomalies += [_anomaly(key, streak, days, amounts) for streak in streaks if streak.days[-1] >= begin]
         if too_new := [days[day] for day in skipped if day >= begin]:
-            unjudged[key] = too_new
-    return DetectionResult(sorted(anomalies, key=lambda each: -abs(each.excess)), unjudged)
+            insufficient_history[key] = too_new
+    return DetectionResult(sorted(anomalies, key=lambda each: -abs(each.excess)), insufficient_history)
 
 
 @dataclass(frozen=True, slots=True)
 class _Streak:
-    """An anomaly in terms of places in a list."""
+    """An anomaly whose days are indices into the spend of its group."""
 
     days: Sequence[int]
     expected: Sequence[float]
     status: AnomalyStatus
 
 
-def _anomaly(key: Key, run: _Streak, days: Sequence[date], amounts: Sequence[Decimal]) -> Anomaly:
+def _anomaly(key: Key, streak: _Streak, days: Sequence[date], amounts: Sequence[Decimal]) -> Anomaly:
     with exact():
-        actual = sum((amounts[day] for day in run.days), Decimal())
-    expected = Decimal(f"{sum(run.expected):.2f}")
-    return Anomaly(key, tuple(days[day] for day in run.days), actual, expected, run.status)
+        actual = sum((amounts[day] for day in streak.days), Decimal())
+    expected = Decimal(f"{sum(streak.expected):.2f}")
+    return Anomaly(key, tuple(days[day] for day in streak.days), actual, expected, streak.status)
 
 
-def _scan(spend: list[float], minimum: float) -> tuple[list[_Streak], list[int]]:
-    """Day by day: the runs of odd days, and the days that have too little history."""
-    runs: list[_Streak] = []
+def _detect(spend: list[float], minimum: float) -> tuple[list[_Streak], list[int]]:
+    """The streaks of anomalous days, and the days with too little history."""
+    streaks: list[_Streak] = []
     too_new: list[int] = []
-    told: set[int] = set()
+    in_streak: set[int] = set()
     day = since = 0
     while day < len(spend):
         if day - since < MIN_WEEKS * _WEEK:
             too_new.append(day)
-        elif day not in told and (pattern := _Pattern(spend, since, day, minimum)).is_odd():
-            run = pattern.run()
-            runs.append(run)
-            told.update(run.days)
-            if run.status == "level_shift":
-                spend, since = _at_new_level(spend, since, run)
-                day = run.days[-1]
+        elif day not in in_streak and (baseline := _Baseline(spend, since, day, minimum)).is_anomalous():
+            streak = baseline.streak()
+            streaks.append(streak)
+            in_streak.update(streak.days)
+            if streak.status == "level_shift":
+                spend, since = _rescale_history(spend, since, streak)
+                day = streak.days[-1]
         day += 1
-    return runs, too_new
+    return streaks, too_new
 
 
-def _at_new_level(spend: list[float], since: int, run: _Streak) -> tuple[list[float], int]:
-    """The past as if it had been on the new level. What was nothing has no pattern to keep and starts anew."""
-    start = run.days[0]
-    if not all(run.expected):
+def _rescale_history(spend: list[float], since: int, streak: _Streak) -> tuple[list[float], int]:
+    """The spend with the days before a level shift scaled to the new level, and the start of its history.
+
+    With a baseline of zero there is nothing to scale: the history starts anew with the streak.
+    """
+    start = streak.days[0]
+    if not all(streak.expected):
         return spend, start
-    change = _median([spend[day] / expected for day, expected in zip(run.days, run.expected, strict=True)])
-    return [amount * change for amount in spend[:start]] + spend[start:], since
+    factor = median(spend[day] / expected for day, expected in zip(streak.days, streak.expected, strict=True))
+    return [amount * factor for amount in spend[:start]] + spend[start:], since
 
 
-class _Pattern:
-    """What is usual as of a day, by the weeks before it. Places that are equal modulo 7 are the same weekday."""
+class _Baseline:
+    """The expected spend of each weekday as of a day, from the weeks before it.
+
+    Indices that are equal modulo 7 are the same weekday.
+    """
 
     def __init__(self, spend: Sequence[float], since: int, day: int, minimum: float) -> None:
         self._spend = spend
         self._day = day
         self._minimum = minimum
-        self._past = range(max(since, day - HISTORY_DAYS), day)
-        self._weekdays = self._at_level_of(range(day - MIN_WEEKS * _WEEK, day), self._medians())
-        self._busiest = max(map(abs, self._weekdays))
-        self._noises: dict[bool, float] = {}
+        self._history = range(max(since, day - HISTORY_DAYS), day)
+        self._weekdays = self._scale_to_level(self._weekday_medians(), range(day - MIN_WEEKS * _WEEK, day))
+        self._largest = max(map(abs, self._weekdays))
+        self._noise_by_volume: dict[bool, float] = {}
 
-    def _medians(self) -> list[float]:
-        start = self._past.start
-        return [_median(self._spend[start + (n - start) % _WEEK : self._day : _WEEK]) for n in range(_WEEK)]
+    def _weekday_medians(self) -> list[float]:
+        start = self._history.start
+        return [median(self._spend[start + (n - start) % _WEEK : self._day : _WEEK]) for n in range(_WEEK)]
 
-    def _at_level_of(self, recent: range, weekdays: Sequence[float]) -> list[float]:
-        shares = [self._spend[day] / usual for day in recent if (usual := weekdays[day % _WEEK])]
-        level = _median(shares) if shares else 1.0
-        return [level * usual for usual in weekdays]
+    def _scale_to_level(self, medians: Sequence[float], recent: range) -> list[float]:
+        """The weekday medians times the median ratio of recent spend to them."""
+        ratios = [self._spend[day] / weekday for day in recent if (weekday := medians[day % _WEEK])]
+        level = median(ratios) if ratios else 1.0
+        return [level * weekday for weekday in medians]
 
-    def is_odd(self) -> bool:
-        """Whether the day is too far from what is usual, and that is no habit."""
-        usual = self._usual(self._day)
-        if abs(self._spend[self._day] - usual) < max(self._minimum, _MIN_CHANGE * abs(usual)):
-            return False  # as nearly always, and long before the noise is known
-        departure = self._departure(self._day)
-        return abs(departure) >= 1 and not self._is_habit(departure)
+    def is_anomalous(self) -> bool:
+        """Whether the day deviates enough, and the deviation is not recurring."""
+        expected = self._expected(self._day)
+        if abs(self._spend[self._day] - expected) < max(self._minimum, _MIN_DEVIATION * abs(expected)):
+            return False  # Decides nearly every day without the cost of estimating the noise.
+        score = self._score(self._day)
+        return abs(score) >= 1 and not self._is_recurring(score)
 
-    def _is_habit(self, departure: float) -> bool:
-        like = [day for day in self._past if self._departure(day) / departure >= _ALIKE]
-        return len({(self._day - 1 - day) // _WEEK for day in like}) >= _HABIT_WEEKS
+    def _is_recurring(self, score: float) -> bool:
+        similar = [day for day in self._history if self._score(day) / score >= _SIMILAR_RATIO]
+        return len({(self._day - 1 - day) // _WEEK for day in similar}) >= _RECURRING_WEEKS
 
-    def run(self) -> _Streak:
-        """The odd day, and those of the week after it that stay away in the same direction."""
+    def streak(self) -> _Streak:
+        """The anomalous day, and the days of the following week that deviate in the same direction."""
         week_later = self._day + _WEEK
-        sign = self._departure(self._day)
+        sign = self._score(self._day)
         days = [self._day]
         for day in range(self._day + 1, min(week_later + 1, len(self._spend))):
-            if day - days[-1] > _MAX_PAUSE + 1:
+            if day - days[-1] > _MAX_GAP + 1:
                 break
-            departure = self._departure(day)
-            if abs(departure) >= _STILL_AWAY and departure * sign > 0:
+            score = self._score(day)
+            if abs(score) >= _CONTINUATION_SCORE and score * sign > 0:
                 days.append(day)
-        return _Streak(days, [self._usual(day) for day in days], self._status(days[-1]))
+        return _Streak(days, [self._expected(day) for day in days], self._status(days[-1]))
 
     def _status(self, last: int) -> AnomalyStatus:
         if last == self._day + _WEEK:
             return "level_shift"
         return "ongoing" if last == len(self._spend) - 1 else "resolved"
 
-    def _usual(self, day: int) -> float:
+    def _expected(self, day: int) -> float:
         return self._weekdays[day % _WEEK]
 
-    def _departure(self, day: int) -> float:
-        """How far a day is from what is usual: odd begins at 1 and -1."""
-        usual = self._usual(day)
-        share = max(_MIN_CHANGE, _DEVIATIONS * self._noise(day))
-        return (self._spend[day] - usual) / max(self._minimum, share * abs(usual))
+    def _score(self, day: int) -> float:
+        """The deviation over its threshold: max(minimum, max(35%, 4.3 standard deviations) of the baseline)."""
+        expected = self._expected(day)
+        share = max(_MIN_DEVIATION, _MIN_SIGMAS * self._noise(day))
+        return (self._spend[day] - expected) / max(self._minimum, share * abs(expected))
 
     def _noise(self, day: int) -> float:
-        """The standard deviation of days as busy as this one, as a share of what is usual: weekends have their own."""
-        busy = self._is_busy(day)
-        if busy not in self._noises:
-            peers = [each for each in self._past if self._usual(each) and self._is_busy(each) is busy]
-            self._noises[busy] = self._noise_of(peers) if peers else 0.0
-        return self._noises[busy]
+        """The standard deviation of the residuals of days of similar volume, as a share of the baseline.
 
-    def _noise_of(self, days: Sequence[int]) -> float:
-        shares = sorted(abs(self._spend[day] / self._usual(day) - 1) for day in days)
-        calm = shares[int(_CALM_SHARE * len(days))] / _CALM_DEVIATIONS
-        # The medians and the level come from the same days, so these look closer to them than a new day will be.
+        Weekends with less than half the spend of the largest weekday thus have their own noise.
+        """
+        high = self._is_high_volume(day)
+        if high not in self._noise_by_volume:
+            peers = [each for each in self._history if self._expected(each) and self._is_high_volume(each) is high]
+            self._noise_by_volume[high] = self._estimate_noise(peers) if peers else 0.0
+        return self._noise_by_volume[high]
+
+    def _estimate_noise(self, days: Sequence[int]) -> float:
+        residuals = sorted(abs(self._spend[day] / self._expected(day) - 1) for day in days)
+        sigma = residuals[int(_NOISE_QUANTILE * len(days))] / _NOISE_QUANTILE_SIGMAS
+        # The baseline was fitted to these days: with p parameters and n days, their variance is (n - p) / n of the
+        # noise, and that of a new day is (n + p) / n. The parameters are the weekday medians and the level.
         fitted = len({day % _WEEK for day in days}) + 1
-        return calm * sqrt((len(days) + fitted) / (len(days) - fitted))
+        return sigma * sqrt((len(days) + fitted) / (len(days) - fitted))
 
-    def _is_busy(self, day: int) -> bool:
-        return 2 * abs(self._usual(day)) >= self._busiest
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+    def _is_high_volume(self, day: int) -> bool:
+        return 2 * abs(self._expected(day)) >= self._largest

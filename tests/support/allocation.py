@@ -32,6 +32,6 @@ def true_costs(month: str, group: Callable[[org.Stream], Group]) -> dict[Group, 
     return dict(costs)
 
 
-def attributed(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
+def allocated(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
     """What is not zero and has tokens."""
     return {group: cost for group, cost in by_group(answer).items() if "unallocated" not in group}
