@@ -74,14 +74,14 @@ async def test_each_account_costs_what_it_truly_cost(client: Client, more: list[
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-async def test_what_has_no_tokens_belongs_to_nobody(client: Client, dimension: str) -> None:
+async def test_costs_without_tokens_are_unallocated(client: Client, dimension: str) -> None:
     answer = await ask(
         client, "get_spend", period="2026-10", group_by=[dimension, "cost_type"], granularity="total", top=100
     )
     whole = await ask(client, "get_spend", period="2026-10", group_by=["cost_type"], granularity="total")
-    nobody = {group[1]: cost for group, cost in by_group(answer).items() if group[0] == "unallocated"}
+    unallocated = {group[1]: cost for group, cost in by_group(answer).items() if group[0] == "unallocated"}
     without = {group[0]: cost for group, cost in by_group(whole).items()}
-    assert nobody == {kind: without[kind] for kind in ("code_execution", "session_usage", None)}
+    assert unallocated == {kind: without[kind] for kind in ("code_execution", "session_usage", None)}
     assert any(series["label"].startswith("Not allocated to a") for series in answer["series"])
 
 
@@ -112,7 +112,7 @@ def _without(*ids: str) -> Callable[[Body], object]:
     return edit
 
 
-def _untold(body: Body) -> None:
+def _without_workspaces(body: Body) -> None:
     for key in body["data"]:
         del key["workspace_id"]
 
@@ -128,7 +128,9 @@ async def test_a_key_that_the_list_no_longer_knows_is_found_by_what_the_others_l
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("edit", [_without(*org.API_KEYS), _untold], ids=["no key is listed", "no workspace is told"])
+@pytest.mark.parametrize(
+    "edit", [_without(*org.API_KEYS), _without_workspaces], ids=["no key is listed", "no workspace is listed"]
+)
 async def test_nothing_is_lost_when_no_key_is_known(
     client: Client, upstream: Upstream, edit: Callable[[Body], object]
 ) -> None:
@@ -148,13 +150,13 @@ def _no_geo(body: Body) -> None:
 
 
 @pytest.mark.anyio
-async def test_costs_without_a_geo_find_their_tokens_all_the_same(client: Client, upstream: Upstream) -> None:
+async def test_costs_without_a_geo_are_joined_to_their_tokens(client: Client, upstream: Upstream) -> None:
     upstream.override = override_body("cost_report", _no_geo, upstream)
     answer = await ask(client, "get_spend", period="2026-10", group_by=["api_key_id"], granularity="total")
     assert allocated(answer) == true_costs("2026-10", lambda stream: (stream.api_key,))
 
 
-# ── What is said about it, and what it costs ──
+# ── Notes, summaries and upstream requests ──
 
 
 @pytest.mark.anyio

@@ -41,7 +41,7 @@ def gaussian(random: Random) -> float:
 
 
 def seasonal(seed: int, days: int, noise: Noise = uniform, *, monthly_growth: float | None = None) -> list[Decimal]:
-    """$10 to $1,000 on a working day, 5-45% of it on weekends or as much, shrinking or growing a little."""
+    """$10 to $1,000 on a working day, 5-45% or 100% of it on weekends, with slow growth or decline."""
     random = Random(seed)  # noqa: S311 - no secret
     working_day, weekend = 10 ** random.uniform(1, 3), random.choice([random.uniform(0.05, 0.45), 1])
     growth = 1 + (random.choice([-0.025, 0, 0.025]) if monthly_growth is None else monthly_growth)
@@ -65,12 +65,16 @@ def nth(n: int) -> date:
     return FIRST + timedelta(days=n)
 
 
-def review(amounts: Sequence[Decimal], judged: int = HISTORY_DAYS, minimum: Decimal = MINIMUM) -> DetectionResult:
-    return find_anomalies({GROUP: amounts}, FIRST, nth(judged), minimum)
+def detect(
+    amounts: Sequence[Decimal], evaluate_from: int = HISTORY_DAYS, minimum: Decimal = MINIMUM
+) -> DetectionResult:
+    return find_anomalies({GROUP: amounts}, FIRST, nth(evaluate_from), minimum)
 
 
-def anomalies(amounts: Sequence[Decimal], judged: int = HISTORY_DAYS, minimum: Decimal = MINIMUM) -> Sequence[Anomaly]:
-    found = review(amounts, judged, minimum)
+def anomalies(
+    amounts: Sequence[Decimal], evaluate_from: int = HISTORY_DAYS, minimum: Decimal = MINIMUM
+) -> Sequence[Anomaly]:
+    found = detect(amounts, evaluate_from, minimum)
     assert not found.insufficient_history
     return found.anomalies
 
@@ -89,7 +93,7 @@ BILL = [
 
 
 def bill(dimension: str) -> Mapping[Key, Sequence[Decimal]]:
-    """What the demo organization paid per day, from eight weeks before its last twelve months."""
+    """The daily cost of the demo organization, from eight weeks before its last twelve months."""
     organization = Organization(NOW.date())
     groups: dict[Key, list[Decimal]] = {}
     for n, day in enumerate(BILL):
@@ -100,7 +104,7 @@ def bill(dimension: str) -> Mapping[Key, Sequence[Decimal]]:
 
 
 def months_of(groups: Mapping[Key, Sequence[Decimal]]) -> list[Anomaly]:
-    """Every month judged for itself, with eight weeks of history, as the tool does."""
+    """The anomalies of every month, each detected with eight weeks of history, as the tool does."""
     found: list[Anomaly] = []
     for begin, day in enumerate(BILL):
         if day.day == 1 and begin >= HISTORY_DAYS:
@@ -110,13 +114,13 @@ def months_of(groups: Mapping[Key, Sequence[Decimal]]) -> list[Anomaly]:
     return found
 
 
-def told(found: Sequence[Anomaly]) -> set[Found]:
+def summarized(found: Sequence[Anomaly]) -> set[Found]:
     return {(str(each.days[0]), each.key[0] if each.key else "all", each.status) for each in found}
 
 
-def test_of_the_demo_organization_it_tells_the_spike_the_credit_and_each_new_level_once() -> None:
+def test_the_spike_the_credit_and_each_level_shift_of_the_demo_organization_are_found_once() -> None:
     found = months_of(bill("workspace"))
-    assert told(found) == {
+    assert summarized(found) == {
         ("2025-11-01", HACKATHON, "level_shift"),  # the hackathon is over
         ("2026-02-01", DATA, "level_shift"),  # the move to the 4.6 models
         ("2026-02-02", RESEARCH, "level_shift"),
@@ -136,9 +140,9 @@ def test_of_the_demo_organization_it_tells_the_spike_the_credit_and_each_new_lev
     )
 
 
-def test_of_the_demo_organization_by_model_it_tells_the_models_that_came_and_went() -> None:
+def test_by_model_the_models_that_the_demo_organization_started_and_stopped_using_are_found() -> None:
     found = months_of(bill("model"))
-    assert told(found) == {
+    assert summarized(found) == {
         ("2025-11-01", "claude-sonnet-4-5", "level_shift"),
         ("2026-02-01", "claude-opus-4-1", "level_shift"),
         ("2026-02-01", "claude-sonnet-4-5", "level_shift"),
@@ -154,9 +158,9 @@ def test_of_the_demo_organization_by_model_it_tells_the_models_that_came_and_wen
     assert len(found) == 11
 
 
-def test_of_the_demo_organization_in_total_it_tells_what_moves_the_total() -> None:
+def test_in_total_only_changes_that_move_the_total_of_the_demo_organization_are_found() -> None:
     found = months_of(bill(""))
-    assert told(found) == {
+    assert summarized(found) == {
         ("2025-11-01", "all", "level_shift"),
         ("2026-02-02", "all", "level_shift"),
         ("2026-04-05", "all", "level_shift"),
@@ -166,21 +170,21 @@ def test_of_the_demo_organization_in_total_it_tells_what_moves_the_total() -> No
     assert len(found) == 5
 
 
-# What is not odd
+# Not anomalies
 
 
-def test_a_year_of_plain_seasonality_has_none() -> None:
+def test_a_year_of_weekly_seasonality_has_no_anomaly() -> None:
     for seed in range(100):
         assert not anomalies(seasonal(seed, HISTORY_DAYS + YEAR))
 
 
-def test_gaussian_noise_of_a_tenth_has_less_than_one_in_twenty_years_of_a_group() -> None:
+def test_gaussian_noise_of_10_percent_has_less_than_one_false_positive_per_group_in_twenty_years() -> None:
     groups = 200
     found = sum(len(anomalies(seasonal(seed, HISTORY_DAYS + YEAR, gaussian))) for seed in range(groups))
     assert found < groups / 20
 
 
-def test_fast_growth_is_usual() -> None:
+def test_fast_growth_is_not_an_anomaly() -> None:
     for seed in range(20):
         assert not anomalies(seasonal(seed, HISTORY_DAYS + YEAR, monthly_growth=0.2))
 
@@ -195,29 +199,29 @@ def test_fast_growth_is_usual() -> None:
         pytest.param([Decimal(-50)] * 100, id="a credit every day"),
     ],
 )
-def test_a_habit_is_not_odd(amounts: Sequence[Decimal]) -> None:
+def test_a_recurring_pattern_is_not_an_anomaly(amounts: Sequence[Decimal]) -> None:
     assert not anomalies(amounts)
 
 
-def test_a_group_that_is_used_now_and_then_is_not_odd_each_time() -> None:
+def test_sporadic_use_of_a_group_is_not_an_anomaly() -> None:
     random = Random(1)  # noqa: S311 - no secret
     amounts = [dollars(random.uniform(40, 60)) if random.random() < 0.3 else Decimal() for _ in range(200)]
     assert not anomalies(amounts)
 
 
-def test_a_small_price_change_becomes_usual_without_a_finding() -> None:
+def test_a_small_price_change_moves_the_baseline_without_an_anomaly() -> None:
     cut = HISTORY_DAYS + 10
     assert not anomalies(steady(cut) + [amount * Decimal("0.8") for amount in steady(cut + 60)[cut:]])
 
 
-# What is
+# Anomalies
 
 
 FACTORS = (0, 0.3, 0.5, 1.6, 2, 5, 14)
 
 
 @pytest.mark.parametrize("factor", FACTORS)
-def test_a_planted_day_is_found_up_or_down(factor: float) -> None:
+def test_a_planted_spike_or_drop_is_found(factor: float) -> None:
     for seed in range(40):
         random = Random(f"{factor} {seed}")  # noqa: S311 - no secret
         amounts = seasonal(seed, HISTORY_DAYS + 30)
@@ -233,7 +237,7 @@ def test_a_planted_day_is_found_up_or_down(factor: float) -> None:
             assert (found.excess > 0) == (factor > 1)
 
 
-def test_every_spike_of_many_is_found_in_the_order_of_its_size() -> None:
+def test_several_anomalies_are_found_in_descending_order_of_excess() -> None:
     groups: dict[Key, list[Decimal]] = {(str(seed),): seasonal(seed, HISTORY_DAYS + 30) for seed in range(20)}
     planted = [(("3",), 60, 1000), (("4",), 61, 3000), (("4",), 75, -4000), (("9",), 85, 2000)]
     for key, day, extra in planted:
@@ -248,7 +252,7 @@ def test_every_spike_of_many_is_found_in_the_order_of_its_size() -> None:
     extra=st.decimals(-(10**6), 10**6, places=8).filter(lambda extra: abs(extra) >= 100),
     seed=st.integers(0, 10**6),
 )
-def test_whatever_is_planted_on_an_even_week_is_found_exactly(day: int, extra: Decimal, seed: int) -> None:
+def test_a_deviation_of_any_size_from_a_steady_week_is_found_exactly(day: int, extra: Decimal, seed: int) -> None:
     random = Random(seed)  # noqa: S311 - no secret
     amounts = [amount * dollars(uniform(random)) for amount in steady(HISTORY_DAYS + 30)]
     amounts[day] += extra
@@ -259,7 +263,7 @@ def test_whatever_is_planted_on_an_even_week_is_found_exactly(day: int, extra: D
     assert found.expected == round(found.expected, 2)
 
 
-def test_a_day_that_was_odd_in_two_weeks_is_odd_once_more_and_then_a_habit() -> None:
+def test_a_weekly_deviation_is_found_three_times_and_is_then_recurring() -> None:
     amounts = steady(HISTORY_DAYS + 40)
     days = [HISTORY_DAYS + 7 * n for n in range(5)]
     for day in days:
@@ -267,10 +271,10 @@ def test_a_day_that_was_odd_in_two_weeks_is_odd_once_more_and_then_a_habit() -> 
     assert sorted(each.days for each in anomalies(amounts)) == [(nth(day),) for day in days[:3]]
 
 
-# Runs and levels
+# Streaks and level shifts
 
 
-def test_odd_days_in_a_row_are_one_finding() -> None:
+def test_consecutive_anomalous_days_are_one_anomaly() -> None:
     amounts = steady(HISTORY_DAYS + 20)
     for n in (1, 2, 3):
         amounts[HISTORY_DAYS + n] *= 4
@@ -279,14 +283,14 @@ def test_odd_days_in_a_row_are_one_finding() -> None:
     assert (found.actual, found.expected, found.excess, found.status) == (1200, 300, 900, "resolved")
 
 
-def test_a_quiet_weekend_does_not_cut_a_run_in_two() -> None:
+def test_a_weekend_with_little_spend_does_not_end_a_streak() -> None:
     amounts = steady(HISTORY_DAYS + 20, weekend=1)
     for n in (3, 4, 5, 6, 7):
         amounts[HISTORY_DAYS + n] *= 4
     assert only(anomalies(amounts)).days == tuple(nth(HISTORY_DAYS + n) for n in (3, 4, 7))
 
 
-def test_a_drop_within_a_run_is_a_finding_of_its_own() -> None:
+def test_a_drop_within_a_streak_of_high_spend_is_a_separate_anomaly() -> None:
     amounts = steady(HISTORY_DAYS + 20)
     for n, amount in enumerate((500, 500, -900, 500)):
         amounts[HISTORY_DAYS + n] = Decimal(amount)
@@ -294,27 +298,27 @@ def test_a_drop_within_a_run_is_a_finding_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("length", range(1, 8))
-def test_what_is_odd_on_the_last_day_is_still_lasting(length: int) -> None:
+def test_a_streak_that_includes_the_last_day_is_ongoing(length: int) -> None:
     amounts = steady(HISTORY_DAYS + length)
     found = only(anomalies([*amounts[:HISTORY_DAYS], *(amount * 3 for amount in amounts[HISTORY_DAYS:])]))
     assert (len(found.days), found.status) == (length, "ongoing")
 
 
 @pytest.mark.parametrize("change", [0, Decimal("0.4"), 2, 10, -1])
-def test_a_new_level_is_told_once_and_a_spike_on_it_is_seen(change: Decimal) -> None:
+def test_a_level_shift_is_found_once_and_so_is_a_spike_after_it(change: Decimal) -> None:
     begin, spike = HISTORY_DAYS + 3, HISTORY_DAYS + 16
     amounts = steady(HISTORY_DAYS + 90)
     amounts[begin:] = [amount * change for amount in amounts[begin:]]
     amounts[spike] += 50_000
-    odd, level = anomalies(amounts)
-    assert odd.days == (nth(spike),)
+    spike_found, level = anomalies(amounts)
+    assert spike_found.days == (nth(spike),)
     assert level.days == tuple(nth(begin + n) for n in range(8))
     assert level.status == "level_shift"
-    assert odd.excess == 50_000
+    assert spike_found.excess == 50_000
 
 
 @pytest.mark.parametrize("change", [Decimal("0.2"), 2, 5])
-def test_a_new_level_in_noise_is_told_once(change: Decimal) -> None:
+def test_a_level_shift_in_noise_is_found_once(change: Decimal) -> None:
     for seed in range(40):
         amounts = [5 * amount for amount in seasonal(seed, HISTORY_DAYS + 90)]
         begin = HISTORY_DAYS + seed % 14
@@ -323,11 +327,11 @@ def test_a_new_level_in_noise_is_told_once(change: Decimal) -> None:
         assert begin <= (found.days[0] - FIRST).days <= begin + 3
 
 
-def test_a_group_that_appears_is_told_once_and_judged_again_after_three_weeks() -> None:
+def test_a_new_group_is_a_level_shift_and_is_evaluated_again_after_three_weeks() -> None:
     begin, spike = HISTORY_DAYS + 3, HISTORY_DAYS + 40
     amounts = [Decimal()] * begin + steady(60)
     amounts[spike] += 500
-    found = review(amounts)
+    found = detect(amounts)
     assert [(each.days[0], each.status) for each in found.anomalies] == [
         (nth(begin), "level_shift"),
         (nth(spike), "resolved"),
@@ -336,7 +340,7 @@ def test_a_group_that_appears_is_told_once_and_judged_again_after_three_weeks() 
     assert found.insufficient_history == {GROUP: [nth(begin + n) for n in range(8, MIN_WEEKS * 7)]}
 
 
-def test_what_began_before_the_judged_days_is_told_when_it_reaches_them() -> None:
+def test_a_streak_that_starts_before_the_evaluated_days_is_found_when_it_reaches_them() -> None:
     amounts = steady(HISTORY_DAYS + 20)
     for n in (-2, -1, 0):
         amounts[HISTORY_DAYS + n] *= 4
@@ -344,14 +348,14 @@ def test_what_began_before_the_judged_days_is_told_when_it_reaches_them() -> Non
     assert not anomalies(amounts, HISTORY_DAYS + 1)
 
 
-def test_what_is_found_stays_found_when_more_days_follow() -> None:
+def test_an_anomaly_does_not_change_when_more_days_follow() -> None:
     amounts = seasonal(1, HISTORY_DAYS + 60)
     amounts[HISTORY_DAYS + 5] *= 4
     first = only(anomalies(amounts[: HISTORY_DAYS + 7]))
     assert all(only(anomalies(amounts[: HISTORY_DAYS + more])) == first for more in range(7, 60))
 
 
-def test_a_spike_in_the_history_spoils_nothing() -> None:
+def test_spikes_in_the_history_do_not_move_the_baseline() -> None:
     amounts = steady(HISTORY_DAYS + 20)
     for n in (11, 12, 13, 14, 15, 50):
         amounts[n] *= 50
@@ -359,10 +363,10 @@ def test_a_spike_in_the_history_spoils_nothing() -> None:
     assert only(anomalies(amounts)).excess == 100
 
 
-# How much, and how long
+# Minimum and history
 
 
-def test_nothing_below_the_minimum_is_told() -> None:
+def test_no_anomaly_is_smaller_than_the_minimum() -> None:
     for seed in range(60):
         amounts = seasonal(seed, HISTORY_DAYS + 60)
         for day in (60, 73, 87, 101):
@@ -374,7 +378,7 @@ def test_nothing_below_the_minimum_is_told() -> None:
             assert {each.days for each in large} == {each.days for each in everything if abs(each.excess) >= minimum}
 
 
-def test_the_unit_of_money_does_not_matter() -> None:
+def test_detection_does_not_depend_on_the_unit_of_money() -> None:
     for seed in range(30):
         amounts = seasonal(seed, HISTORY_DAYS + 60, gaussian)
         amounts[70] *= 3
@@ -386,25 +390,25 @@ def test_the_unit_of_money_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("history", [0, 1, 20])
-def test_without_three_weeks_of_history_it_does_not_guess(history: int) -> None:
+def test_days_with_less_than_three_weeks_of_history_are_not_evaluated(history: int) -> None:
     amounts = steady(history + 1)
     amounts[-1] *= 100
-    assert review(amounts, history) == DetectionResult([], {GROUP: [nth(history)]})
+    assert detect(amounts, history) == DetectionResult([], {GROUP: [nth(history)]})
 
 
 def test_three_weeks_of_history_are_enough_for_a_single_day() -> None:
     amounts = steady(22)
-    assert review(amounts, 21) == DetectionResult([], {})
+    assert detect(amounts, 21) == DetectionResult([], {})
     amounts[21] *= 4
     assert only(anomalies(amounts, 21)) == Anomaly(GROUP, (nth(21),), Decimal(400), Decimal(100), "ongoing")
 
 
-def test_without_groups_there_is_nothing() -> None:
+def test_without_groups_there_are_no_anomalies() -> None:
     assert find_anomalies({}, FIRST, FIRST, MINIMUM) == DetectionResult([], {})
     assert default_minimum({}) == MIN_MINIMUM
 
 
-def test_the_default_minimum_is_a_hundredth_of_an_average_day_and_ten_dollars_at_least() -> None:
+def test_the_default_minimum_is_1_percent_of_an_average_day_and_at_least_ten_dollars() -> None:
     assert default_minimum({("a",): [Decimal(300)] * 9, ("b",): [Decimal(100)] * 9}) == 10
     assert default_minimum({("a",): [Decimal(30_000)] * 9, ("b",): [Decimal(10_049)] * 9}) == 400
 

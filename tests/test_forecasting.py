@@ -43,7 +43,7 @@ def cost(history: History, first: date, last: date) -> Decimal:
 
 
 def before(first: date, days: int, dollars: Callable[[date], float]) -> dict[date, Decimal]:
-    """So many days of history, the last one being the day before."""
+    """A history of `days` days that ends on the day before `first`."""
     return {day: Decimal(str(dollars(day))) for day in days_of(first - days * DAY, first - DAY)}
 
 
@@ -67,10 +67,10 @@ def demo() -> History:
     return {day: sum((line.cents for line in organization.costs(day)), Decimal(0)) / 100 for day in days}
 
 
-def judged(history: History, months: Sequence[date], day: int) -> tuple[float, float]:
-    """Median error of the months' totals, and how often the interval held the truth."""
+def backtest_months(history: History, months: Sequence[date], day: int) -> tuple[float, float]:
+    """The median error of the months' totals, and the coverage of the interval."""
     errors: list[float] = []
-    held = 0
+    covered = 0
     for month in months:
         first, last = month.replace(day=day), month_end(month)
         known = {each: dollars for each, dollars in history.items() if first - HISTORY_DAYS * DAY <= each < first}
@@ -78,21 +78,21 @@ def judged(history: History, months: Sequence[date], day: int) -> tuple[float, f
         assert made.low is not None
         assert made.high is not None
         errors.append(float(abs(made.expected - truth) / cost(history, month, last)))
-        held += made.low <= truth <= made.high
-    return median(errors), held / len(months)
+        covered += made.low <= truth <= made.high
+    return median(errors), covered / len(months)
 
 
-def test_eighteen_months_are_forecast_on_day_10_within_8_percent_and_as_surely_as_claimed() -> None:
-    error, coverage = judged(demo(), MONTHS, 10)
+def test_eighteen_months_are_forecast_on_day_10_within_8_percent_and_with_the_stated_coverage() -> None:
+    error, coverage = backtest_months(demo(), MONTHS, 10)
     REPORTS.append(f"forecast on day 10 of 18 months: median error {error:.1%}, the 80% interval held {coverage:.0%}")
     assert error < 0.08
     assert 0.7 <= coverage <= 0.9
 
 
-@pytest.mark.parametrize(("day", "most"), [(5, 0.04), (15, 0.02), (20, 0.02), (25, 0.01)])
-def test_other_days_of_the_month_are_no_worse(day: int, most: float) -> None:
-    error, coverage = judged(demo(), MONTHS, day)
-    assert error < most
+@pytest.mark.parametrize(("day", "max_error"), [(5, 0.04), (15, 0.02), (20, 0.02), (25, 0.01)])
+def test_forecasts_on_other_days_of_the_month_are_at_least_as_accurate(day: int, max_error: float) -> None:
+    error, coverage = backtest_months(demo(), MONTHS, day)
+    assert error < max_error
     assert 0.65 <= coverage <= 0.95
 
 
@@ -119,8 +119,8 @@ WORLDS: dict[str, tuple[World, float, float]] = {
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_other_worlds_are_forecast_well_and_as_surely_as_claimed(name: str) -> None:
-    level, noise, most = WORLDS[name]
+def test_synthetic_histories_are_forecast_accurately_and_with_the_stated_coverage(name: str) -> None:
+    level, noise, max_error = WORLDS[name]
     results: list[tuple[float, float]] = []
     for seed in range(4):
         random = chance(f"{name} {seed}")
@@ -128,9 +128,9 @@ def test_other_worlds_are_forecast_well_and_as_surely_as_claimed(name: str) -> N
             day: Decimal(round(week(day) * level(random, number) * math.exp(random.gauss(0, noise)), 4)) + 0
             for number, day in enumerate(days_of(MONTHS[0] - HISTORY_DAYS * DAY, TODAY))
         }
-        results.append(judged(history, MONTHS[seed % 2 :: 2], 6 + 4 * seed))
+        results.append(backtest_months(history, MONTHS[seed % 2 :: 2], 6 + 4 * seed))
     errors, coverage = zip(*results, strict=True)
-    assert max(errors) < most
+    assert max(errors) < max_error
     assert 0.65 <= sum(coverage) / len(coverage) <= 0.95
 
 
@@ -149,11 +149,11 @@ def test_a_weekday_that_costs_nothing_is_expected_to_cost_nothing() -> None:
 
 @pytest.mark.parametrize("ago", [1, 3, 9, 20, 40])
 @pytest.mark.parametrize("amount", [-5_000, -450, 900, 5_000])
-def test_one_spike_or_credit_changes_what_is_expected_by_little(amount: int, ago: int) -> None:
+def test_one_spike_or_credit_changes_the_forecast_by_less_than_3_percent(amount: int, ago: int) -> None:
     history = before(TODAY, HISTORY_DAYS, rather_steady)
-    odd = {**history, TODAY - ago * DAY: Decimal(amount)}
-    calm, moved = (forecast(each, TODAY, month_end(TODAY)).expected for each in (history, odd))
-    assert moved == pytest.approx(calm, rel=Decimal("0.03"))
+    with_outlier = {**history, TODAY - ago * DAY: Decimal(amount)}
+    plain, changed = (forecast(each, TODAY, month_end(TODAY)).expected for each in (history, with_outlier))
+    assert changed == pytest.approx(plain, rel=Decimal("0.03"))
 
 
 @pytest.mark.parametrize("factor", [0.6, 0.9, 1.2, 3])
@@ -164,13 +164,13 @@ def test_a_new_level_is_followed_within_a_week(factor: float) -> None:
     assert float(forecast(history, coming[0], coming[-1]).expected) == pytest.approx(truth, rel=0.05)
 
 
-def test_growth_is_not_missed_twice() -> None:
+def test_growth_does_not_bias_the_forecast() -> None:
     history = before(TODAY, HISTORY_DAYS, lambda day: 100 * 1.1 ** ((day - TODAY).days / 30))
     truth = sum(100 * 1.1 ** (n / 30) for n in range(30))
     assert float(forecast(history, TODAY, TODAY + 29 * DAY).expected) == pytest.approx(truth, rel=0.01)
 
 
-def test_an_interval_is_wider_where_the_past_was_less_certain() -> None:
+def test_a_noisier_history_has_a_wider_interval() -> None:
     def width(noise: float) -> Decimal:
         random = chance("noise")
         history = before(TODAY, HISTORY_DAYS, lambda day: round(week(day) * random.gauss(1, noise), 6))
@@ -205,7 +205,7 @@ AMOUNTS = st.one_of(
 
 
 @given(st.lists(AMOUNTS, max_size=60), st.integers(1, 40))
-def test_any_history_gives_a_forecast_that_adds_up_and_is_always_the_same(amounts: list[Decimal], ahead: int) -> None:
+def test_any_history_gives_a_consistent_and_deterministic_forecast(amounts: list[Decimal], ahead: int) -> None:
     history = {TODAY - ago * DAY: dollars for ago, dollars in enumerate(amounts, 1)}
     last = TODAY + (ahead - 1) * DAY
     made = forecast(history, TODAY, last)
@@ -223,14 +223,14 @@ def test_a_forecast_reaches_a_day_or_a_year_ahead(ahead: int) -> None:
         assert float(made.expected) == pytest.approx(weekly / 7 * ahead, rel=0.1)
 
 
-def test_what_came_later_and_what_is_too_old_is_not_looked_at() -> None:
+def test_later_days_and_days_that_are_too_old_are_ignored() -> None:
     first, last = date(2026, 6, 10), date(2026, 6, 30)
     known = {day: dollars for day, dollars in demo().items() if first - HISTORY_DAYS * DAY <= day < first}
     assert forecast(demo(), first, last) == forecast(known, first, last)
 
 
 @pytest.mark.parametrize("history", [{}, before(TODAY, 90, lambda _: 0)], ids=["empty", "zeros"])
-def test_nothing_spent_is_forecast_as_nothing_without_an_interval(history: History) -> None:
+def test_a_history_without_spend_is_forecast_as_zero_without_an_interval(history: History) -> None:
     made = forecast(history, TODAY, month_end(TODAY))
     assert (made.expected, made.low, made.high) == (0, None, None)
     assert backtest(history, TODAY.replace(day=1), TODAY, month_end(TODAY)) == Backtest(None, 0)
@@ -250,18 +250,18 @@ def test_three_weeks_give_an_interval_and_the_zeros_before_the_first_spend_do_no
     assert low(21) is not None
 
 
-def test_credits_alone_are_never_expected_to_come_again() -> None:
+def test_a_history_of_credits_is_forecast_as_zero() -> None:
     assert forecast(before(TODAY, 60, lambda _: -5), TODAY, month_end(TODAY)).expected == 0
 
 
-def test_a_spending_that_stopped_is_not_expected_to_return() -> None:
+def test_spend_that_stopped_is_not_forecast_to_return() -> None:
     history = before(TODAY, HISTORY_DAYS, lambda day: rather_steady(day) if day < TODAY - 10 * DAY else 0)
     made = forecast(history, TODAY, TODAY + 9 * DAY)
     assert made.expected < 30
     assert made.high is not None
 
 
-def test_the_back_test_asks_the_same_question_in_each_month_before() -> None:
+def test_the_back_test_repeats_the_forecast_in_each_earlier_month() -> None:
     first, last = date(2026, 11, 10), date(2026, 11, 30)
     known = {day: demo()[day] for day in days_of(first - HISTORY_DAYS * DAY, first - DAY)}
     errors: list[float] = []
@@ -284,12 +284,12 @@ def test_the_back_test_asks_the_same_question_in_each_month_before() -> None:
     ],
     ids=["from the first day", "on the last day", "quarter", "any day", "too far to test"],
 )
-def test_only_periods_that_are_wholly_held_are_tested(start: date, first: date, last: date, months: int) -> None:
+def test_only_periods_within_the_history_are_back_tested(start: date, first: date, last: date, months: int) -> None:
     known = {day: dollars for day, dollars in demo().items() if first - HISTORY_DAYS * DAY <= day < first}
     assert backtest(known, start, first, last).months == months
 
 
-def test_a_perfectly_regular_past_was_forecast_without_an_error() -> None:
+def test_a_perfectly_regular_history_has_no_back_test_error() -> None:
     history = before(TODAY, HISTORY_DAYS, week)
     tested = backtest(history, TODAY.replace(day=1), TODAY, month_end(TODAY))
     assert (tested.median_error, tested.months) == (pytest.approx(0, abs=1e-5), 5)
@@ -307,13 +307,13 @@ def test_a_perfectly_regular_past_was_forecast_without_an_error() -> None:
         ("0", date(2026, 11, 1)),
     ],
 )
-def test_a_budget_runs_out_on_the_first_day_that_passes_it(budget: str, day: date | None) -> None:
+def test_a_budget_is_exhausted_on_the_first_day_that_exceeds_it(budget: str, day: date | None) -> None:
     history = before(TODAY, 60, lambda _: 10)
     spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
     assert exhaustion_date(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(budget)) == day
 
 
-def test_a_credit_gives_a_spent_budget_back() -> None:
+def test_a_credit_restores_an_exhausted_budget() -> None:
     history = {**before(TODAY, 60, lambda _: 10), TODAY - DAY: Decimal(-100)}
     spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
     assert exhaustion_date(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(150)) == date(2026, 11, 27)

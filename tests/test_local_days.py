@@ -243,4 +243,4 @@ def test_local_buckets_hold_every_row_of_the_period_once_and_no_other(period: Pe
     for granularity in GRANULARITIES:
         assert sum(sums[4] for sums in buckets(granularity)) == len(inside)
     hours = aggregate(days, USAGE_REPORT, period, "hour", period.ends)
-    assert hours.coarsened("day").bucket_totals() == buckets("day")
+    assert hours.at_granularity("day").bucket_totals() == buckets("day")

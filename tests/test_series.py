@@ -103,7 +103,7 @@ def test_a_group_holds_exactly_the_rows_with_its_key(world: World, group_by: Seq
 def test_rolling_up_equals_asking_for_larger_buckets(world: World, group_by: Sequence[str], fine: Granularity) -> None:
     table = world.table(fine, group_by)
     for coarse in COARSER:
-        assert table.coarsened(coarse) == world.table(coarse, group_by)
+        assert table.at_granularity(coarse) == world.table(coarse, group_by)
 
 
 @pytest.mark.parametrize("days", ["2026-10-07..2026-11-11", "2026-11-17..2026-11-18", "2026-10-07..2026-10-15"])
@@ -111,7 +111,7 @@ def test_rolling_up_equals_asking_for_larger_buckets(world: World, group_by: Seq
 def test_a_bucket_that_begins_before_the_period_rolls_up_too(granularity: Granularity, days: str) -> None:
     period = parse_period(days, TODAY)
     world = World(COST_REPORT, period, [(day, 0, ((None, "a", None), (Decimal(1),))) for day in period.days])
-    assert world.table(granularity, ["model"]).coarsened("total") == world.table("total", ["model"])
+    assert world.table(granularity, ["model"]).at_granularity("total") == world.table("total", ["model"])
 
 
 @given(worlds(), GROUPINGS, st.data())
@@ -215,7 +215,7 @@ def test_series_of_different_lengths_are_not_added(buckets: int) -> None:
         add_columns([columns], [(0,)] * 2)
     table = spent(("a", 1)).table("hour")
     with pytest.raises(ValueError, match="zip"):
-        replace(table, groups={("a",): columns}).coarsened("day")
+        replace(table, groups={("a",): columns}).at_granularity("day")
 
 
 def test_the_values_of_a_dimension_include_null() -> None:

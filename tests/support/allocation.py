@@ -1,4 +1,4 @@
-"""What the streams of the demo organization truly cost, and the costs of an answer by group."""
+"""The true costs of the demo organization's streams, and the costs of an answer by group."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -13,13 +13,13 @@ Group = tuple[str | None, ...]
 
 
 def by_group(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
-    """What is not zero."""
+    """The nonzero costs of an answer."""
     found = {tuple(each["group"].values()): Fraction(each["totals"]["cost"]) for each in answer["series"]}
     return {group: cost for group, cost in found.items() if cost}
 
 
 def true_costs(month: str, group: Callable[[org.Stream], Group]) -> dict[Group, Fraction]:
-    """What each stream cost in a month: tokens at their price, searches at a cent."""
+    """The cost of each group in a month: tokens at their price, web searches at one cent."""
     demo, costs = org.Organization(NOW.date()), defaultdict[Group, Fraction](Fraction)
     day = date.fromisoformat(f"{month}-01")
     while f"{day:%Y-%m}" == month:
@@ -33,5 +33,5 @@ def true_costs(month: str, group: Callable[[org.Stream], Group]) -> dict[Group, 
 
 
 def allocated(answer: Mapping[str, Any]) -> dict[Group, Fraction]:
-    """What is not zero and has tokens."""
+    """The nonzero costs that are allocated to a key or an account."""
     return {group: cost for group, cost in by_group(answer).items() if "unallocated" not in group}

@@ -43,8 +43,8 @@ class Table:
         """The sums over all groups and buckets."""
         return add_up(self.bucket_totals())
 
-    def coarsened(self, granularity: Granularity) -> "Table":
-        """The same sums in larger buckets, which `granularities_from` lists."""
+    def at_granularity(self, granularity: Granularity) -> "Table":
+        """The same sums in buckets of a coarser granularity, one of `granularities_from`."""
         if granularity == self.granularity:
             return self
         # A week may start before the period: the bucket of its first day then lies before the period, too.

@@ -58,7 +58,7 @@ _MAX_BARS = 100
 """More buckets are drawn as one outline per group: bars would be thinner than the gaps between them."""
 _MAX_POINTS = 60
 _SIDE_BY_SIDE = 80
-"""Pixels for the amounts that a forecast comes to."""
+"""Pixels for the final amounts beside a forecast."""
 _LINE_HEIGHT = 14
 
 
@@ -320,7 +320,7 @@ def _waterfall(answer: ComparisonAnswer) -> Spec:
     return horizontal_bars([*bars, total], "USD", "change per day" if answer.per == "day" else "change", connected=True)
 
 
-# --- a forecast: what is known, what is expected, and between what
+# --- a forecast: actual and expected spend, and the interval
 
 
 def _forecast_panel(answer: ForecastAnswer) -> Spec:
@@ -330,9 +330,9 @@ def _forecast_panel(answer: ForecastAnswer) -> Spec:
     for day, expected, low, high in zip(answer.buckets, *lines, strict=True):
         row = {"x": (day - start).days + 1, "y": _number(expected), "low": _number(low), "high": _number(high)}
         course.append(row)
-    over = (answer.complete_until - start).days + 1 if answer.complete_until else 0
-    known = [row for row in course if row["x"] <= over]
-    to_come = course[len(known) - 1 :]
+    complete = (answer.complete_until - start).days + 1 if answer.complete_until else 0
+    actual = [row for row in course if row["x"] <= complete]
+    forecast = course[len(actual) - 1 :]
     budget = [float(answer.budget.amount)] if answer.budget else []
     amounts = [row[name] for row in course for name in ("y", "low", "high") if row[name] is not None] + budget
     bottom, span = min(amounts), max(amounts) - min(amounts) or 1.0
@@ -342,12 +342,12 @@ def _forecast_panel(answer: ForecastAnswer) -> Spec:
         [
             layer(
                 {"type": "area", "color": _BLUE, "opacity": 0.22},
-                _with_interval(to_come),
+                _with_interval(forecast),
                 y=field("low"),
                 y2=field("high"),
             ),
-            layer(line, known),
-            layer({**line, "strokeDash": [5, 4]}, to_come),
+            layer(line, actual),
+            layer({**line, "strokeDash": [5, 4]}, forecast),
             *_budget_line(budget, len(days)),
             *_ends(course[-1], answer, span / HEIGHT),
         ],
@@ -364,14 +364,15 @@ def _with_interval(course: Rows) -> Rows:
 
 def _budget_line(budget: Sequence[float], days: int) -> Iterator[Spec]:
     for amount in budget:
-        said = {"x": 0, "x2": days, "y": amount, "said": f"Budget {format_dollars(Decimal(str(amount)))}"}
-        yield layer({"type": "rule", "color": _RED, "strokeWidth": 2}, [said], x2=field("x2"))
+        label = f"Budget {format_dollars(Decimal(str(amount)))}"
+        row = {"x": 0, "x2": days, "y": amount, "text": label}
+        yield layer({"type": "rule", "color": _RED, "strokeWidth": 2}, [row], x2=field("x2"))
         text = {"type": "text", "align": "left", "dx": 4, "dy": -8, "color": "#c4452f", "fontWeight": "bold"}
-        yield layer(text, [said], text=field("said", "nominal"))
+        yield layer(text, [row], text=field("text", "nominal"))
 
 
 def _ends(last: dict[str, Any], answer: ForecastAnswer, pixel: float) -> Iterator[Spec]:
-    """What the expected line and the band come to, said where they end; the band's where there is room."""
+    """The final amounts beside the ends of the expected line and of the interval; the latter only where they fit."""
     yield _text_mark(last["x"], last["y"], answer.expected, bold=True)
     for y, amount in ((last["low"], answer.low), (last["high"], answer.high)):
         if amount is not None and abs(y - last["y"]) > _LINE_HEIGHT * pixel:
@@ -380,4 +381,4 @@ def _ends(last: dict[str, Any], answer: ForecastAnswer, pixel: float) -> Iterato
 
 def _text_mark(x: int, y: float, amount: str, *, bold: bool) -> Spec:
     mark = {"type": "text", "align": "left", "dx": 6, "fontWeight": "bold" if bold else "normal"}
-    return layer(mark, [{"x": x, "y": y, "said": format_dollars(Decimal(amount))}], text=field("said", "nominal"))
+    return layer(mark, [{"x": x, "y": y, "text": format_dollars(Decimal(amount))}], text=field("text", "nominal"))

@@ -22,7 +22,7 @@ _MAX_DATES = 8
 _HOURS = 24
 _ROW = 30
 _LABEL_WIDTH = 1.22
-"""How much longer than its bars a panel is, so that their amounts can be said behind them."""
+"""How much longer than its bars a panel is, which leaves room for their amounts."""
 _DOLLARS, _CENTS = 10, 0.1
 """The largest amounts on an axis from which on it needs no cents, or no parts of a cent."""
 
@@ -35,7 +35,7 @@ OPACITY: Spec = {"field": "opacity", "type": "quantitative", "scale": None, "leg
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A horizontal bar from one amount to another, and what is said beside it."""
+    """A horizontal bar from one amount to another, and the label beside it."""
 
     name: str
     start: float
@@ -47,8 +47,8 @@ class Bar:
 def over_time(layers: Sequence[Spec], buckets: Sequence[str], amounts: Spec, height: int, width: int = WIDTH) -> Spec:
     """Layers over a row of buckets, each one wide, with the names of some of them below."""
     step = _even(-(-len(buckets) // _MAX_DATES), buckets)
-    dates = [{"x": place + 0.5, "said": _short(name)} for place, name in enumerate(buckets) if place % step == 0]
-    below = layer({"type": "text", "baseline": "top"}, dates, y={"value": height + 9}, text=field("said", "nominal"))
+    dates = [{"x": place + 0.5, "text": _short(name)} for place, name in enumerate(buckets) if place % step == 0]
+    below = layer({"type": "text", "baseline": "top"}, dates, y={"value": height + 9}, text=field("text", "nominal"))
     across = {**field("x"), "scale": {"domain": [0, len(buckets)], "nice": False}, "axis": None}
     return {
         "width": width,
@@ -59,7 +59,7 @@ def over_time(layers: Sequence[Spec], buckets: Sequence[str], amounts: Spec, hei
 
 
 def _even(step: int, buckets: Sequence[str]) -> int:
-    """Whole days, where hours would be named every other hour of another day."""
+    """The step, rounded up to whole days where hourly labels would otherwise differ from day to day."""
     hourly = len(buckets) > 1 and [name[14:16] for name in buckets[:2]] == ["00", "00"]
     return -(-step // _HOURS) * _HOURS if hourly and step > _HOURS // 2 else step
 
@@ -115,11 +115,11 @@ def horizontal_bars(
             "middle": place + 0.5,
             "opacity": opacity_of(provisional),
             "side": max(bar.start, bar.end),
-            "said": bar.label,
+            "text": bar.label,
         }
         for place, bar in enumerate(bars)
     ]
-    steps = [{"x": one["x2"], "y": one["y2"], "y2": other["y"]} for one, other in pairwise(rows) if connected]
+    steps = [{"x": bar["x2"], "y": bar["y2"], "y2": below["y"]} for bar, below in pairwise(rows) if connected]
     middle = field("middle")
     beside: Spec = {"type": "text", "align": "right", "limit": _WIDTH_OF_NAMES, "fontSize": 12.5}
     return {
@@ -145,7 +145,7 @@ def horizontal_bars(
                 rows,
                 x=field("side"),
                 y=middle,
-                text=field("said", "nominal"),
+                text=field("text", "nominal"),
             ),
         ],
     }
@@ -157,7 +157,7 @@ def opacity_of(provisional: bool) -> float:  # noqa: FBT001 - the one thing that
 
 
 def colors_of(colors: Mapping[str, str], *, shown: bool = False) -> Spec:
-    """The colour of each name, and whether a legend says so."""
+    """The colour of each name, with a legend where `shown`."""
     legend = {
         "orient": "bottom",
         "columns": 3,

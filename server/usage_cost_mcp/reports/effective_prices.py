@@ -148,8 +148,8 @@ class PricesResult:
     def candidates(self) -> Iterator[PricesAnswer]:
         """The answer with all requested rows, then with fewer and fewer."""
         prices, rest = self._prices(), self._unpriced()
-        most = max(len(prices), len(rest))
-        for count in shrinking_counts(min(most, self.top or most)):
+        longest = max(len(prices), len(rest))
+        for count in shrinking_counts(min(longest, self.top or longest)):
             yield self._answer(prices, rest, count)
 
     def _prices(self) -> list[PriceRow]:

@@ -133,8 +133,8 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
             if dimension in {"model", "description"} and not value.startswith("claude-"):
                 raise unknown_value_error(f"filter_by {dimension}", value, sorted(occurring))
         if absent:
-            near = [] if dimension in NAMED_DIMENSIONS else difflib.get_close_matches(absent[0], occurring, n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
+            similar = [] if dimension in NAMED_DIMENSIONS else difflib.get_close_matches(absent[0], occurring, n=1)
+            hint = f" (did you mean {similar[0]}?)" if similar else ""
             named = any_of([labels.of(dimension, value) for value in absent], dimension)
             yield Note(code=NO_MATCH, message=f"There is no data for {named} in this period{hint}.")
 

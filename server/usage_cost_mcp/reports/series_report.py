@@ -128,7 +128,7 @@ class SeriesResult:
         for top in self._tops():
             for granularity in granularities_from(self.query.granularity):
                 if granularity not in tables:
-                    tables[granularity] = self.table.coarsened(granularity)
+                    tables[granularity] = self.table.at_granularity(granularity)
                 yield self._answer(tables[granularity], top)
 
     def _tops(self) -> Iterator[int]:

@@ -46,7 +46,7 @@ DEFAULT_GROUP_BY = ("workspace_id",)
 
 
 class AnomalyItem(AnswerModel):
-    """One finding: resolved, ongoing (still out of line on the last day) or a level_shift (usual from then on)."""
+    """An anomaly: resolved, ongoing (it includes the last known day) or a level_shift (the new baseline)."""
 
     start: date
     end: date
@@ -60,7 +60,7 @@ class AnomalyItem(AnswerModel):
 
 
 class AnomaliesAnswer(Answer):
-    """Days that were out of line, the largest first; none when none were."""
+    """The anomalies in descending order of absolute excess."""
 
     report: Literal["spend_anomalies"] = "spend_anomalies"
     period: PeriodModel

@@ -107,14 +107,14 @@ class ForecastResult:
 
     Attributes:
         spent: Dollars of the complete days of the period.
-        to_come: The forecast from today on.
+        remaining: The forecast from today on.
     """
 
     period: Period
     filters: Filters
     filtered_to: str
     spent: Mapping[date, Decimal]
-    to_come: Forecast
+    remaining: Forecast
     tested: Backtest
     budget: Decimal | None
     held: CacheResult
@@ -134,13 +134,13 @@ class ForecastResult:
         with exact():
             return sum(self.spent.values(), Decimal(0))
 
-    def _period_total(self, to_come: Decimal | None) -> Decimal | None:
+    def _period_total(self, forecast_cost: Decimal | None) -> Decimal | None:
         """The estimated total of the period, in whole cents."""
-        return None if to_come is None else (self._total_spent + to_come).quantize(_CENT)
+        return None if forecast_cost is None else (self._total_spent + forecast_cost).quantize(_CENT)
 
     def _answer(self, step: int) -> ForecastAnswer:
-        expected = self._period_total(self.to_come.expected) or Decimal(0)
-        low, high = self._period_total(self.to_come.low), self._period_total(self.to_come.high)
+        expected = self._period_total(self.remaining.expected) or Decimal(0)
+        low, high = self._period_total(self.remaining.low), self._period_total(self.remaining.high)
         days, *lines = zip(*self._cumulative()[::-step][::-1], strict=True)
         return ForecastAnswer(
             summary=self._summary(expected, low, high),
@@ -169,7 +169,7 @@ class ForecastResult:
         ]
         path += [
             (each.day, self._period_total(each.expected), self._period_total(each.low), self._period_total(each.high))
-            for each in self.to_come.days
+            for each in self.remaining.days
         ]
         return path
 
@@ -183,7 +183,7 @@ class ForecastResult:
             share_used=round(float(self._total_spent) / float(self.budget), 4),
             pace=round(len(self.spent) / len(self.period), 4),
             projected_overrun=format_exact(overrun),
-            exhausted_on=exhaustion_date(self.spent, self.to_come, self.budget),
+            exhausted_on=exhaustion_date(self.spent, self.remaining, self.budget),
             over_budget=overrun > 0,
         )
 
@@ -231,14 +231,14 @@ async def run_forecast(
     (columns,) = aggregate(held.days, COST_REPORT, known, "day", now, (), filters).groups.values()
     history = {day: Decimal(cost) for day, (cost,) in zip(known.days, columns, strict=True)}
     first = min((day.day for day in held.days if len(day)), default=today)
-    to_come = forecast(history, today, period.end)
+    remaining = forecast(history, today, period.end)
     tested = backtest(history, period.start, today, period.end)
     return ForecastResult(
         period=period,
         filters=filters,
         filtered_to=notes.filter_clause(filters, labels),
         spent={day: cost for day, cost in history.items() if day >= period.start},
-        to_come=to_come,
+        remaining=remaining,
         tested=tested,
         budget=amount,
         held=held,
@@ -246,19 +246,19 @@ async def run_forecast(
             *notes.freshness_notes(held, now),
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
-            *_reliability_notes(to_come, tested, (today - first).days),
+            *_reliability_notes(remaining, tested, (today - first).days),
         ],
         meta=result_meta(context, call, now),
     )
 
 
-def _reliability_notes(to_come: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
+def _reliability_notes(remaining: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
     yield Note(
         code="estimate",
         message="Complete days are exact; today and later days are estimated from past weekdays and the current level "
         "of spend, which cannot anticipate new events. Excludes Priority Tier cost, which Anthropic does not report.",
     )
-    if to_come.low is None:
+    if remaining.low is None:
         yield Note(code="no_interval", message=f"{plural(days, 'day')} of spend history are too few for an interval.")
     elif days < _SHORT_HISTORY:
         yield Note(

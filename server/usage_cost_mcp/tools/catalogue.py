@@ -219,9 +219,9 @@ async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer
     return await run_tool(ctx, status_runner(ctx.request_context.lifespan_context))
 
 
-def _default_top(ctx: ToolContext, most: int = DEFAULT_TOP) -> int | None:
+def _default_top(ctx: ToolContext, limit: int = DEFAULT_TOP) -> int | None:
     """How many groups are shown by default; every group if answers have no size limit."""
-    return most if ctx.request_context.lifespan_context.max_answer_characters is not None else None
+    return limit if ctx.request_context.lifespan_context.max_answer_characters is not None else None
 
 
 @cache

@@ -82,8 +82,8 @@ def _argument_error(kind: str, place: Sequence[str], schema: Mapping[str, Any]) 
     if kind == "extra_forbidden":
         if name == "timezone":
             return "timezone is for get_token_usage and cache_hit_ratio: spend exists per UTC day only."
-        near = difflib.get_close_matches(name, schema, n=1)
-        return f"Unknown argument {name!r:.60}.{f' Did you mean {near[0]}?' if near else ''}"
+        similar = difflib.get_close_matches(name, schema, n=1)
+        return f"Unknown argument {name!r:.60}.{f' Did you mean {similar[0]}?' if similar else ''}"
     if kind == "missing":
         return f"{name} is needed."
     return f"{name} must be {_shape(schema.get(name, {}))}."
