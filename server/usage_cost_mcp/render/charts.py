@@ -1,4 +1,4 @@
-"""Answers as Vega-Lite specifications: stacked bars, lines for ratios, a waterfall of causes, a fan for a forecast.
+"""Answers as Vega-Lite specifications: stacked bars, lines for ratios, a waterfall of drivers, a fan for a forecast.
 
 Floats are for drawing only.
 """
@@ -64,7 +64,7 @@ _LINE_HEIGHT = 14
 
 @dataclass(frozen=True, slots=True)
 class _ColoredSeries:
-    """What is drawn of a group: a value per bucket, and a name and a colour that no other group has."""
+    """The series of a group: a value per bucket, with a name and a color unique in the chart."""
 
     name: str
     color: str
@@ -72,7 +72,11 @@ class _ColoredSeries:
 
 
 def specification(answer: Answer) -> Spec:
-    """The chart of an answer that is drawable: each form of chart is drawn from the answer that it was made for."""
+    """The chart of an answer.
+
+    Raises:
+        TypeError: For an answer without a chart.
+    """
     match answer:
         case SeriesAnswer():
             panels = list(_panels(answer))
@@ -113,7 +117,7 @@ _CONFIG: Spec = {
 
 
 def _title(answer: Answer) -> Spec:
-    """The summary: its subject large; below it the rest, and what a picture that is passed on must say by itself."""
+    """The subject of the summary as the title; the rest of it and the caption as the subtitle."""
     subject, _, rest = answer.summary.partition(": " if isinstance(answer, SeriesAnswer) else ". ")
     return {
         "text": _wrapped(subject.removesuffix("."), 88),
@@ -153,7 +157,7 @@ def _caption(answer: Answer) -> Iterator[str]:
         yield "Demo data (fictional organization)."
 
 
-# --- series: a panel for each measure, since each has a scale of its own
+# --- series: one panel per measure, each with its own scale
 
 
 def _panels(answer: SeriesAnswer) -> Iterator[Spec]:
@@ -173,7 +177,7 @@ def _has_ratio(answer: SeriesAnswer) -> bool:
 
 
 def _lines(series: Sequence[Series], measure: str, unit: str) -> Iterator[_ColoredSeries]:
-    """The largest groups, and the rest as one, which has no ratio: ratios cannot be added up."""
+    """The largest groups, and the rest merged into one, without a ratio: ratios cannot be added."""
     largest, rest = series[: len(PALETTE)], series[len(PALETTE) :]
     names, columns = [each.label for each in largest], [_numbers(each, measure) for each in largest]
     if len(rest) == 1:
@@ -197,7 +201,7 @@ def _number(value: Value) -> float | None:
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """The names, numbered where several things have the same."""
+    """The names, with duplicates numbered."""
     seen = Counter[str]()
     distinct: list[str] = []
     for name in names:
@@ -207,7 +211,7 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def _first_unsettled(answer: SeriesAnswer) -> int:
-    """From which bucket on the numbers may still change."""
+    """The index of the first partial or provisional bucket; the number of buckets if there is none."""
     ends = [*(day_of(name) for name in answer.buckets[1:]), answer.period.end + timedelta(days=1)]
     for place, (name, end) in enumerate(zip(answer.buckets, ends, strict=True)):
         last_day = max(day_of(name), end - timedelta(days=1))
@@ -217,17 +221,17 @@ def _first_unsettled(answer: SeriesAnswer) -> int:
 
 
 def _stacks(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, unit: str, height: int) -> Spec:
-    """A column per bucket, with a piece per group; credits go below zero."""
+    """Stacked bars: a bar per bucket, a segment per group, credits below zero."""
     count, first = len(answer.buckets), _first_unsettled(answer)
     above, tops = _stacked(lines, count, 1)
     below, bottoms = _stacked(lines, count, -1)
     low, span = min(bottoms), max(tops) - min(bottoms) or 1.0
     color = colors_of({line.name: line.color for line in lines}, shown=bool(answer.group_by))
     if count > _MAX_BARS:
-        pieces = [
+        segments = [
             layer(
                 {"type": "area", "interpolate": "step-after", "opacity": opacity_of(provisional)},
-                _to_the_edge([row for row in rows if (row["x"] >= first) == provisional]),
+                _to_right_edge([row for row in rows if (row["x"] >= first) == provisional]),
                 y2=field("y2"),
                 color=color,
             )
@@ -240,9 +244,9 @@ def _stacks(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str,
             for row in above + below
             if row["y"] != row["y2"]
         ]
-        pieces = [layer({"type": "rect"}, bars, x2=field("x2"), y2=field("y2"), color=color, opacity=OPACITY)]
+        segments = [layer({"type": "rect"}, bars, x2=field("x2"), y2=field("y2"), color=color, opacity=OPACITY)]
     return over_time(
-        pieces,
+        segments,
         answer.buckets,
         scale_of("y", (low, low + span * 1.03), unit, measure),
         height,
@@ -250,7 +254,7 @@ def _stacks(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str,
 
 
 def _stacked(lines: Sequence[_ColoredSeries], count: int, sign: int) -> tuple[Rows, list[float]]:
-    """The pieces on one side of zero, each where the one before ends, and where the last ones end."""
+    """The segments on one side of zero, and the end of the stack in each bucket."""
     rows: Rows = []
     tops = [0.0] * count
     for line in lines:
@@ -265,14 +269,14 @@ def _stacked(lines: Sequence[_ColoredSeries], count: int, sign: int) -> tuple[Ro
     return rows, tops
 
 
-def _to_the_edge(rows: Rows) -> Rows:
-    """With the last bucket of each outline drawn to its end."""
+def _to_right_edge(rows: Rows) -> Rows:
+    """The rows, with the last bucket extended to its right edge."""
     last = max((row["x"] for row in rows), default=0)
     return [*rows, *({**row, "x": last + 1} for row in rows if row["x"] == last)]
 
 
 def _line_panels(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, height: int) -> Spec:
-    """A line per group, broken where there is nothing to divide by, dashed where it may still change."""
+    """A line per group, with a gap where the ratio is undefined, dashed where it is partial or provisional."""
     count, first = len(answer.buckets), _first_unsettled(answer)
     points: Rows = [
         {"name": line.name, "x": place + 0.5, "y": value} for line in lines for place, value in enumerate(line.values)
@@ -285,14 +289,14 @@ def _line_panels(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure:
         layer({"type": "line", "strokeWidth": 2, "strokeDash": [4, 3]}, dashed, color=color),
     ]
     if count <= _MAX_POINTS:
-        known = [point for point in points if point["y"] is not None]
-        layers.append(layer({"type": "point", "filled": True, "size": 30, "opacity": 1}, known, color=color))
+        defined = [point for point in points if point["y"] is not None]
+        layers.append(layer({"type": "point", "filled": True, "size": 30, "opacity": 1}, defined, color=color))
     high = max((value for line in lines for value in line.values if value is not None), default=0.0)
     return over_time(layers, answer.buckets, scale_of("y", (0, min(1.0, high * 1.1) or 1.0), "ratio", measure), height)
 
 
 def _bar_each(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, unit: str) -> Spec:
-    """A single bucket is read best as a bar for each group."""
+    """A horizontal bar per group, for an answer with a single bucket."""
     bars = [
         Bar(line.name, 0, line.values[0] or 0, line.color, readable_value(_as_counted(line.values[0], unit), unit))
         for line in lines
@@ -304,11 +308,11 @@ def _as_counted(value: float | None, unit: str) -> Value:
     return value if value is None or unit == "USD" or is_ratio(unit) else int(value)
 
 
-# --- a comparison: from cause to cause to the whole change
+# --- a comparison: a waterfall that ends with the total change
 
 
 def _waterfall(answer: ComparisonAnswer) -> Spec:
-    """The causes of the change; where these cannot be known, the groups."""
+    """A bar per driver of the change, or per group if there are no drivers, then the total change."""
     parts = answer.drivers or answer.groups
     ends = list(accumulate((float(part.change) for part in parts), initial=0.0))
     names = _distinct([*(part.label for part in parts), "Total change"])
@@ -324,7 +328,7 @@ def _waterfall(answer: ComparisonAnswer) -> Spec:
 
 
 def _forecast_panel(answer: ForecastAnswer) -> Spec:
-    """The total at the end of each day."""
+    """Cumulative cost at the end of each day."""
     start, lines = answer.period.start, (answer.cumulative[name] for name in ("expected", "low", "high"))
     course: Rows = [{"x": 0, "y": 0.0, "low": 0.0, "high": 0.0}]
     for day, expected, low, high in zip(answer.buckets, *lines, strict=True):

@@ -1,7 +1,7 @@
-"""The parts that charts are made of, in Vega-Lite: a row of buckets, horizontal bars, scales.
+"""Building blocks of charts in Vega-Lite: time axes, horizontal bars, scales.
 
-Why so literal: positions and labels are computed here, and a name only ever is a value of the data. So no name of a
-workspace becomes part of an expression, and nothing depends on how Vega-Lite parses or sorts.
+Positions and labels are computed here, and names occur only as data values: a workspace name cannot become part of an
+expression, and the chart does not depend on how Vega-Lite parses or sorts.
 """
 
 from calendar import month_abbr
@@ -14,7 +14,7 @@ from typing import Any
 WIDTH = 690
 HEIGHT = 340
 GAP = 0.12
-"""The share of its place that a bar leaves free on either side."""
+"""The gap on either side of a bar, as a share of its slot."""
 
 _WIDTH_OF_NAMES = 290
 _WIDTH_OF_LETTER = 7
@@ -22,9 +22,9 @@ _MAX_DATES = 8
 _HOURS = 24
 _ROW = 30
 _LABEL_WIDTH = 1.22
-"""How much longer than its bars a panel is, which leaves room for their amounts."""
+"""The width of a panel over that of its bars: the rest is room for the amounts."""
 _DOLLARS, _CENTS = 10, 0.1
-"""The largest amounts on an axis from which on it needs no cents, or no parts of a cent."""
+"""The peak of an axis, in dollars, from which its labels are whole dollars, or whole cents."""
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -45,7 +45,7 @@ class Bar:
 
 
 def over_time(layers: Sequence[Spec], buckets: Sequence[str], amounts: Spec, height: int, width: int = WIDTH) -> Spec:
-    """Layers over a row of buckets, each one wide, with the names of some of them below."""
+    """Layers over a time axis: each bucket is one unit wide, and at most eight are labeled."""
     step = _even(-(-len(buckets) // _MAX_DATES), buckets)
     dates = [{"x": place + 0.5, "text": _short(name)} for place, name in enumerate(buckets) if place % step == 0]
     below = layer({"type": "text", "baseline": "top"}, dates, y={"value": height + 9}, text=field("text", "nominal"))
@@ -73,7 +73,7 @@ def _short(bucket: str) -> str:
 
 
 def scale_of(channel: str, domain: tuple[float, float], unit: str, words: str) -> Spec:
-    """The scale of what is measured; its axis always holds zero."""
+    """A linear scale with an axis in the format of its unit."""
     peak = max(map(abs, domain))
     if is_ratio(unit):
         labels = {"format": ".0%"}
@@ -81,7 +81,7 @@ def scale_of(channel: str, domain: tuple[float, float], unit: str, words: str) -
         labels = {"format": "$,.0f" if peak >= _DOLLARS else "$,.2f" if peak >= _CENTS else "$~g"}
         words = f"{words} (USD)"
     else:
-        labels = {"labelExpr": "replace(format(datum.value, '~s'), 'G', 'B')"}  # a billion, as people say
+        labels = {"labelExpr": "replace(format(datum.value, '~s'), 'G', 'B')"}  # D3 writes G for a billion
     return {
         **field(channel),
         "scale": {"domain": domain, "nice": False},
@@ -100,7 +100,7 @@ def field(name: str, kind: str = "quantitative") -> Spec:
 def horizontal_bars(
     bars: Sequence[Bar], unit: str, words: str, *, provisional: bool = False, connected: bool = False
 ) -> Spec:
-    """Horizontal bars, each with its name before it and its amount behind it."""
+    """Horizontal bars, each with its name on the left and its amount on the right."""
     ends = [0.0, *(bar.start for bar in bars), *(bar.end for bar in bars)]
     low, span = min(ends), (max(ends) - min(ends) or 1.0) * _LABEL_WIDTH
     names = _WIDTH_OF_LETTER * max((len(bar.name) for bar in bars), default=0)
@@ -152,12 +152,12 @@ def horizontal_bars(
 
 
 def opacity_of(provisional: bool) -> float:  # noqa: FBT001 - the one thing that it depends on
-    """Bars that may still change are light."""
+    """Provisional marks are light."""
     return 0.45 if provisional else 1.0
 
 
 def colors_of(colors: Mapping[str, str], *, shown: bool = False) -> Spec:
-    """The colour of each name, with a legend where `shown`."""
+    """The color of each name, with a legend if `shown`."""
     legend = {
         "orient": "bottom",
         "columns": 3,
