@@ -173,9 +173,9 @@ async def test_both_halves_say_that_it_is_an_estimate_and_how_it_was_made(client
     assert note == {
         "code": "allocated",
         "message": "Estimated: the cost report has no API key, so each cost is allocated in proportion to tokens of "
-        "the same token_type, workspace_id, model, service_tier, context_window, inference_geo, web searches in "
-        "proportion to requests. The parts add up to the reported cost exactly. Deleted keys cannot be told apart from "
-        "use without a key; both share what is left of the workspace.",
+        "the same token_type, workspace_id, model, service_tier, context_window, inference_geo; web search cost "
+        "in proportion to searches. The parts add up to the reported cost exactly. Deleted keys cannot be "
+        "distinguished from use without a key; both share the rest of the workspace's cost.",
     }
     assert answer["summary"] in text_of(result)
     assert note["message"] in text_of(result)

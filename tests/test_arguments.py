@@ -56,7 +56,7 @@ pytestmark = pytest.mark.anyio
         ),
         ("list_dimension_values", {"dimension": "team"}, ["dimension 'team'", "workspace_id, api_key_id"]),
         ("list_dimension_values", {"dimension": "model", "top": 1001}, ["top must be from 1 to 1000"]),
-        ("list_dimension_values", {}, ["dimension is needed", "Accepted arguments: dimension, period, top"]),
+        ("list_dimension_values", {}, ["Missing argument 'dimension'", "Accepted arguments: dimension, period, top"]),
         ("get_status", {"verbose": True}, ["Unknown argument 'verbose'", "It takes no arguments"]),
     ],
     ids=str,

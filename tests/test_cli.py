@@ -121,7 +121,7 @@ def test_call_fails_with_the_reason_on_stderr() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["call", "get_spend", "yesterday", "--demo"], "'yesterday' is not name=value"),
+        (["call", "get_spend", "yesterday", "--demo"], "'yesterday' does not have the form name=value"),
         (["call", "get_spend", "filter_by={model", "--demo"], "filter_by is not valid JSON"),
         (["call", "get_cost", "--demo"], "tool 'get_cost' is not known. Did you mean get_status?"),
         (["call", "get_spend", "--demo", "--verbose"], "unrecognized arguments: --verbose"),

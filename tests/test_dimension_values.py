@@ -32,7 +32,7 @@ async def test_workspaces_and_keys_without_use_are_listed_last_and_marked(client
     ]
     keys = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
     assert [value["used"] for value in keys["values"]] == [True] * 8 + [False] * 2
-    assert keys["summary"].endswith(": 7 and Console (no API key) in use, 2 unused; largest: nightly-enrichment.")
+    assert keys["summary"].endswith(": 7 in use plus Console (no API key), 2 unused; largest: nightly-enrichment.")
 
 
 @pytest.mark.parametrize(

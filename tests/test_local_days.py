@@ -189,7 +189,11 @@ async def test_the_report_is_read_no_more_finely_than_the_zone_needs(
         ),
         ("get_token_usage", {"timezone": "Berlin"}, ["timezone 'Berlin' is not known. Did you mean Europe/Berlin?"]),
         ("get_token_usage", {"timezone": "x" * 50_000}, ["is not known", " more."]),
-        ("get_spend", {"timezone": BERLIN}, ["spend exists per UTC day only", "get_token_usage and cache_hit_ratio"]),
+        (
+            "get_spend",
+            {"timezone": BERLIN},
+            ["spend is reported per UTC day", "and cache_hit_ratio only"],
+        ),
     ],
     ids=lambda given: str(given)[:60],
 )

@@ -47,8 +47,8 @@ async def test_both_halves_tell_each_finding(client: Client) -> None:
 async def test_a_month_without_anything_odd_says_so_and_what_was_looked_at(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "find_spend_anomalies", period="2026-07")
     assert answer["anomalies"] == []
-    assert answer["summary"].startswith("No anomalies in the spend of 2026-07-01 to 2026-07-31")
-    assert "5 workspaces checked" in answer["summary"]
+    assert answer["summary"].startswith("No anomalies in spend for 2026-07-01 to 2026-07-31")
+    assert "Compared 5 workspaces" in answer["summary"]
     assert (answer["history_days"], answer["minimum"]) == (56, "10")
     assert upstream.asked("messages") == 0, "usage is read for causes alone"
 

@@ -107,8 +107,8 @@ LINES: dict[str, tuple[str, str]] = {
     "no hash": ('{"name": "ana"}', "sha256 must be 64 hexadecimal digits"),
     "half a hash": (record().replace(HASH, HASH[:32]), "sha256 must be 64 hexadecimal digits"),
     "a hash in base64": (record().replace(HASH, "q" * 64), "sha256 must be 64 hexadecimal digits"),
-    "a token for a hash": (record().replace(HASH, ANA), "sha256 holds a token or a key itself"),
-    "an Anthropic key for a hash": (record().replace(HASH, KEY), "sha256 holds a token or a key itself"),
+    "a token for a hash": (record().replace(HASH, ANA), "sha256 contains a token or a key itself"),
+    "an Anthropic key for a hash": (record().replace(HASH, KEY), "sha256 contains a token or a key itself"),
     "an expiry without a zone": (record(expires="2027-01-31T00:00:00"), "expires must be a time with its time zone"),
     "an expiry without a time": (record(expires="2027-01-31"), "expires must be a time with its time zone"),
     "an expiry on no day": (record(expires="2027-02-30T00:00:00Z"), "expires must be a time with its time zone"),
@@ -336,7 +336,7 @@ async def test_an_invalid_line_is_logged_by_number_without_its_content(
         rewrite(file, record() + "\n" + record("bob").replace(HASH, BOB))
         assert await status(front, ANA) == 503
     (text,) = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]
-    assert text.startswith("Line 3 of the tokens file (USAGE_COST_MCP_TOKENS_FILE): sha256 holds a token")
+    assert text.startswith("Line 3 of the tokens file (USAGE_COST_MCP_TOKENS_FILE): sha256 contains a token")
     assert holds_none_of(BOB, text, caplog.text)
 
 

@@ -248,7 +248,7 @@ async def test_a_call_ends_when_its_time_is_up_and_the_next_one_works(clock: Fro
         limits = Limits(call_seconds=3, request_seconds=2)
         async with Client(build_server(Settings.for_demo({}, server.url), clock, limits)) as client:
             message = await refusal(client, "get_spend", period="2026")
-            assert message.startswith("The answer took longer than 3 seconds. What has arrived is kept: ask again")
+            assert message.startswith("The answer took longer than 3 seconds. The data received so far is cached")
             server.heal()
             assert (await ask(client, "get_spend", period="2026-10"))["totals"]["cost"] != "0"
 

@@ -43,7 +43,7 @@ def edited(upstream: Upstream) -> Callable[[str, Edit], None]:
     [
         (error(401, "authentication_error"), "does not accept the Admin key from the demo (401, request-id req_test1)"),
         (error(403, "permission_error"), "may not read /v1/organizations/cost_report (403"),
-        (error(400, "invalid_request_error"), "rejected our request"),
+        (error(400, "invalid_request_error"), "rejected the server's request"),
         (error(404, "not_found_error"), "answered 404"),
         (error(307, headers={"location": "http://127.0.0.1:9/"}), "answered 307"),
         (error(204), "answered 204"),
@@ -147,7 +147,7 @@ async def test_a_failed_read_gives_no_total_but_keeps_the_pages_that_arrived(
 
     upstream.override = october_fails
     message = await refusal(client, "get_spend", period="2026-08-01..2026-10-29")
-    assert "rejected our request" in message
+    assert "rejected the server's request" in message
     upstream.override = lambda _: None
     answer = await ask(client, "get_spend", period="2026-08-01..2026-10-29")
     assert answer["totals"]["cost"] != "0"

@@ -50,7 +50,7 @@ class FailedAttempt:
 def of_exception(error: httpx.HTTPError | httpx.InvalidURL | TimeoutError, host: str) -> FailedAttempt:
     match error:
         case httpx.ConnectTimeout() | httpx.ConnectError():
-            message = f"No connection to {host}: check the network, the host name and the TLS certificate."
+            message = f"No connection to {host}: check the network, the hostname and the TLS certificate."
             return FailedAttempt(UnavailableError(message), retryable=True)
         case httpx.TimeoutException() | TimeoutError():
             message = f"{host} did not answer in time. Ask again in a moment, or for a shorter period."
@@ -105,7 +105,7 @@ def _error(
         case HTTPStatus.BAD_REQUEST:
             named = sorted({name for name in params if name.removesuffix("[]").encode() in body})
             hint = f" It names {', '.join(named)}." if named else ""
-            error = ContractError(f"{where}: it rejected our request.{hint} Please report this.")
+            error = ContractError(f"{where}: it rejected the server's request.{hint} Please report this.")
         case _ if may_retry(status, {}):
             error = UnavailableError(f"{where}: the API is unavailable at the moment. Ask again in a few minutes.")
         case _:

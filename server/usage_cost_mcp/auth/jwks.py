@@ -210,7 +210,7 @@ async def _get_json(url: str) -> dict[str, Any] | None:
                 if len(body) > _MAX_BYTES:
                     raise IssuerError(f"{host} answered with more than 256 KiB.")
     except (httpx.HTTPError, httpx.InvalidURL, OSError):
-        raise IssuerError(f"Cannot connect to {host}: check the network, the host name and the certificate.") from None
+        raise IssuerError(f"Cannot connect to {host}: check the network, the hostname and the certificate.") from None
     try:
         content = json.loads(body) if response.status_code == HTTPStatus.OK else None
     except (ValueError, RecursionError):

@@ -61,8 +61,8 @@ def _not_the_token(sha256: object) -> object:
     if isinstance(sha256, str) and redacted(sha256) != sha256:
         raise PydanticCustomError(
             "secret",
-            "sha256 holds a token or a key itself. Others may have read it: revoke it, and create another with: "
-            "usage-cost-mcp token create NAME",
+            "sha256 contains a token or key instead of its hash. Others may have read it: "
+            "revoke it, and create another with: usage-cost-mcp token create NAME",
         )
     return sha256
 

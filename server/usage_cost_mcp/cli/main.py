@@ -23,12 +23,13 @@ from usage_cost_mcp.settings import Settings
 
 from .tokens import add_token_commands
 
-DEMO_HELP = "on the embedded demo organization; no key, no network"
+DEMO_HELP = "use the embedded demo organization; needs no key and no network"
 
 FORMATS = ("table", "json", "csv")
 
 _CALL_HELP = """\
-values: lists as comma lists, group_by=model,workspace_id; objects as JSON, filter_by='{{"model": ["claude-opus-4-6"]}}'
+values: separate the items of a list with commas, group_by=model,workspace_id; write an object as JSON,
+  filter_by='{{"model": ["claude-opus-4-6"]}}'
 example: usage-cost-mcp call get_spend period=last_month group_by=model --format csv
 
 arguments of each tool (chart=true is for MCP clients: it adds a picture, which a terminal cannot show):
@@ -87,27 +88,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_serve, http=False, host=None, port=None)
     commands = parser.add_subparsers(title="commands", metavar="command")
 
-    serve = commands.add_parser("serve", help="run the MCP server over stdio, as MCP hosts do (the default), or HTTP")
+    serve = commands.add_parser("serve", help="run the MCP server, over stdio for MCP hosts (the default) or over HTTP")
     serve.add_argument("--http", action="store_true", help="serve over HTTP, for a team")
     serve.add_argument("--host", help="with --http: the address to bind; default 127.0.0.1, this machine only")
     serve.add_argument("--port", help="with --http: the port to bind; default 8000")
     serve.set_defaults(run=_serve)
-    demo = commands.add_parser("demo", help="ask an embedded demo organization the main questions; needs no key")
+    demo = commands.add_parser("demo", help="answer the main questions for an embedded demo organization; needs no key")
     demo.set_defaults(run=_demo)
     call = commands.add_parser(
         "call",
-        help="one tool call from the shell",
+        help="call one tool from the shell",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     call.epilog_factory = _call_help
-    call.add_argument("tool", help="such as get_spend; an unknown one lists them all")
+    call.add_argument("tool", help="name of the tool, such as get_spend")
     call.add_argument("arguments", nargs="*", metavar="name=value", help="the tool's arguments")
     call.add_argument(
         "--format",
         dest="formats",
         action="append",
         choices=FORMATS,
-        help="table: as a person reads it (the default); json: the structured answer; csv: its numbers as a flat table",
+        help="table: for people (the default); json: the structured answer; csv: its numbers as a flat table",
     )
     call.add_argument("--json", dest="formats", action="append_const", const="json", help="the same as --format json")
     call.set_defaults(run=_call)
@@ -209,7 +210,7 @@ def _pairs(words: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise ConfigurationError(f"{word!r} is not name=value, such as period=last_month.")
+            raise ConfigurationError(f"{word!r} does not have the form name=value, such as period=last_month.")
         try:
             yield name, json.loads(value) if value.startswith(("{", "[")) else value
         except ValueError:

@@ -170,7 +170,7 @@ def _misplaced_secret(scope: Scope) -> Response | None:
         return _plain_response(
             400,
             "Never put a token into a URL, where others can read it. Send it in the header "
-            '"Authorization: Bearer TOKEN", and have this one replaced.',
+            '"Authorization: Bearer TOKEN", and replace this one.',
         )
     return None
 

@@ -37,8 +37,9 @@ MAX_DAYS: dict[Granularity, int] = {
 """The longest period of a query, in days, by granularity."""
 
 PERIOD_WORDS = (
-    "today, yesterday, last_N_days (or weeks, months: complete ones), this_week, last_week, this_month, last_month, "
-    "this_quarter, last_quarter, this_year, last_year, 2026, 2026-Q3, 2026-10, 2026-10-05, 2026-10-01..2026-10-15"
+    "today, yesterday, last_N_days, last_N_weeks, last_N_months (complete ones), this_week, last_week, "
+    "this_month, last_month, this_quarter, last_quarter, this_year, last_year, 2026, 2026-Q3, 2026-10, 2026-10-05, "
+    "2026-10-01..2026-10-15"
 )
 
 _DAY = timedelta(days=1)

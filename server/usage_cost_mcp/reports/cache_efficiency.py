@@ -62,7 +62,7 @@ def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
         summary += f", {'saving' if saved > 0 else 'at a net cost of'} about {format_dollars(abs(saved))}"
     if not lines or not lines[0].key:
         return summary
-    return f"{summary}; largest group: {lines[0].label} with {cache_hit_ratio(lines[0].sums) or 0:.1%}"
+    return f"{summary}; largest group by input: {lines[0].label}, {cache_hit_ratio(lines[0].sums) or 0:.1%}"
 
 
 async def _fetch(

@@ -144,13 +144,13 @@ class ValuesResult:
 
     def _answer(self, values: Sequence[DimensionValue], count: int) -> ValuesAnswer:
         named = sum(value.used and value.value is not None for value in values)
-        null = "".join(f" and {value.label}" for value in values if value.used and value.value is None)
+        null = "".join(f" plus {value.label}" for value in values if value.used and value.value is None)
         unused = sum(not value.used for value in values)
         without_use = f", {unused} unused" if unused else ""
         first = f"; largest: {values[0].label}" if values and values[0].used else ""
         held = [amounts.held for amounts in self._amounts]
         return ValuesAnswer(
-            summary=f"{self.dimension} {self.period}: {named}{null} in use{without_use}{first}.",
+            summary=f"{self.dimension} {self.period}: {named} in use{null}{without_use}{first}.",
             dimension=self.dimension,
             period=PeriodModel(start=self.period.start, end=self.period.end),
             values=values[:count],

@@ -50,7 +50,7 @@ def row_notes(held: CacheResult, period: Period) -> Iterator[Note]:
     if first is None:
         yield Note(
             code="no_data",
-            message="There is no data for these days in any group: nothing was used, or they precede the first use.",
+            message="There is no data at all for these days: nothing was used, or they are before the first use.",
         )
     elif first > period.start:
         yield Note(
@@ -98,15 +98,15 @@ def allocation_notes(rule: AllocationRule | None) -> Iterator[Note]:
     if rule:
         name = ALLOCATED_TO[rule.dimension]
         keyless = (
-            " Deleted keys cannot be told apart from use without a key; both share what is left of the workspace."
+            " Deleted keys cannot be distinguished from use without a key; both share the rest of the workspace's cost."
             if rule.dimension == API_KEY
             else ""
         )
         yield Note(
             code="allocated",
             message=f"Estimated: the cost report has no {name}, so each cost is allocated in proportion to tokens of "
-            f"the same token_type, {', '.join(rule.cell)}, web searches in proportion to requests. The parts add up to "
-            f"the reported cost exactly.{keyless}",
+            f"the same token_type, {', '.join(rule.cell)}; web search cost in proportion to searches. The parts add up "
+            f"to the reported cost exactly.{keyless}",
         )
 
 

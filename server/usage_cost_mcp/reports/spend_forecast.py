@@ -73,8 +73,8 @@ class ForecastAnswer(Answer):
     def tables(self) -> Sequence[Table]:
         """The total so far, projected and at both ends of the interval; then the budget."""
         lines = [
-            (f"spent until {self.complete_until}" if self.complete_until else "spent", self.spent),
-            (f"expected until {self.period.end}", self.expected),
+            (f"spent through {self.complete_until}" if self.complete_until else "spent", self.spent),
+            (f"expected through {self.period.end}", self.expected),
             ("80% interval from", self.low),
             ("80% interval to", self.high),
         ]

@@ -23,8 +23,8 @@ LIMITS = (
     "Days are UTC; token usage also accepts a timezone. Data usually arrives within minutes, cost sometimes later.",
     f"The last {PROVISIONAL_DAYS} days before today are provisional: Anthropic may still revise them.",
     (
-        "The cost report excludes Priority Tier cost, seat and subscription fees, taxes, the account balance, and use "
-        "through other clouds. It is Anthropic's figure, but not the invoice."
+        "The cost report excludes Priority Tier cost, seat and subscription fees, taxes, the account balance, and "
+        "usage through other clouds. It is Anthropic's figure, but not the invoice."
     ),
     (
         "Anthropic reports spend per day by workspace, model and token type, never by hour or request. Spend by API "
@@ -87,12 +87,12 @@ class StatusAnswer(Answer):
 
 def _usage_mix_line(mix: UsageMix) -> str:
     shares = [
-        ("of the tokens, batch", mix.batch_share),
-        ("long context", mix.long_context_share),
-        ("Priority Tier", mix.priority_share),
-        (f"of the spend, {mix.largest_model}", mix.largest_model_cost_share),
+        ("batch", mix.batch_share, "tokens"),
+        ("long context", mix.long_context_share, "tokens"),
+        ("Priority Tier", mix.priority_share, "tokens"),
+        (mix.largest_model, mix.largest_model_cost_share, "spend"),
     ]
-    named = [f"{name} {share:.1%}" for name, share in shares if share is not None]
+    named = [f"{name} {share:.1%} of {total}" for name, share, total in shares if share is not None]
     return f"{mix.start} to {mix.end}: {', '.join(named) or 'no usage'}"
 
 

@@ -80,19 +80,19 @@ def anomalies_summary(
 ) -> str:
     """How many anomalies there are, what was checked, and the largest as described by `anomaly_label`."""
     checked = (
-        f"{_group_count(groups, group_by)} checked against the same weekdays of the previous {history_days} days; "
-        f"threshold {format_dollars(minimum)}"
+        f"Compared {_group_count(groups, group_by)} with the same weekdays of the previous {history_days} days "
+        f"(threshold {format_dollars(minimum)})."
     )
     if not found:
-        return f"No anomalies in the spend of {period} ({checked})."
+        return f"No anomalies in spend for {period}. {checked}"
     anomalies = "1 anomaly" if found == 1 else f"{found} anomalies"
-    return f"{anomalies} in the spend of {period} ({checked}); largest: {largest}."
+    return f"{anomalies} in spend for {period}; largest: {largest}. {checked}"
 
 
 def _group_count(groups: int, group_by: Sequence[str]) -> str:
     match group_by:
         case []:
-            return "total"
+            return "the total"
         case [dimension]:
             return plural(groups, dimension.removesuffix("_id").replace("_", " "))
         case _:
@@ -122,7 +122,7 @@ def forecast_summary(
     )
     if median_error is None:
         return summary
-    return f"{summary} Past forecasts made the same way were off by {median_error:.1%} (median of {tested_periods})."
+    return f"{summary} Earlier forecasts by this method were off by {median_error:.1%} (median of {tested_periods})."
 
 
 def budget_summary(budget: Decimal, overrun: Decimal, share_used: float, exhausted_on: date | None) -> str:

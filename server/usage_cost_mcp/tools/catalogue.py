@@ -176,7 +176,7 @@ async def find_spend_anomalies(
 ) -> Annotated[CallToolResult, AnomaliesAnswer]:
     """Days on which a group's spend was unusually high or low for its weekday, each with its likely driver.
 
-    Says so if there are none. Excludes today.
+    If there are none, the answer says so. Excludes today.
     """
     return await run_tool(ctx, partial(run_anomalies, period, group_by, filter_by, minimum, top))
 
@@ -214,7 +214,7 @@ async def list_dimension_values(
 async def get_status(ctx: ToolContext) -> Annotated[CallToolResult, StatusAnswer]:
     """The connected organization, the newest data, which days may still change, and the limits of the data.
 
-    Also the share of batch, long-context and Priority Tier tokens in the last 30 days, and the costliest model.
+    For the last 30 days, also the share of batch, long-context and Priority Tier tokens, and the model that cost most.
     """
     return await run_tool(ctx, status_runner(ctx.request_context.lifespan_context))
 

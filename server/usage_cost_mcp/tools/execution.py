@@ -73,8 +73,8 @@ async def execute(
             scope = await scope_note(context, call)
     except TimeoutError:
         raise UnavailableError(
-            f"The answer took longer than {service.call_seconds:g} seconds. What has arrived is kept: ask again to "
-            "go on from there, or ask for a shorter period."
+            f"The answer took longer than {service.call_seconds:g} seconds. The data received so far is cached: ask "
+            "again to continue from there, or ask for a shorter period."
         ) from None
 
     def largest(*notes: Note) -> tuple[Answer, str]:

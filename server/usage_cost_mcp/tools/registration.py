@@ -81,11 +81,11 @@ def _argument_error(kind: str, place: Sequence[str], schema: Mapping[str, Any]) 
     name = place[0]
     if kind == "extra_forbidden":
         if name == "timezone":
-            return "timezone is for get_token_usage and cache_hit_ratio: spend exists per UTC day only."
+            return "timezone applies to get_token_usage and cache_hit_ratio only: spend is reported per UTC day."
         similar = difflib.get_close_matches(name, schema, n=1)
         return f"Unknown argument {name!r:.60}.{f' Did you mean {similar[0]}?' if similar else ''}"
     if kind == "missing":
-        return f"{name} is needed."
+        return f"Missing argument {name!r}."
     return f"{name} must be {_shape(schema.get(name, {}))}."
 
 

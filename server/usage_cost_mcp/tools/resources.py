@@ -46,7 +46,7 @@ def all_resources(get_service: ServiceGetter) -> Sequence[Resource]:
             uri=STATUS,
             name="status",
             title="Status",
-            description="What get_status says: the connected organization, the newest data, the limits of the data.",
+            description="The answer of get_status: the connected organization, the newest data, its limits.",
             mime_type="application/json",
             fn=status,
         ),
