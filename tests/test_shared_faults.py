@@ -215,7 +215,7 @@ E1 = [
     Case("E1.13", "the key has moved", says("MOVED 3999 127.0.0.1:6381")),
     Case("E1.14", "the cluster is down", says("CLUSTERDOWN The cluster is down")),
     Case("E1.15", "it has too many clients", says("ERR max number of clients reached")),
-    Case("E1.16", "its host name is unknown", nowhere),
+    Case("E1.16", "its hostname is unknown", nowhere),
 ]
 
 

@@ -148,7 +148,7 @@ def _base_url(environ: Mapping[str, str]) -> str:
 
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\.?|[0-9a-f:.]+")
-"""A host name, or an IPv6 address without its brackets."""
+"""A hostname, or an IPv6 address without its brackets."""
 
 
 def _characters(environ: Mapping[str, str]) -> int:

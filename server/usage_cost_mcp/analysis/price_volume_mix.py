@@ -47,7 +47,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """Puts the costs of two periods on one scale: as they are if the periods are equally long, per day otherwise.
+    """Puts the costs of two periods on one scale: unchanged if the periods are equally long, per day otherwise.
 
     Attributes:
         days: Length of the current period.

@@ -1,4 +1,4 @@
-"""`usage-cost-mcp demo`: the main questions, asked of the demo server as a host would ask them."""
+"""`usage-cost-mcp demo`: asks the demo server the main questions, as a host would."""
 
 import json
 import os

@@ -1,6 +1,6 @@
 """The allow-list for the `Host` and `Origin` headers.
 
-Why: a web page can point a host name of its own at 127.0.0.1 or into a company's network, and then send requests from
+Why: a web page can point its own hostname at 127.0.0.1 or into a company's network, and then send requests from
 the visitor's browser to whatever answers there (DNS rebinding). It cannot choose the `Host` and `Origin` headers.
 """
 
@@ -13,7 +13,7 @@ _AUTHORITY = re.compile(
     r"(?P<host>[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*|\[(?P<ipv6>[0-9a-f:.]{2,45})])(:(?P<port>[1-9][0-9]{0,4}))?"
 )
 _MAX_CHARACTERS = 261
-"""A host name of 255 characters, a colon and a port."""
+"""A hostname of 255 characters, a colon and a port."""
 
 MAX_PORT = 65_535
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,7 +43,7 @@ def _shortest_ipv6(address: str) -> str | None:
 
 
 class AllowedHosts:
-    """The host names under which the server may be reached.
+    """The hostnames under which the server may be reached.
 
     Args:
         entries: Each `host`, which allows every port, or `host:port`.

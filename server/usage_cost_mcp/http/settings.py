@@ -27,7 +27,7 @@ class HttpSettings:
     Attributes:
         host: The address to bind.
         port: The port to bind; 0 for any free one.
-        allowed_hosts: The public host names, each `host` or `host:port`. On a loopback address those of this machine
+        allowed_hosts: The public hostnames, each `host` or `host:port`. On a loopback address those of this machine
             are allowed as well.
         tokens_file: The tokens of people and agents, as hashes.
         oauth_issuer: The identity provider whose access tokens are accepted.
@@ -58,7 +58,7 @@ class HttpSettings:
 
     @property
     def hostnames(self) -> tuple[str, ...]:
-        """All host names that the server accepts."""
+        """All hostnames that the server accepts."""
         own = f"[{self.host}]" if ":" in self.host else self.host
         return (*self.allowed_hosts, *_LOOPBACK_HOSTS, own) if self.is_local else self.allowed_hosts
 
@@ -98,7 +98,7 @@ class HttpSettings:
             )
         if not settings.allowed_hosts:
             raise ConfigurationError(
-                f"Binding to a non-loopback address requires its public host names: set {ALLOWED_HOSTS}, such as "
+                f"Binding to a non-loopback address requires its public hostnames: set {ALLOWED_HOSTS}, such as "
                 "spend.example.com."
             )
         return settings
@@ -124,7 +124,7 @@ def _allowed_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
     entries = tuple(entry.strip() for entry in text.split(",")) if text else ()
     if not all(map(parse_authority, entries)):
         raise ConfigurationError(
-            f"{ALLOWED_HOSTS} must be a comma-separated list of host names or IP addresses, each with an optional "
+            f"{ALLOWED_HOSTS} must be a comma-separated list of hostnames or IP addresses, each with an optional "
             "port, such as spend.example.com,10.0.0.5:8000,[::1]: no scheme, no path, no wildcard."
         )
     return entries

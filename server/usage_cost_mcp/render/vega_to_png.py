@@ -1,6 +1,6 @@
 """A program: reads a Vega-Lite specification, writes the picture as PNG.
 
-Why a program of its own: the renderer holds a JavaScript engine, which would stop the server's thread for as long as it
+Why a separate program: the renderer holds a JavaScript engine, which would stop the server's thread for as long as it
 draws, and would stay in its memory.
 """
 

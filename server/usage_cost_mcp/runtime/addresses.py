@@ -15,7 +15,7 @@ def is_secure(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or IP address refers to this machine."""
+    """Whether a hostname or IP address refers to this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -8,7 +8,7 @@ import certifi
 
 @cache
 def create_ssl_context() -> ssl.SSLContext:
-    """A context that verifies certificates and host names.
+    """A context that verifies certificates and hostnames.
 
     Why not the default context: it writes session keys to a file if the environment variable SSLKEYLOGFILE is set.
     Cached, because loading all root certificates takes longer than answering a call.

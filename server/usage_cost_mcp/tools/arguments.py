@@ -137,8 +137,8 @@ Against = Annotated[
     Text,
     _schema(
         "string",
-        "Period to compare with: previous (as many days before), previous_month, previous_year (the same days), "
-        "or any period.",
+        "Period to compare with: previous (the same number of days before), previous_month, previous_year (the same "
+        "days), or any period.",
     ),
 ]
 
@@ -151,7 +151,8 @@ Dollars = Annotated[
 ]
 Budget = Annotated[Dollars, _schema("number", "Dollars for the whole period.")]
 Minimum = Annotated[
-    Dollars, _schema("number", "Smallest daily difference to report, in dollars; by default 1% of a day.")
+    Dollars,
+    _schema("number", "Smallest daily difference to report, in dollars; by default 1% of an average day, at least 10."),
 ]
 
 Chart = Annotated[bool, _schema("boolean", "Add a PNG.")]

@@ -96,7 +96,7 @@ def _fixed(*values: str) -> Callable[[ReportContext, CallContext], Awaitable[Seq
 
 
 async def _models(context: ReportContext, call: CallContext) -> list[Candidates]:
-    """The models in what is held, else in the spend of the last 30 days."""
+    """The models in the cached days, else in the spend of the last 30 days."""
     models = context.cache.values(COST_REPORT, "model") or context.cache.values(USAGE_REPORT, "model")
     if not models:
         recent = parse_period(DEFAULT_PERIOD, context.today())

@@ -55,7 +55,7 @@ _MEASURES = {
     "for cache writes, at effective prices. Excludes tokens without a price, mainly those of the Priority Tier.",
 }
 _TOKENS = (
-    "Token counts include every tier, also the Priority Tier, and may include blocked requests. They exclude code "
+    "Token counts include every tier, the Priority Tier too, and may include blocked requests. They exclude code "
     "execution and session time."
 )
 
@@ -78,7 +78,8 @@ _WORDS = """\
   the same kind, and the parts add up to the bill. Cost without tokens is unallocated. Showback and chargeback by
   key are estimates.
 - **Forecast** (`forecast_spend`): exact spend so far, and an estimate of the rest with an 80% interval.
-- **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its own weekdays. Excludes today.
+- **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its usual spend on that weekday.
+  Excludes today.
 - **Partial**: a bucket still in progress. **Provisional**: a day that Anthropic may still revise.
 - **Other**: all groups beyond the largest, as one exact line.
 
