@@ -44,7 +44,9 @@ async def test_both_halves_tell_each_finding(client: Client) -> None:
             assert told in half
 
 
-async def test_a_month_without_anything_odd_says_so_and_what_was_looked_at(client: Client, upstream: Upstream) -> None:
+async def test_a_month_without_anomalies_says_so_and_states_what_was_compared(
+    client: Client, upstream: Upstream
+) -> None:
     answer = await ask(client, "find_spend_anomalies", period="2026-07")
     assert answer["anomalies"] == []
     assert answer["summary"].startswith("No anomalies in spend for 2026-07-01 to 2026-07-31")

@@ -80,7 +80,7 @@ class ForecastAnswer(Answer):
         ]
         if self.budget:
             overrun = Decimal(self.budget.projected_overrun)
-            name = "projected budget overrun" if overrun > 0 else "expected under budget"
+            name = "expected over budget" if overrun > 0 else "expected under budget"
             lines += [("budget", self.budget.amount), (name, format_exact(abs(overrun)))]
         rows = [[name, readable_value(amount, "USD")] for name, amount in lines if amount is not None]
         return [Table([["", "USD"], *rows])]
@@ -93,7 +93,7 @@ class ForecastAnswer(Answer):
         longest = max(float(each or 0) for each in (*self.cumulative["expected"], self.budget and self.budget.amount))
         complete = sum(self.complete_until is not None and day <= self.complete_until for day in days)
         rows = [[str(day), readable_value(total, "USD")] for day, total in zip(days, totals, strict=True)]
-        return [*self.tables(), Table([["until", "cumulative"], *rows], drawing=Bars(totals, longest, complete))]
+        return [*self.tables(), Table([["through", "cumulative"], *rows], drawing=Bars(totals, longest, complete))]
 
     def csv_rows(self) -> CsvRows:
         """The running total at the end of each day."""
