@@ -74,7 +74,7 @@ def numbers(answer: dict[str, Any]) -> dict[str, Any]:
 
 def as_far_as_asked(expected: Any, answer: dict[str, Any]) -> Any:
     """The numbers without savings, where an answer says that their prices are not asked for again so soon."""
-    if not any("tried again in an hour" in note["message"] for note in answer["notes"]):
+    if not any("retried after an hour" in note["message"] for note in answer["notes"]):
         return expected
     return json.loads(re.sub(r'("cache_savings": )(\[?)"[^"]*"', r"\1\2null", json.dumps(expected)))
 
