@@ -221,6 +221,7 @@ async def longest_stretch() -> AsyncGenerator[list[float]]:
         await watching
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("tool", "query"),
     [
