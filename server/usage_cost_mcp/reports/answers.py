@@ -20,7 +20,7 @@ UtcDatetime = Annotated[datetime, PlainSerializer(lambda moment: f"{moment:%Y-%m
 class AnswerModel(BaseModel):
     """A part of an answer: immutable, without undeclared fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Note(AnswerModel):
