@@ -274,3 +274,31 @@ async def test_the_values_of_a_dimension_come_from_every_view_that_includes_it(
     for view, width, models in cached:
         await put(store, view._replace(width=width), read(view, YESTERDAY, *models))
     assert store.values(report, dimension) == values
+
+
+async def test_a_revision_names_the_workspaces_whose_rows_changed(store: MemoryDayStore) -> None:
+    def day(production: int, research: int) -> DayRows:
+        rows: list[Row] = [(("production", "a"), (production,)), (("research", "a"), (research,))]
+        return DayRows(YESTERDAY, FINER.dimensions, {0: rows}, NOW, reported=True)
+
+    await put(store, FINER, day(1, 1))
+    assert (await put(store, FINER, day(1, 2))).revised_in == {"research"}
+    assert (await put(store, FINER, day(1, 2))).revised_in == frozenset()
+    assert (await put(store, FINER, day(3, 4))).revised_in == {"production", "research"}
+
+
+async def test_only_the_days_and_values_of_some_workspaces_are_counted(store: MemoryDayStore) -> None:
+    rows: list[Row] = [(("production", "a"), (1,)), (("research", "b"), (1,)), (("research", "c"), (1,))]
+    await put(store, FINER, DayRows(YESTERDAY, FINER.dimensions, {0: rows}, NOW, reported=True))
+    await put(store, BY_MODEL, read(BY_MODEL, YESTERDAY, "d"))
+    assert store.size() == (2, 4)
+    assert store.size(frozenset({"research"})) == (1, 2)
+    assert store.values(USAGE_REPORT, "model", frozenset({"research"})) == {"b", "c"}
+
+
+async def test_a_day_is_stale_from_the_end_of_its_lifetime_on(store: MemoryDayStore, clock: FrozenClock) -> None:
+    await put(store, BY_MODEL, read(BY_MODEL, YESTERDAY, "a"))
+    clock.moment = NOW + USAGE_REPORT.lifetime(YESTERDAY, NOW) - SECOND
+    assert await get(store, BY_MODEL, YESTERDAY) is not None
+    clock.moment += SECOND
+    assert await get(store, BY_MODEL, YESTERDAY) is None

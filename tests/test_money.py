@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.money import dollars_from_cents, exact, format_dollars, format_exact
+from usage_cost_mcp.model.money import dollars_from_cents, exact, format_dollars, format_exact, format_signed
 
 AMOUNTS = st.from_regex(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", fullmatch=True)
 
@@ -127,3 +127,11 @@ def test_plain_text_has_no_exponent_no_trailing_zero_and_no_minus_zero(dollars: 
 )
 def test_a_person_reads_cents(dollars: str, text: str) -> None:
     assert format_dollars(Decimal(dollars)) == text
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [("0", "$0.00"), ("0.5", "+$0.50"), ("1", "+$1.00"), ("-0.5", "-$0.50"), ("0.004", "+<$0.01")],
+)
+def test_a_change_has_a_plus_sign_if_it_is_positive(dollars: str, text: str) -> None:
+    assert format_signed(Decimal(dollars)) == text

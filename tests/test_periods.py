@@ -16,6 +16,7 @@ from usage_cost_mcp.model.periods import (
     parse_period,
     parse_zone,
     provisional_since,
+    until_yesterday,
 )
 
 TODAY = NOW.date()
@@ -217,6 +218,11 @@ def test_nonsense_is_refused_with_the_accepted_spellings(text: str) -> None:
         ("next_month", ""),
         ("last_xyz", ""),
         ("sometime", ""),
+        ("january", " Did you mean 2026-01?"),
+        ("november", " Did you mean 2026-11?"),
+        ("december", " Did you mean 2025-12?"),
+        ("q1", " Did you mean 2026-Q1?"),
+        ("Q4", " Did you mean 2026-Q4?"),
     ],
 )
 def test_a_near_miss_gets_a_suggestion(text: str, hint: str) -> None:
@@ -424,3 +430,24 @@ def test_zones_are_known_by_their_iana_names_in_any_case(given: str) -> None:
 def test_an_unknown_zone_is_refused_with_the_closest_one(given: str, near: str) -> None:
     with pytest.raises(InvalidQueryError, match=f"is not known. Did you mean {near}?"):
         parse_zone(given)
+
+
+@pytest.mark.parametrize(
+    ("today", "quarter", "suggested"),
+    [
+        ("2026-02-15", 1, "2026-Q1"),
+        ("2026-03-31", 2, "2025-Q2"),
+        ("2026-04-01", 2, "2026-Q2"),
+        ("2026-06-30", 3, "2025-Q3"),
+        ("2026-07-01", 3, "2026-Q3"),
+        ("2026-09-30", 4, "2025-Q4"),
+    ],
+)
+def test_a_bare_quarter_suggests_the_latest_that_has_begun(today: str, quarter: int, suggested: str) -> None:
+    with pytest.raises(InvalidQueryError, match=f"Did you mean {suggested}"):
+        parse_period(f"q{quarter}", date.fromisoformat(today))
+
+
+def test_complete_days_keep_the_end_that_was_requested() -> None:
+    month = parse_period("2026-11", TODAY)
+    assert until_yesterday(month, TODAY) == Period(date(2026, 11, 1), TODAY - timedelta(days=1), date(2026, 11, 30))
