@@ -245,6 +245,26 @@ async def test_a_truth_value_is_no_number(client: Client) -> None:
     assert "top must be a whole number" in await refusal(client, "get_spend", top=True)
 
 
+@pytest.mark.parametrize(
+    ("given", "minimum"), [(8.125, "8.125"), (1e3, "1000"), ("8.000,00", "8000"), ("8,5k", "8500"), ("$2M", "2000000")]
+)
+async def test_an_amount_is_read_as_people_write_it_and_a_number_has_one_reading(
+    client: Client, given: object, minimum: str
+) -> None:
+    answer = await ask(client, "find_spend_anomalies", period="yesterday", minimum=given)
+    assert answer["minimum"] == minimum
+
+
+@pytest.mark.parametrize("given", ["8.125", "1e999999999", "NaN", "\u20ac100", 1e300, -8])
+async def test_an_amount_that_is_uncertain_is_refused_before_any_request(
+    client: Client, upstream: Upstream, given: object
+) -> None:
+    said = await refusal(client, "find_spend_anomalies", minimum=given)
+    assert said.startswith("minimum ")
+    assert len(said) < 200
+    assert not upstream.requests
+
+
 async def test_null_means_not_given(client: Client) -> None:
     nulls = dict.fromkeys(["period", "group_by", "filter_by", "granularity", "top"])
     assert (await ask(client, "get_spend", **nulls))["series"] == (await ask(client, "get_spend"))["series"]

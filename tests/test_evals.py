@@ -66,6 +66,7 @@ def test_a_number_may_be_rounded_but_not_wrong(reply: str, right: bool) -> None:
 
 def test_numbers_are_parsed_in_all_common_notations() -> None:
     assert list(numbers("4.58 billion, 35.3%, $1,234.50 and 12k")) == [4.58e9, 0.353, 1234.5, 12_000]
+    assert list(numbers("in 2026, 12 keys; 7309,88")) == [2026, 12, 7309, 88]
 
 
 @pytest.mark.parametrize(

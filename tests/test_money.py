@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.money import dollars_from_cents, exact, format_dollars, format_exact, format_signed
+from usage_cost_mcp.errors import ContractError, InvalidQueryError
+from usage_cost_mcp.model.money import (
+    dollars_from_cents,
+    exact,
+    format_dollars,
+    format_exact,
+    format_signed,
+    parse_dollars,
+)
 
 AMOUNTS = st.from_regex(r"-?[0-9]{1,18}(\.[0-9]{1,30})?", fullmatch=True)
 
@@ -135,3 +142,105 @@ def test_a_person_reads_cents(dollars: str, text: str) -> None:
 )
 def test_a_change_has_a_plus_sign_if_it_is_positive(dollars: str, text: str) -> None:
     assert format_signed(Decimal(dollars)) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "dollars"),
+    [
+        ("8000", "8000"),
+        ("007", "7"),
+        ("8000.50", "8000.50"),
+        (".5", "0.5"),
+        ("0.125", "0.125"),
+        ("1234.567", "1234.567"),
+        ("8,000", "8000"),
+        ("12,345", "12345"),
+        ("1,234,567", "1234567"),
+        ("1,234,567.8", "1234567.8"),
+        ("1,234.567", "1234.567"),
+        ("8000,50", "8000.50"),
+        ("8,5", "8.5"),
+        ("0,125", "0.125"),
+        (",5", "0.5"),
+        ("8.000,00", "8000"),
+        ("1.234.567", "1234567"),
+        ("1.234.567,89", "1234567.89"),
+        ("1.234,567", "1234.567"),
+        ("8 000", "8000"),
+        ("8\u00a0000", "8000"),
+        ("1 234\u202f567,5", "1234567.5"),
+        ("8 000.500", "8000.5"),
+        ("1'000", "1000"),
+        ("1\u2019000.50", "1000.50"),
+        ("1_000", "1000"),
+        ("5k", "5000"),
+        ("8.5K", "8500"),
+        ("8,5k", "8500"),
+        ("5 thousand", "5000"),
+        ("2m", "2000000"),
+        ("1.25 mn", "1250000"),
+        ("2 million dollars", "2000000"),
+        ("$2M", "2000000"),
+        ("3b", "3000000000"),
+        ("3bn", "3000000000"),
+        ("3 billion", "3000000000"),
+        ("1e3", "1000"),
+        ("1.5e+03", "1500"),
+        ("$5000", "5000"),
+        ("US$ 5,000", "5000"),
+        ("usd 5000", "5000"),
+        ("5000 USD", "5000"),
+        ("5000 us dollars", "5000"),
+        ("5000$", "5000"),
+        ("1 dollar", "1"),
+        ("  5000\n", "5000"),
+        ("0.000001", "0.000001"),
+        ("999999999999999.99", "999999999999999.99"),
+    ],
+)
+def test_an_amount_with_one_reading_is_read(written: str, dollars: str) -> None:
+    assert parse_dollars("budget", written) == Decimal(dollars)
+
+
+@pytest.mark.parametrize(
+    ("written", "readings"),
+    [
+        ("8.000", "may mean $8.00 or $8,000.00: write 8 or 8000."),
+        ("12.345", "may mean $12.34 or $12,345.00: write 12.3450 or 12345."),
+        ("8.500 USD", "may mean $8.50 or $8,500.00: write 8.50 or 8500."),
+        ("8,500k", "may mean $8,500.00 or $8,500,000.00: write 8500 or 8500000."),
+        ("1.250m", "may mean $1,250,000.00 or $1,250,000,000.00: write 1250000 or 1250000000."),
+    ],
+)
+def test_an_amount_with_two_readings_is_refused_with_both(written: str, readings: str) -> None:
+    with pytest.raises(InvalidQueryError) as refusal:
+        parse_dollars("budget", written)
+    assert str(refusal.value) == f"budget {written!r} {readings}"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        *("", " ", "$", "k", ".", ",", "a lot", "80%", "-5", "+5", "(5)", "0", "0.00", "$0", "5.", "8..5", "8,,5"),
+        *("1,23,456", "8,000,00", "8.00.000", "12 34", "1 0000", "1'000,000 5", "1,000 000", "0,500,000", "1.000'000"),
+        *("NaN", "inf", "-Infinity", "1e-3", "1e99", "1e999999999", "1e1 k", "2kk", "8k 5", "5 kg", "0x10", "1/2"),
+        *("\uff15", "\u0665", "\u00b2", "0.0000001", "1" + "0" * 15, "1000000b", "9" * 60, "9" * 100_000),
+    ],
+)
+def test_anything_but_an_amount_above_zero_is_refused_in_a_short_sentence(written: str) -> None:
+    with pytest.raises(InvalidQueryError) as refusal:
+        parse_dollars("minimum", written)
+    message = str(refusal.value)
+    assert message.startswith(
+        "minimum must be a dollar amount above zero and below 10^15, such as 8000, 8,000.50, $8k or 2M, not "
+    )
+    assert len(message) < 200
+
+
+@pytest.mark.parametrize(
+    "written", ["\u20ac100", "100 EUR", "100 euros", "\u00a3100", "100 GBP", "50\u00a2", "CHF 100"]
+)
+def test_an_amount_in_another_currency_is_refused(written: str) -> None:
+    with pytest.raises(InvalidQueryError) as refusal:
+        parse_dollars("budget", written)
+    assert str(refusal.value) == f"budget must be in US dollars, not {written!r}."

@@ -96,7 +96,12 @@ def _contains_one(reply: str, fact: str) -> bool:
 _TOLERANCE = 0.005
 """Half a percent: "$7,310" and "7.31k" for $7,309.88, but not "$7,400"."""
 
-_NUMBER = re.compile(r"\$?(\d[\d,]*(?:\.\d+)?)\s?(%|k\b|m\b|b\b|thousand\b|million\b|billion\b)?", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"\$?(\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?)\s?(%|k\b|m\b|b\b|thousand\b|million\b|billion\b)?",
+    re.IGNORECASE,
+)
+"""A comma separates thousands: "in 2026, 12" and "7309,88" are two numbers."""
+
 _TIMES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billion": 1e9, "%": 0.01}
 
 

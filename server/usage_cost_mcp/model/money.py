@@ -71,22 +71,71 @@ _ROUNDING = Context(prec=100)
 
 
 def parse_dollars(argument: str, given: str) -> Decimal:
-    """Parse an amount above zero as people write it: 5000, 5,000.50, $5000 or 5k.
+    """Parse an amount above zero as people write it: 5000, 5,000.50, 5.000,50, 5 000, $5k, 2M, 5000 USD.
+
+    What has one reading is read. What has two is refused: 8.000 is 8 with a decimal point and 8,000 with a European
+    thousands separator. 8,000 is read as US text.
 
     Raises:
         InvalidQueryError: For anything else, and for amounts below $0.000001 or from 10^15 up.
     """
-    text = given.strip().lower().removeprefix("$").replace(",", "")
-    try:
-        amount = Decimal(text.removesuffix("k")) * (1000 if text.endswith("k") else 1)
-    except InvalidOperation:
-        amount = Decimal(0)
-    if not (amount.is_finite() and _MIN_DOLLARS <= amount < _MAX_DOLLARS):
+    text = " ".join(given.casefold().replace("\u2019", "'").split())
+    if _OTHER_CURRENCY.search(text):
+        raise InvalidQueryError(f"{argument} must be in US dollars, not {short_repr(given)}.")
+    written = _WRITTEN_AMOUNT.fullmatch(text)
+    factor = _factor_of(written) if written else 0
+    amounts = (
+        sorted(_EXACT.scaleb(number, factor) for number in _readings(written["number"], factor)) if written else []
+    )
+    if len(amounts) > 1:
+        few, many = amounts
         raise InvalidQueryError(
-            f"{argument} must be a dollar amount above zero, such as 5000, not {short_repr(given)}."
+            f"{argument} {short_repr(given)} may mean {format_dollars(few)} or {format_dollars(many)}: write "
+            f"{_unambiguous(few)} or {_unambiguous(many)}."
         )
-    return amount
+    if not amounts or not _MIN_DOLLARS <= amounts[0] < _MAX_DOLLARS:
+        raise InvalidQueryError(
+            f"{argument} must be a dollar amount above zero and below 10^15, such as 8000, 8,000.50, $8k or 2M, not "
+            f"{short_repr(given)}."
+        )
+    return amounts[0]
+
+
+def _factor_of(written: re.Match[str]) -> int:
+    """The power of ten of a unit or an exponent."""
+    return _UNITS[written["unit"]] if written["unit"] else int(written["exponent"] or 0)
+
+
+def _unambiguous(amount: Decimal) -> str:
+    """The amount with a number of decimals that cannot be taken for a group of thousands."""
+    return next(text for text in (f"{amount:.{places}f}" for places in (0, 2, 4)) if Decimal(text) == amount)
+
+
+def _readings(number: str, factor: int) -> set[Decimal]:
+    """The values of a number with a decimal point, and with a decimal comma."""
+    if not factor and _US_THOUSANDS.fullmatch(number):
+        return {Decimal(number.replace(",", ""))}
+    return {
+        Decimal(re.sub(r"[^0-9.]", "", number.replace(thousands, "").replace(decimal, ".")))
+        for thousands, decimal, pattern in ((",", ".", _DECIMAL_POINT), (".", ",", _DECIMAL_COMMA))
+        if pattern.fullmatch(number)
+    }
 
 
 _MIN_DOLLARS = Decimal("0.000001")
 _MAX_DOLLARS = Decimal(10) ** 15
+
+_UNITS = {"k": 3, "thousand": 3, "m": 6, "mn": 6, "million": 6, "b": 9, "bn": 9, "billion": 9}
+_DOLLARS = r"(?:(?:us ?)?(?:\$|dollars?)|usd)"
+_WRITTEN_AMOUNT = re.compile(
+    rf"(?:{_DOLLARS} ?)?(?P<number>[0-9.,' _]{{0,40}}[0-9])"
+    rf"(?:e\+?(?P<exponent>[0-9]{{1,2}})| ?(?P<unit>{'|'.join(_UNITS)}))?(?: ?{_DOLLARS})?"
+)
+_OTHER_CURRENCY = re.compile(r"[\u00a2-\u00a5\u20a0-\u20cf]|\b(?:euros?|eur|gbp|chf|jpy|cny|inr|cad|aud)\b")
+_DECIMAL_POINT, _DECIMAL_COMMA = (
+    re.compile(
+        rf"(?:[0-9]+|[1-9][0-9]{{0,2}}(?P<by>[{thousands}' _])[0-9]{{3}}(?:(?P=by)[0-9]{{3}})*)?(?:{decimal}[0-9]+)?"
+    )
+    for thousands, decimal in ((",", r"\."), (r"\.", ","))
+)
+_US_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")

@@ -1,5 +1,6 @@
 """The arguments that the tools share: what a model reads of them, and which habits are forgiven."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
@@ -144,9 +145,18 @@ Against = Annotated[
 
 Until = Annotated[Text, _schema("string", "month_end, quarter_end, year_end or a future day, such as 2026-12-15.")]
 
+
+def _amount_text(given: object) -> object:
+    """A number as a text with one reading: 8.125 might be taken for a European 8,125."""
+    if not isinstance(given, (int, float)):
+        return given
+    text = str(given)
+    return f"{text}0" if re.fullmatch(r"[0-9]+\.[0-9]{3}", text) else text
+
+
 Dollars = Annotated[
     str | None,
-    BeforeValidator(lambda given: str(given) if isinstance(given, (int, float)) else given),
+    BeforeValidator(_amount_text),
     BeforeValidator(_no_truth_value),
 ]
 Budget = Annotated[Dollars, _schema("number", "Dollars for the whole period.")]
