@@ -36,7 +36,8 @@ ROOMS = {
     "settings": Room(imports="errors runtime"),
     "model": Room("buckets dimensions money names periods query_schema rows series upstream_reports", imports="errors"),
     "analysis": Room(
-        "allocation anomalies apportionment cache_savings cost_usage_join forecasting price_volume_mix prices",
+        "allocation anomalies apportionment billing_lag cache_savings cost_usage_join forecasting "
+        "price_volume_mix prices",
         imports="errors model",
     ),
     "cache": Room(
@@ -54,8 +55,8 @@ ROOMS = {
         imports="cache errors model redact runtime settings",
     ),
     "reports": Room(
-        "allocated_spend answers cache_efficiency context dimension_values effective_prices filters housekeeping "
-        "joined_reports labels notes query registry results scope_note series_answer series_report spend "
+        "allocated_spend answers billing cache_efficiency context dimension_values effective_prices filters "
+        "housekeeping joined_reports labels notes query registry results scope_note series_answer series_report spend "
         "spend_anomalies spend_comparison spend_forecast status tables token_usage wording",
         imports="analysis auth cache errors model runtime",
     ),

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from usage_cost_mcp.analysis.allocation import AllocationRule
+from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
@@ -12,6 +13,7 @@ from usage_cost_mcp.model.dimensions import API_KEY, NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.series import values_of
 
+from . import wording
 from .answers import Note
 from .labels import Labels
 
@@ -42,6 +44,12 @@ def today_notes(requested: Period, used: Period) -> Iterator[Note]:
     """A note on today, if only complete days are used."""
     if used.end < requested.end:
         yield Note(code="today_excluded", message=f"{requested.end} is not complete yet and is excluded.")
+
+
+def billing_notes(period: Period, gap: BillGap | None, effect: str) -> Iterator[Note]:
+    """A note on the days of a period whose bill may not be complete; `effect` says what that means for the answer."""
+    if gap and period.end >= gap.day:
+        yield Note(code=NOT_BILLED_YET, message=f"{wording.bill_gap(gap)} {effect}")
 
 
 def row_notes(held: CacheResult, period: Period) -> Iterator[Note]:
@@ -140,8 +148,9 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
 
 
 NO_MATCH = "filter_matches_nothing"
+NOT_BILLED_YET = "not_billed_yet"
 NOT_IN_ANY_REPORT = "not_in_any_report"
-SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_IN_ANY_REPORT, STALE})
+SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, STALE})
 """Codes of notes that are repeated in the summary, because some hosts show nothing else."""
 
 

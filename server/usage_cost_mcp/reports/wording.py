@@ -1,9 +1,11 @@
 """The sentences that state a change, its drivers, an anomaly or a forecast. Each is a function of the numbers alone."""
 
+import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
+from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.price_volume_mix import Driver, Normalization
 from usage_cost_mcp.model.money import format_dollars, format_signed
 from usage_cost_mcp.model.periods import Period
@@ -16,6 +18,24 @@ _MAX_DRIVERS = 3
 def plural(count: int, noun: str) -> str:
     """Such as "1 group", "2 groups"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def bill_gap(gap: BillGap) -> str:
+    """How much of the bill of the first incomplete day has arrived."""
+    if gap.coverage is None:
+        return (
+            f"The bill from {gap.day} on may not be complete: that day has less cost than every earlier one, and the "
+            "usage to check it by is unavailable."
+        )
+    if gap.coverage <= 0:
+        return (
+            f"No cost is reported yet for the tokens used on {gap.day}; from that day on the bill may not be complete."
+        )
+    share = max(1, math.floor(100 * gap.coverage))
+    return (
+        f"The bill for {gap.day} covers {share}% of what its usage cost at earlier prices; from that day on it may not "
+        "be complete."
+    )
 
 
 def driver_label(driver: Driver, labels: Labels) -> str:
