@@ -13,7 +13,7 @@ from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.demo.http import Request, Response
 from usage_cost_mcp.errors import ContractError, InconsistentPagesError, UpstreamError
 from usage_cost_mcp.model.rows import DayRows, Row
-from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport, Width
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, FAST_USAGE_REPORT, USAGE_REPORT, UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import CorrectedClock
 from usage_cost_mcp.runtime.limits import Limits
@@ -276,7 +276,15 @@ async def test_a_window_that_ends_within_a_day_includes_the_current_bucket_and_n
             ["model"],
             "/v1/organizations/cost_report",
             ["1d", "31", "workspace_id", "description"],
-            None,
+            "fast-mode-2026-02-01",
+        ),
+        (
+            FAST_USAGE_REPORT,
+            "1d",
+            ["model"],
+            PATH,
+            ["1d", "31", "model", "fast"],
+            "fast-mode-2026-02-01",
         ),
     ],
 )
@@ -293,7 +301,7 @@ async def test_all_pages_of_a_window_are_requested_with_the_same_parameters(
     upstream.override = answering([], [])
     await fetch(width, Window(WINDOW.start, NOW), report, dimensions)
     span = [("starting_at", "2026-11-10T00:00:00Z"), ("ending_at", "2026-11-22T14:30:00Z")]
-    names = ["bucket_width", "limit", *["group_by[]"] * (len(asked) - 2)]
+    names = ["bucket_width", "limit", *("speeds[]" if value == "fast" else "group_by[]" for value in asked[2:])]
     query = [*span, *zip(names, asked, strict=True)]
     assert [list(request.query) for request in upstream.requests] == [query, [*query, ("page", "1")]]
     assert {(request.path, request.headers.get("anthropic-beta")) for request in upstream.requests} == {(path, beta)}

@@ -261,7 +261,7 @@ async def test_under_a_filter_that_usage_does_not_have_the_groups_are_told_witho
     [
         ({"period": "2026-10", "against": "2026-10-15..2026-11-02"}, "overlaps"),
         ({"against": "the_good_old_days"}, "not known"),
-        ({"group_by": ["speed"]}, "does not exist"),
+        ({"group_by": ["fast_mode"]}, "is not known"),
         ({"group_by": ["api_key_id"]}, "get_spend estimates it"),
     ],
 )

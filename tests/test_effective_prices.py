@@ -118,7 +118,7 @@ async def test_a_filter_that_only_the_usage_report_knows_is_not_called_unknown(c
 
 async def test_dimensions_that_set_no_price_are_refused(client: Client) -> None:
     said = await refusal(client, "get_effective_prices", filter_by={"api_key_id": ["web-backend"]})
-    assert "Accepted: workspace_id, model, service_tier, context_window, inference_geo, token_type" in said
+    assert "Accepted: workspace_id, model, service_tier, context_window, inference_geo, speed, token_type" in said
 
 
 async def test_both_reports_are_read_side_by_side_and_only_once(client: Client, upstream: Upstream) -> None:

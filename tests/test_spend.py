@@ -208,7 +208,9 @@ async def test_a_model_that_is_not_even_spelled_like_one_is_refused(client: Clie
     assert "claude-opus-4-6" in said
 
 
-async def test_spend_by_speed_is_refused_with_the_reason(client: Client, upstream: Upstream) -> None:
-    said = await refusal(client, "get_spend", group_by=["speed"])
-    assert "group_by speed does not exist in Anthropic's cost report" in said
-    assert not upstream.requests
+async def test_spend_by_speed_is_exact(client: Client) -> None:
+    answer = await ask(client, "get_spend", group_by=["speed"], granularity="total")
+    by_type = await ask(client, "get_spend", group_by=["cost_type"], granularity="total")
+    costs = {series["label"]: series["totals"]["cost"] for series in answer["series"]}
+    assert costs.keys() == {"standard", "No speed"}
+    assert costs["standard"] == next(each["totals"]["cost"] for each in by_type["series"] if each["label"] == "tokens")

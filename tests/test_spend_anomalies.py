@@ -100,7 +100,7 @@ async def test_groups_with_too_little_history_are_named_instead_of_guessed(clien
     [
         ({"minimum": 0}, "minimum must be a dollar amount above zero"),
         ({"minimum": "1e-400"}, "minimum must be a dollar amount above zero"),
-        ({"group_by": ["speed"]}, "does not exist"),
+        ({"group_by": ["fast_mode"]}, "is not known"),
     ],
 )
 async def test_what_cannot_be_judged_is_refused_before_any_request(

@@ -425,7 +425,7 @@ async def test_no_row_of_others_is_handed_to_a_report(upstream: Upstream, clock:
             held = await seen.cache.days(report, [(dimension,)], "1d", everything, call)
             assert values_of(held.days, "workspace_id") == SCIENCE.workspaces
         by_key = AllocationRule("api_key_id", ("model", "service_tier", "context_window", "inference_geo")).view
-        held = await seen.cache.key_usage_days(by_key, everything, call)
+        held = await seen.cache.key_usage_days(USAGE_REPORT, by_key, everything, call)
         assert values_of(held.days, "api_key_id") == {org.EVALS, org.NOTEBOOKS, org.CI}
 
 

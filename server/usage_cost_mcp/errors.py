@@ -11,7 +11,8 @@
         ├── UnavailableError      ask again later
         │   └── ResponseTooLargeError   too slow or too large in one piece; a shorter window may work
         └── ContractError         an unreadable answer, which is never taken for a zero
-            └── InconsistentPagesError  pages that do not fit together; reading them again may work
+            ├── InconsistentPagesError  pages that do not fit together; reading them again may work
+            └── BetaHeaderError   a request with a beta header was rejected; without it, it may work
 
 Every message is one or two sentences: what happened, and what to do. Upstream text is never quoted.
 """
@@ -80,6 +81,10 @@ class ContractError(UpstreamError):
 
 class InconsistentPagesError(ContractError):
     """Pages that do not fit together: the data changed in between, or the page token is no longer valid."""
+
+
+class BetaHeaderError(ContractError):
+    """A request with a beta header was rejected, because of the header or for another reason."""
 
 
 def unknown_value_error(what: str, given: str, accepted: Iterable[str]) -> InvalidQueryError:

@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from usage_cost_mcp.errors import (
     AccessError,
+    BetaHeaderError,
     ContractError,
     InconsistentPagesError,
     KeyRefusedError,
@@ -28,6 +29,7 @@ from .retry import backoff, may_retry, retry_after_seconds
 
 _SPEND_CAP = "enforced_spend_limit_reached"
 _PAGE = "page"
+_BETA = "anthropic-beta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,11 @@ def _error(
             error = ResponseTooLargeError(f"{where}: too much data for one request. Ask for a shorter period.")
         case HTTPStatus.BAD_REQUEST | HTTPStatus.GONE if _PAGE in params:
             error = InconsistentPagesError(f"{where} in the middle of its pages. No total is reported; ask again.")
+        case HTTPStatus.BAD_REQUEST if _BETA in response.request.headers:
+            error = BetaHeaderError(
+                f"{where}: it rejected a request for the speed (fast mode), which not every organization may send. "
+                "Ask without the dimension speed."
+            )
         case HTTPStatus.BAD_REQUEST:
             named = sorted({name for name in params if name.removesuffix("[]").encode() in body})
             hint = f" It names {', '.join(named)}." if named else ""

@@ -55,10 +55,11 @@ class ReportReader:
             ("bucket_width", width),
             ("limit", report.page_limits[width]),
             *(("group_by[]", dimension) for dimension in group_by),
+            *report.parameters,
         ]
-        headers = {
-            name: value for dimension in group_by for name, value in report.grouping_headers.get(dimension, {}).items()
-        }
+        headers = dict(report.headers)
+        for dimension in group_by:
+            headers |= report.grouping_headers.get(dimension, {})
         parse_rows = row_parser(report, dimensions)
 
         async def page(token: str | None) -> _Page:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import Field, StrictStr, TypeAdapter, ValidationError
 
 from usage_cost_mcp.errors import ContractError
+from usage_cost_mcp.model.dimensions import STANDARD_SPEED
 from usage_cost_mcp.model.money import dollars_from_cents
 from usage_cost_mcp.model.rows import Key, Row, Sums
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
@@ -61,8 +62,8 @@ _MEASURES = [
 ]
 _AMOUNT, _CURRENCY = _Column("amount", _TEXTS), _Column("currency", _TEXTS)
 
-_OPTIONAL = frozenset({"inference_geo"})
-"""Dimensions that older responses of the cost report lack."""
+_OPTIONAL = frozenset({"inference_geo", "speed"})
+"""Dimensions that responses of the cost report may lack: older ones, and for the speed those without the header."""
 
 
 def _usage_parser(dimensions: Sequence[str], path: str) -> RowParser:
@@ -85,16 +86,31 @@ def _cost_parser(dimensions: Sequence[str], path: str) -> RowParser:
                 "amounts in different currencies cannot be added."
             )
         dollars: list[Sums] = [(dollars_from_cents(amount),) for amount in _AMOUNT.of(results, path)]
-        return list(zip(keys.of(results), dollars, strict=True))
+        return list(zip(_with_standard_speed(keys.of(results), dimensions), dollars, strict=True))
 
     return rows
 
 
+def _with_standard_speed(keys: Sequence[Key], dimensions: Sequence[str]) -> Sequence[Key]:
+    """The keys of a day, with `standard` for the null speed of a token cost if the day has any speed.
+
+    If it has none, upstream does not report speeds, and the nulls stay.
+    """
+    if not {"speed", "token_type"} <= set(dimensions):
+        return keys
+    speed, token_type = dimensions.index("speed"), dimensions.index("token_type")
+    if not any(key[speed] for key in keys):
+        return keys
+    return [
+        (*key[:speed], STANDARD_SPEED, *key[speed + 1 :]) if key[token_type] and not key[speed] else key for key in keys
+    ]
+
+
 _PARSERS: Mapping[str, Callable[[Sequence[str], str], RowParser]] = {
-    COST_REPORT.name: _cost_parser,
-    USAGE_REPORT.name: _usage_parser,
+    COST_REPORT.path: _cost_parser,
+    USAGE_REPORT.path: _usage_parser,
 }
-"""By the name of the report, because two equal reports are the same report.
+"""By endpoint.
 
 Why the parser is not a field of the report: it needs pydantic and knows the JSON of the API; `model/` has neither.
 """
@@ -102,7 +118,7 @@ Why the parser is not a field of the report: it needs pydantic and knows the JSO
 
 def row_parser(report: UpstreamReport, dimensions: Sequence[str]) -> RowParser:
     """The parser of a report's rows; their keys hold the dimensions, and dollars are exact."""
-    return _PARSERS[report.name](dimensions, report.path)
+    return _PARSERS[report.path](dimensions, report.path)
 
 
 class _KeyParser(dict[Key, Key]):

@@ -14,7 +14,7 @@ from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WR
 from usage_cost_mcp.model.money import round_half_even
 from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
 
-from .cost_usage_join import WorkspacePriceKey, normalize_geo
+from .cost_usage_join import STANDARD, WorkspacePriceKey, normalized
 from .prices import PriceKey, Prices
 
 SAVINGS_MEASURES = ("cache_savings", "priced_cache_tokens", "borrowed_cache_tokens")
@@ -35,7 +35,7 @@ def cache_tokens(sums: Sums) -> int:
 
 def can_be_priced(dimensions: Iterable[str]) -> bool:
     """Whether these dimensions determine a price."""
-    return set(PriceKey._fields) <= set(dimensions)
+    return set(PriceKey._fields) <= {*dimensions, *STANDARD}
 
 
 def with_savings(days: Sequence[DayRows], prices: Prices) -> list[DayRows]:
@@ -80,8 +80,8 @@ class _Rates:
     def _cell(self, key: Key) -> WorkspacePriceKey | PriceKey | None:
         if not can_be_priced(self._places):
             return None
-        of = {dimension: key[place] for dimension, place in self._places.items()}
-        stream = normalize_geo(
+        of = STANDARD | {dimension: key[place] for dimension, place in self._places.items()}
+        stream = normalized(
             WorkspacePriceKey(of.get("workspace_id"), *(of[dimension] for dimension in PriceKey._fields))
         )
         return stream if "workspace_id" in of else PriceKey.of(stream)

@@ -1,4 +1,4 @@
-"""Joins the cost report and the usage report by workspace, model, service tier, context window and geo.
+"""Joins the cost report and the usage report by workspace, model, service tier, context window, geo and speed.
 
 A cell is the finest group that both reports have. Its cost divided by its tokens is the effective price.
 """
@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, TOKEN_TYPES, Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, STANDARD_SPEED, TOKEN_TYPES, Filters
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows
@@ -25,6 +25,7 @@ class WorkspacePriceKey(NamedTuple):
     service_tier: str | None
     context_window: str | None
     inference_geo: str | None
+    speed: str | None = STANDARD_SPEED
 
 
 class PriceCell(NamedTuple):
@@ -68,7 +69,7 @@ class PricedCells:
 def join(
     spend: Iterable[DayRows], usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None = None
 ) -> PricedCells:
-    """Join both reports of a period, each in its base view.
+    """Join both reports of a period, each in its base view; the usage of days with fast use also has the speed.
 
     Filters may use only dimensions that both reports have.
     """
@@ -90,7 +91,7 @@ def join(
                 kind = NonTokenCost(stream[0], cost_type, description)
                 other[kind] = other.get(kind, Decimal(0)) + dollars
             else:
-                cell = PriceCell(normalize_geo(WorkspacePriceKey(*stream)), token_type)
+                cell = PriceCell(normalized(WorkspacePriceKey(*stream)), token_type)
                 cost[cell] = cost.get(cell, Decimal(0)) + dollars
     used = _tokens(usage, period, now, filters)
     priority = {cell: count for cell, count in used.items() if cell.stream.service_tier in PRIORITY_TIERS}
@@ -98,14 +99,18 @@ def join(
 
 
 def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[PriceCell, int]:
-    used = aggregate(usage, USAGE_REPORT, period, "total", now, WorkspacePriceKey._fields, filters)
+    used = aggregate(usage, USAGE_REPORT, period, "total", now, WorkspacePriceKey._fields, filters, defaults=STANDARD)
     return {
         PriceCell(stream, token_type): int(count)
         for key, columns in used.groups.items()
-        for stream in [normalize_geo(WorkspacePriceKey(*key))]
+        for stream in [normalized(WorkspacePriceKey(*key))]
         for token_type, count in zip(TOKEN_TYPES, add_up(columns), strict=False)
         if count
     }
+
+
+STANDARD = {"speed": STANDARD_SPEED}
+"""The speed of usage that is not split by speed."""
 
 
 def normalize_geo_filter(filters: Filters) -> Filters:
@@ -117,6 +122,9 @@ def normalize_geo_filter(filters: Filters) -> Filters:
 NO_GEO = frozenset[str | None]({None, "not_available"})
 
 
-def normalize_geo(stream: WorkspacePriceKey) -> WorkspacePriceKey:
-    """The key with a null geo as `not_available`: for models without a choice of geo, Anthropic reports either."""
-    return stream if stream.inference_geo is not None else stream._replace(inference_geo="not_available")
+def normalized(stream: WorkspacePriceKey) -> WorkspacePriceKey:
+    """The key with a null geo as `not_available` (models without a choice have either) and a null speed as standard."""
+    geo, speed = stream.inference_geo, stream.speed
+    if geo is not None and speed is not None:
+        return stream
+    return stream._replace(inference_geo=geo or "not_available", speed=speed or STANDARD_SPEED)

@@ -8,14 +8,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import TOKEN_TYPES, Filters
+from usage_cost_mcp.model.dimensions import STANDARD_SPEED, TOKEN_TYPES, Filters
 from usage_cost_mcp.model.money import exact, format_exact, round_half_even
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.model.series import Columns, Table, add_columns, aggregate
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 
-from .cost_usage_join import PriceCell, PricedCells, WorkspacePriceKey, normalize_geo
+from .cost_usage_join import STANDARD, PriceCell, PricedCells, WorkspacePriceKey, normalized
 
 _PLACES, _ROUNDED_PLACES = 12, 6
 """Decimal places up to which a price per million tokens is shown exactly, and those of a longer one."""
@@ -31,10 +31,16 @@ class PriceKey(NamedTuple):
     service_tier: str | None
     context_window: str | None
     inference_geo: str | None
+    speed: str | None = STANDARD_SPEED
 
     @classmethod
     def of(cls, stream: WorkspacePriceKey) -> "PriceKey":
         return cls(*stream[1:])
+
+    @property
+    def similar(self) -> Key:
+        """The dimensions without which another price is no estimate of this one."""
+        return (self.model, self.service_tier, self.speed)
 
 
 class CostAndTokens(NamedTuple):
@@ -70,7 +76,7 @@ def changed_prices(
 ) -> PriceChanges:
     """The prices that changed within the period by more than rounding; incomplete days are ignored."""
     billed = aggregate(spend, COST_REPORT, period, "day", now, [*PriceKey._fields, "token_type"], filters)
-    used = aggregate(usage, USAGE_REPORT, period, "day", now, PriceKey._fields, filters)
+    used = aggregate(usage, USAGE_REPORT, period, "day", now, PriceKey._fields, filters, defaults=STANDARD)
     tokens = _by_kind(used)
     complete = period.days[: len(billed.starts) - len(billed.partial(now))]
     daily: dict[tuple[PriceKey, str], dict[date, Fraction]] = {}
@@ -89,10 +95,10 @@ def _differ(prices: Collection[Fraction]) -> bool:
 
 
 def _by_kind(table: Table) -> dict[Key, Columns]:
-    """The groups of a table, whose keys begin with a price key, merged after the geo is normalized."""
+    """The groups of a table, whose keys begin with a price key, merged after that is normalized."""
     groups: defaultdict[Key, list[Columns]] = defaultdict(list)
     for key, columns in table.groups.items():
-        kind = PriceKey.of(normalize_geo(WorkspacePriceKey(None, *key[:_KIND])))
+        kind = PriceKey.of(normalized(WorkspacePriceKey(None, *key[:_KIND])))
         groups[*kind, *key[_KIND:]].append(columns)
     return {key: add_columns(many, table.zeros) for key, many in groups.items()}
 
@@ -112,7 +118,7 @@ class Prices:
     """The prices of a period.
 
     Attributes:
-        known: Dollars per token, by token type and by workspace price key, price key, or model and service tier.
+        known: Dollars per token, by token type and by workspace price key, price key, or model, tier and speed.
         changed: The prices that changed within the period.
     """
 
@@ -125,7 +131,7 @@ class Prices:
         if daily := self.changed.get((kind, token_type)):
             nearest_day = min(daily, key=lambda each: abs(each - day))
             return Price(daily[nearest_day], estimated=nearest_day != day)
-        for pool in (cell, kind, kind[:2]):
+        for pool in (cell, kind, kind.similar):
             if (dollars := self.known.get((pool, token_type))) is not None:
                 return Price(dollars, estimated=pool != cell)
         return None
@@ -140,7 +146,7 @@ def prices_of(cells: PricedCells, changed: PriceChanges) -> Prices:
     pools: Iterable[Callable[[WorkspacePriceKey], Key]] = (
         lambda stream: stream,
         PriceKey.of,
-        lambda stream: PriceKey.of(stream)[:2],
+        lambda stream: PriceKey.of(stream).similar,
     )
     return Prices({key: billed.price for pool in pools for key, billed in aggregate_by(cells, pool).items()}, changed)
 

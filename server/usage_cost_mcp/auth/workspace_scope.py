@@ -44,10 +44,12 @@ class ScopedReportCache:
         result = await self._cache.days(report, with_workspace, width, period, call)
         return await _filter_days(result, WORKSPACE, self._workspaces)
 
-    async def key_usage_days(self, view: tuple[str, ...], period: Period, call: CallContext) -> CacheResult:
+    async def key_usage_days(
+        self, report: UpstreamReport, view: tuple[str, ...], period: Period, call: CallContext
+    ) -> CacheResult:
         """As in `ReportData`, limited to the keys that the directory lists in the workspaces."""
         result, names = await gather_pair(
-            self._cache.key_usage_days(view, period, call), self._directory.names(API_KEY, call)
+            self._cache.key_usage_days(report, view, period, call), self._directory.names(API_KEY, call)
         )
         return await _filter_days(result, API_KEY, frozenset(_keys_of(names or {}, self._workspaces)))
 

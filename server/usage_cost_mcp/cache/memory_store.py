@@ -72,7 +72,9 @@ class MemoryDayStore:
         """Every value of a dimension; with `workspaces`, only in the rows of those workspaces."""
         self._days.expire()
         with_dimension = (
-            rows for (view, _), rows in self._days.items() if view.report == report and dimension in view.dimensions
+            rows
+            for (view, _), rows in self._days.items()
+            if view.report.path == report.path and dimension in rows.dimensions
         )
         scoped = _scoped(with_dimension, workspaces)
         return {value for value in values_of(scoped, dimension) if value is not None}

@@ -80,7 +80,9 @@ class ReportData(Protocol):
         """
         ...
 
-    async def key_usage_days(self, view: tuple[str, ...], period: Period, call: CallContext) -> CacheResult:
+    async def key_usage_days(
+        self, report: UpstreamReport, view: tuple[str, ...], period: Period, call: CallContext
+    ) -> CacheResult:
         """All days of the period in a usage view with API keys that cannot also have workspaces.
 
         Raises:

@@ -4,10 +4,17 @@ from collections.abc import Sequence
 
 from cachetools import TTLCache
 
-from usage_cost_mcp.errors import AccessError, RateLimitedError, ResponseTooLargeError, UnavailableError, UpstreamError
+from usage_cost_mcp.errors import (
+    AccessError,
+    BetaHeaderError,
+    RateLimitedError,
+    ResponseTooLargeError,
+    UnavailableError,
+    UpstreamError,
+)
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Workspaces
-from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, UpstreamReport, Width
+from usage_cost_mcp.model.upstream_reports import UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
 
@@ -21,6 +28,9 @@ from .window_fetcher import MAX_OVERSIZED_VIEWS, OVERSIZED_TTL_SECONDS
 
 MAX_ROWS = 500_000
 """How many rows are kept in memory."""
+
+REFUSED_HEADERS_TTL_SECONDS = 3600.0
+"""How long a report is read without its headers after the API did not accept them."""
 
 
 class ReportCache:
@@ -42,18 +52,37 @@ class ReportCache:
         self._oversized_views: TTLCache[View, bool] = TTLCache(
             MAX_OVERSIZED_VIEWS, OVERSIZED_TTL_SECONDS, timer=clock.monotonic
         )
+        self._refused_headers: TTLCache[str, bool] = TTLCache(1, REFUSED_HEADERS_TTL_SECONDS, timer=clock.monotonic)
 
     async def days(
         self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
     ) -> CacheResult:
         """All days of the period, in the first view (a list of dimensions) that is not too large.
 
-        If the API is unavailable, stale days are used, provided that they cover the whole period.
+        If the API is unavailable, stale days are used, provided that they cover the whole period. If it rejects a
+        request with the headers of the report, the same question is asked without them. If that is answered, the
+        headers were the reason, and are left out for an hour; otherwise its error is raised.
 
         Raises:
             AccessError: The API rejected the key; all tiers are cleared.
             UpstreamError: A window failed. The windows that succeeded are cached, so a retry continues from there.
         """
+        plain = report.without_headers
+        if plain is None:
+            return await self._days(report, views, width, period, call)
+        if report.name in self._refused_headers:
+            return await self._days(plain, views, width, period, call)
+        try:
+            return await self._days(report, views, width, period, call)
+        except BetaHeaderError:
+            result = await self._days(plain, views, width, period, call)
+            if result.status != "stale":
+                self._refused_headers[report.name] = True
+            return result
+
+    async def _days(
+        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+    ) -> CacheResult:
         usable = [View(report, dimensions, width) for dimensions in views]
         not_oversized = [view for view in usable if view not in self._oversized_views]
         try:
@@ -64,13 +93,15 @@ class ReportCache:
         call.rows += result.row_count
         return result
 
-    async def key_usage_days(self, view: tuple[str, ...], period: Period, call: CallContext) -> CacheResult:
+    async def key_usage_days(
+        self, report: UpstreamReport, view: tuple[str, ...], period: Period, call: CallContext
+    ) -> CacheResult:
         """All days of the period in a usage view with API keys that cannot also have workspaces.
 
         Raises:
             UpstreamError: A window failed.
         """
-        return await self.days(USAGE_REPORT, [view], "1d", period, call)
+        return await self.days(report, [view], "1d", period, call)
 
     async def _read_first(self, views: Sequence[View], period: Period, call: CallContext) -> CacheResult:
         """Read the first view that is not too large."""

@@ -31,12 +31,14 @@ _USAGE_DIMENSIONS: dict[str, Callable[[Stream], str | None]] = {
     "model": lambda stream: stream.model,
     "service_account_id": lambda _: None,
     "service_tier": lambda stream: stream.tier,
-    "speed": lambda _: "standard",
+    "speed": lambda _: _SPEED,
     "workspace_id": lambda stream: stream.workspace,
 }
 _SPEED_BETA = "fast-mode-2026-02-01"
 
 _PAGING = frozenset({"starting_at", "ending_at", "bucket_width", "limit", "page", "group_by[]"})
+_SPEED = "standard"
+"""The demo organization does not use fast mode."""
 
 
 class _RefusedError(Exception):
@@ -83,9 +85,14 @@ class DemoApi:
             return Response(body, refused.status, headers)
 
     def _usage_report(self, request: Request) -> object:
-        query = _Query.of(request, _USAGE_DIMENSIONS, self._now())
-        if "speed" in query.group_by and _SPEED_BETA not in request.headers.get("anthropic-beta", ""):
-            raise _bad_request("group_by[]: speed is not available without the beta header.")
+        query = _Query.of(request, _USAGE_DIMENSIONS, self._now(), filters=("speeds[]",))
+        speeds = [value for name, value in request.query if name == "speeds[]"]
+        if ("speed" in query.group_by or speeds) and not _has_speed_beta(request):
+            raise _bad_request("group_by[], speeds[]: speed is not available without the beta header.")
+        if set(speeds) - {_SPEED, "fast"}:
+            raise _bad_request("speeds[]: Input should be 'standard' or 'fast'")
+        if speeds and _SPEED not in speeds:
+            return query.page(lambda _start, _end: [])
         return query.page(lambda start, end: self._usage_results(start, end, query.group_by))
 
     def _usage_results(self, start: datetime, end: datetime, group_by: Sequence[str]) -> list[object]:
@@ -99,14 +106,17 @@ class DemoApi:
 
     def _cost_report(self, request: Request) -> object:
         query = _Query.of(request, ("workspace_id", "description"), self._now(), widths=("1d",))
-        return query.page(lambda start, end: self._cost_results(start, end, query.group_by))
+        with_speed = _has_speed_beta(request)
+        return query.page(lambda start, end: self._cost_results(start, end, query.group_by, with_speed=with_speed))
 
-    def _cost_results(self, start: datetime, end: datetime, group_by: Sequence[str]) -> list[object]:
+    def _cost_results(
+        self, start: datetime, end: datetime, group_by: Sequence[str], *, with_speed: bool
+    ) -> list[object]:
         groups: dict[tuple[str | None, ...], list[CostLine]] = defaultdict(list)
         for line in self._organization.costs(start.date(), self._last_minute(start, end)):
             by = {"workspace_id": line.workspace, "description": line.description}
             groups[tuple(by[dimension] for dimension in group_by)].append(line)
-        return [_cost_result(lines, group_by) for lines in groups.values()]
+        return [_cost_result(lines, group_by, with_speed=with_speed) for lines in groups.values()]
 
     def _last_minute(self, start: datetime, end: datetime) -> int:
         """The minute of the bucket's day at which data ends."""
@@ -118,6 +128,10 @@ class DemoApi:
 
 def _not_found(_request: Request) -> object:
     raise _RefusedError(HTTPStatus.NOT_FOUND, "not_found_error", "Not found")
+
+
+def _has_speed_beta(request: Request) -> bool:
+    return _SPEED_BETA in request.headers.get("anthropic-beta", "")
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
@@ -144,9 +158,10 @@ class _Query:
         dimensions: Iterable[str],
         now: datetime,
         widths: Sequence[str] = tuple(_STEPS),
+        filters: Sequence[str] = (),
     ) -> "_Query":
         single = dict(request.query)
-        if unknown := single.keys() - _PAGING:
+        if unknown := single.keys() - _PAGING - {*filters}:
             raise _bad_request(f"{', '.join(sorted(unknown))}: Extra inputs are not permitted")
         width = single.get("bucket_width", "1d")
         if width not in widths:
@@ -233,7 +248,7 @@ def _usage_result(group: Mapping[str, str | None], sums: Counts) -> object:
     }
 
 
-def _cost_result(lines: Sequence[CostLine], group_by: Sequence[str]) -> object:
+def _cost_result(lines: Sequence[CostLine], group_by: Sequence[str], *, with_speed: bool) -> object:
     first = lines[0]
     by_workspace, by_description = ("workspace_id" in group_by), ("description" in group_by)
     parsed = {
@@ -244,6 +259,7 @@ def _cost_result(lines: Sequence[CostLine], group_by: Sequence[str]) -> object:
         "service_tier": first.tier,
         "context_window": first.context,
         "inference_geo": first.geo,
+        **({"speed": first.token_type and _SPEED} if with_speed else {}),
     }
     return {
         "amount": f"{sum((line.cents for line in lines), Decimal(0)):f}",

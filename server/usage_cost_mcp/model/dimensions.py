@@ -17,6 +17,8 @@ NAMED_DIMENSIONS = (WORKSPACE, API_KEY, "account_id")
 NULL_WORDS = {WORKSPACE: "default", API_KEY: "console"}
 """The word that a person writes for the null of a dimension: the default workspace, use without a key."""
 
+STANDARD_SPEED, FAST_SPEED = SPEEDS = ("standard", "fast")
+
 PRIORITY_TIERS = frozenset[str | None]({"priority", "priority_on_demand"})
 """The service tiers whose tokens are in the usage report, and whose cost is in no report."""
 
@@ -38,6 +40,6 @@ KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
     "service_tier": ("standard", "batch", "priority", "priority_on_demand", "flex", "flex_discount"),
     "context_window": ("0-200k", "200k-1M"),
     "inference_geo": ("global", "us", "not_available"),
-    "speed": ("standard", "fast"),
+    "speed": SPEEDS,
 }
 """The documented values of the closed dimensions; upstream may add some at any time."""

@@ -5,9 +5,10 @@ Everything here is a sum, so a roll-up of a roll-up is exact. Ratios are compute
 
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from .buckets import bucket_end, bucket_starts
 from .dimensions import Filters
@@ -86,11 +87,13 @@ def aggregate(
     group_by: Sequence[str] = (),
     filters: Filters | None = None,
     extra_measures: Sequence[str] = (),
+    defaults: Mapping[str, str | None] = MappingProxyType({}),
 ) -> Table:
     """Sum the rows of some days, all of which lie in the period, by group and bucket.
 
     Args:
-        days: Possibly of different views, each of which has the dimensions of `group_by` and `filters`.
+        days: Possibly of different views, each of which has the dimensions of `group_by` and `filters`, except those
+            of `defaults`.
         report: The report of the rows.
         period: The period of the result.
         granularity: The size of its buckets.
@@ -98,11 +101,12 @@ def aggregate(
         group_by: Without it there is exactly one group, `()`, even if there is no row.
         filters: Rows with other values are left out.
         extra_measures: Measures that the rows have after those of the report.
+        defaults: The value of a dimension in the rows of days that do not have the dimension.
     """
     starts = bucket_starts(period, granularity, now)
     zero: Sums = (0,) * (len(report.measures) + len(extra_measures))
     groups: dict[Key, Columns] = {} if group_by else {(): [zero] * len(starts)}
-    grouping = _Grouping(group_by, filters or {})
+    grouping = _Grouping(group_by, filters or {}, defaults)
     with exact():
         for day in days:
             group_of = grouping[day.dimensions]
@@ -125,27 +129,38 @@ def _bucket_index(starts: Sequence[datetime], moment: datetime) -> int:
 class _GroupOf(dict[Key, Key | None]):
     """The group of a key, None if a filter excludes it; computed once per distinct key: most occur every day."""
 
-    def __init__(self, dimensions: Sequence[str], group_by: Sequence[str], filters: Filters) -> None:
+    def __init__(
+        self,
+        dimensions: Sequence[str],
+        group_by: Sequence[str],
+        filters: Filters,
+        defaults: Mapping[str, str | None],
+    ) -> None:
         super().__init__()
-        self._places = [dimensions.index(dimension) for dimension in group_by]
-        self._tests = [(dimensions.index(dimension), values) for dimension, values in filters.items()]
+        absent = {dimension: value for dimension, value in defaults.items() if dimension not in dimensions}
+        columns = [*dimensions, *absent]
+        self._absent = tuple(absent.values())
+        self._places = [columns.index(dimension) for dimension in group_by]
+        self._tests = [(columns.index(dimension), values) for dimension, values in filters.items()]
 
     def __missing__(self, key: Key) -> Key | None:
-        kept = all(key[place] in values for place, values in self._tests)
-        group = self[key] = tuple(key[place] for place in self._places) if kept else None
+        whole = key + self._absent
+        kept = all(whole[place] in values for place, values in self._tests)
+        group = self[key] = tuple(whole[place] for place in self._places) if kept else None
         return group
 
 
 class _Grouping(dict[tuple[str, ...], _GroupOf]):
     """The groups of keys, by the dimensions of the keys: days may be of different views."""
 
-    def __init__(self, group_by: Sequence[str], filters: Filters) -> None:
+    def __init__(self, group_by: Sequence[str], filters: Filters, defaults: Mapping[str, str | None]) -> None:
         super().__init__()
         self._group_by = group_by
         self._filters = filters
+        self._defaults = defaults
 
     def __missing__(self, dimensions: tuple[str, ...]) -> _GroupOf:
-        group_of = self[dimensions] = _GroupOf(dimensions, self._group_by, self._filters)
+        group_of = self[dimensions] = _GroupOf(dimensions, self._group_by, self._filters, self._defaults)
         return group_of
 
 
@@ -171,7 +186,7 @@ def add_columns(many: Iterable[Columns], zeros: Columns) -> Columns:
 
 def matching(days: Iterable[DayRows], filters: Filters) -> Iterator[Sums]:
     """The sums of every row that passes the filters."""
-    grouping = _Grouping((), filters)
+    grouping = _Grouping((), filters, {})
     for day in days:
         group_of = grouping[day.dimensions]
         for rows in day.rows.values():

@@ -6,13 +6,13 @@ equal copy is the same report.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal, NamedTuple
 
 from usage_cost_mcp.errors import InvalidQueryError
 
-from .dimensions import API_KEY, USAGE_MEASURES, WORKSPACE
+from .dimensions import API_KEY, FAST_SPEED, USAGE_MEASURES, WORKSPACE
 
 Width = Literal["1d", "1h", "1m"]
 
@@ -43,6 +43,9 @@ class UpstreamReport:
         measures: What a row holds, in this order.
         page_limits: The most buckets of a page, by bucket width; only these widths exist.
         grouping_headers: Headers that a request needs when it groups by a dimension.
+        headers: Headers of every request.
+        parameters: Query parameters of every request.
+        without_headers: The report to read while the API does not accept `headers`, with the same dimensions.
         ttl_by_age: How long the rows of a day stay fresh, by the largest age in days at which this holds, ascending.
         ttl: The same for older days.
     """
@@ -56,6 +59,9 @@ class UpstreamReport:
     measures: tuple[RowMeasure, ...]
     page_limits: Mapping[Width, int]
     grouping_headers: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    parameters: tuple[tuple[str, str], ...] = ()
+    without_headers: "UpstreamReport | None" = None
     ttl_by_age: tuple[tuple[int, timedelta], ...] = _TTL_BY_AGE
     ttl: timedelta = timedelta(days=30)
 
@@ -106,6 +112,9 @@ class UpstreamReport:
         return next((ttl for oldest, ttl in self.ttl_by_age if age <= oldest), self.ttl)
 
 
+FAST_MODE_BETA = {"anthropic-beta": "fast-mode-2026-02-01"}
+"""Without it the cost report does not have the speed, and the usage report cannot be grouped or filtered by it."""
+
 _COST_DIMENSIONS = (
     WORKSPACE,
     "model",
@@ -114,11 +123,12 @@ _COST_DIMENSIONS = (
     "service_tier",
     "context_window",
     "inference_geo",
+    "speed",
     "description",
 )
 
-COST_REPORT = UpstreamReport(
-    name="cost",
+COST_REPORT_WITHOUT_SPEED = UpstreamReport(
+    name="cost_without_speed",
     path="/v1/organizations/cost_report",
     dimensions=_COST_DIMENSIONS,
     groupings=(WORKSPACE, "description"),
@@ -126,6 +136,14 @@ COST_REPORT = UpstreamReport(
     base_view=_COST_DIMENSIONS,
     measures=(RowMeasure("cost", "money"),),
     page_limits={"1d": 31},
+)
+"""The cost report for organizations whose requests may not have the beta header: its speed is null.
+
+Why a report of its own: days with and without the speed must not be taken for each other in a cache.
+"""
+
+COST_REPORT = replace(
+    COST_REPORT_WITHOUT_SPEED, name="cost", headers=FAST_MODE_BETA, without_headers=COST_REPORT_WITHOUT_SPEED
 )
 """The bill by UTC day. Grouped by description, each row also has the model, the tier and so on."""
 
@@ -150,8 +168,13 @@ USAGE_REPORT = UpstreamReport(
     base_view=(WORKSPACE, "model", "service_tier", "context_window", "inference_geo"),
     measures=tuple(RowMeasure(name, "count") for name in (*USAGE_MEASURES.values(), "web_search_requests")),
     page_limits={"1d": 31, "1h": 168, "1m": 1440},
-    grouping_headers={"speed": {"anthropic-beta": "fast-mode-2026-02-01"}},
+    grouping_headers={"speed": FAST_MODE_BETA},
 )
 """Tokens and web searches."""
+
+FAST_USAGE_REPORT = replace(
+    USAGE_REPORT, name="fast_usage", headers=FAST_MODE_BETA, parameters=(("speeds[]", FAST_SPEED),)
+)
+"""The part of the usage in fast mode. All usage minus this is standard: a sixth dimension, which one request lacks."""
 
 ALL_DIMENSIONS = tuple(dict.fromkeys(USAGE_REPORT.dimensions + COST_REPORT.dimensions))

@@ -64,7 +64,7 @@ def _fetches(
     if rule.dimension != API_KEY:
         yield days(USAGE_REPORT, rule.view)
         return
-    yield context.cache.key_usage_days(rule.view, period, call)
+    yield context.cache.key_usage_days(USAGE_REPORT, rule.view, period, call)
     yield days(USAGE_REPORT, USAGE_REPORT.base_view)
     if context.workspaces is not None:
         yield days(USAGE_REPORT, WORKSPACE_KEY_VIEW)

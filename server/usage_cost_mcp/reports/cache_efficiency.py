@@ -6,9 +6,10 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
+from usage_cost_mcp.analysis.allocation import PRICE_DIMENSIONS
 from usage_cost_mcp.analysis.cache_savings import SAVINGS_MEASURES, cache_tokens, can_be_priced, with_savings
 from usage_cost_mcp.analysis.cost_usage_join import join
-from usage_cost_mcp.analysis.prices import PriceKey, Prices, changed_prices, prices_of
+from usage_cost_mcp.analysis.prices import Prices, changed_prices, prices_of
 from usage_cost_mcp.cache import CacheResult, combine_statuses
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
@@ -17,13 +18,13 @@ from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import USAGE_QUERY
 from usage_cost_mcp.model.rows import DayRows, Number, Sums
 from usage_cost_mcp.model.series import matching
-from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
+from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from .answers import Note
 from .context import ReportContext
-from .joined_reports import SpendAndUsage, fetch_spend_and_usage
+from .joined_reports import SpendAndUsage, fetch_spend_and_usage, usage_by_speed
 from .query import Query
 from .series_report import OFFLOAD_ROWS, FilteredNotes, GroupLine, Measure, SeriesDefinition
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
@@ -79,6 +80,7 @@ async def _fetch(
     if isinstance(price_data, str):
         note = Note(code="cache_savings_unavailable", message=f"cache_savings is unavailable: {price_data}")
         return replace(held, days=with_savings(held.days, Prices())), lambda _: [note]
+    held = await _split_by_speed(held, views, query.width, price_data.spend, context, call)
     now = context.now()
     spend, usage = price_data.spend.days, price_data.usage.days
 
@@ -89,6 +91,20 @@ async def _fetch(
     with_prices = await run_in_thread_if(compute_savings, when=held.row_count + price_data.rows > OFFLOAD_ROWS)
     result = _combined(with_prices, [held, price_data.spend, price_data.usage])
     return result, lambda filters: _savings_notes(result, filters)
+
+
+async def _split_by_speed(
+    held: CacheResult,
+    views: Sequence[tuple[str, ...]],
+    width: Width,
+    spend: CacheResult,
+    context: ReportContext,
+    call: CallContext,
+) -> CacheResult:
+    """The rows of the usage report by speed, where there is use of fast mode."""
+    known = set(held.days[0].dimensions)
+    view = next(each for each in views if set(each) <= known and can_be_priced(each))
+    return held if "speed" in view else await usage_by_speed(spend, held, context, call, view, width)
 
 
 def _combined(days: Sequence[DayRows], sources: Sequence[CacheResult]) -> CacheResult:
@@ -106,7 +122,7 @@ _TOO_LARGE = "the usage report by every price dimension was too large or too slo
 
 def _views(query: Query) -> Sequence[tuple[str, ...]]:
     """The views of the query, preceded by views with every dimension that determines a price."""
-    needed = {*query.views[-1], *PriceKey._fields}
+    needed = {*query.views[-1], *PRICE_DIMENSIONS}
     if needed <= set(USAGE_REPORT.base_view) or len(needed) > USAGE_REPORT.max_groupings:
         return query.views
     return [*USAGE_REPORT.views_for(needed), *query.views]

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from usage_cost_mcp.analysis.cost_usage_join import (
+    STANDARD,
     PriceCell,
     PricedCells,
     WorkspacePriceKey,
@@ -107,14 +108,20 @@ class PricesAnswer(Answer):
 
     def csv_rows(self) -> CsvRows:
         """A row per token type; where there is no price, the reason."""
-        yield [*PriceKey._fields, "token_type", "usd_per_million_tokens", "lowest", "highest", "reason"]
+        speeds = any("speed" in row.group for row in (*self.prices, *self.unpriced))
+        dimensions = [name for name in PriceKey._fields if name not in STANDARD or speeds]
+        yield [*dimensions, "token_type", "usd_per_million_tokens", "lowest", "highest", "reason"]
         for row in self.prices:
             for token_type, price in row.usd_per_million_tokens.items():
                 ends = row.range.get(token_type, (price, price))
-                yield [*row.group.values(), token_type, price, *ends, None]
+                yield [*_values(row.group, dimensions), token_type, price, *ends, None]
         for row in self.unpriced:
             for token_type in row.token_types:
-                yield [*row.group.values(), token_type, None, None, None, row.reason]
+                yield [*_values(row.group, dimensions), token_type, None, None, None, row.reason]
+
+
+def _values(group: Mapping[str, str | None], dimensions: Sequence[str]) -> list[str | None]:
+    return [{**STANDARD, **group}[name] for name in dimensions]
 
 
 _TOKEN_TYPE_NAMES = {
@@ -161,7 +168,7 @@ class PricesResult:
     def _price_row(self, kind: PriceKey, billed: Mapping[str, CostAndTokens]) -> PriceRow:
         changed = {name: self.changed[kind, name].values() for name in billed if (kind, name) in self.changed}
         return PriceRow(
-            group=kind._asdict(),
+            group=_group(kind),
             usd_per_million_tokens={
                 name: per_million(billed[name].price) for name in sorted(billed, key=token_type_order)
             },
@@ -176,7 +183,7 @@ class PricesResult:
             cells.setdefault((PriceKey.of(cell.stream), reason), []).append(cell)
         rows = [
             UnpricedRow(
-                group=kind._asdict(),
+                group=_group(kind),
                 token_types=sorted({cell.token_type for cell in many}, key=token_type_order),
                 cost=_sum(self.cells.cost.get(cell, Decimal(0)) for cell in many),
                 tokens=sum(self.cells.tokens.get(cell, 0) + self.cells.priority.get(cell, 0) for cell in many),
@@ -213,7 +220,7 @@ class PricesResult:
         """A filter value may occur in either report; token types occur in the cost report only."""
         either = replace(self.held.spend, days=[*self.held.spend.days, *self.held.usage.days])
         for dimension, values in self.filters.items():
-            held = either if dimension in USAGE_REPORT.dimensions else self.held.spend
+            held = either if dimension in USAGE_REPORT.base_view else self.held.spend
             yield from notes.filter_notes({dimension: values}, held, self.labels)
 
     def _price_notes(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
@@ -233,6 +240,11 @@ class PricesResult:
                 code="other_costs_excluded",
                 message=f"Excludes {total} of costs that are not for tokens ({', '.join(kinds)}).",
             )
+
+
+def _group(kind: PriceKey) -> dict[str, str | None]:
+    """The dimensions of a price key; the speed only where it is not standard."""
+    return {name: value for name, value in kind._asdict().items() if (name, value) not in STANDARD.items()}
 
 
 def token_type_order(token_type: str) -> tuple[int, str]:

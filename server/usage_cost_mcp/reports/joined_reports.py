@@ -1,14 +1,15 @@
 """The cost report and the usage report of a period together, for answers that need both."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from usage_cost_mcp.analysis.cost_usage_join import PricedCells, WorkspacePriceKey, join
-from usage_cost_mcp.cache import CacheResult, CacheStatus, combine_statuses
+from usage_cost_mcp.analysis.speeds import has_fast_cost, split_by_speed
+from usage_cost_mcp.cache import STEP, CacheResult, CacheStatus, combine_statuses
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.periods import Period
-from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
+from usage_cost_mcp.model.upstream_reports import COST_REPORT, FAST_USAGE_REPORT, USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
@@ -57,7 +58,7 @@ class SpendAndUsage:
 
 
 async def fetch_spend_and_usage(context: ReportContext, period: Period, call: CallContext) -> SpendAndUsage:
-    """Both reports of a period, each in its base view.
+    """Both reports of a period, each in its base view; usage also by speed where there is any in fast mode.
 
     Raises:
         UpstreamError: If any rows cannot be fetched.
@@ -66,7 +67,49 @@ async def fetch_spend_and_usage(context: ReportContext, period: Period, call: Ca
         context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", period, call),
         context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", period, call),
     )
-    return SpendAndUsage(period, spend, usage)
+    return SpendAndUsage(period, spend, await usage_by_speed(spend, usage, context, call))
+
+
+async def usage_by_speed(
+    spend: CacheResult,
+    usage: CacheResult,
+    context: ReportContext,
+    call: CallContext,
+    view: Sequence[str] = USAGE_REPORT.base_view,
+    width: Width = "1d",
+) -> CacheResult:
+    """Usage with the speed added on the days that have a cost of fast mode; only these cost further requests.
+
+    `spend` is the cost of the same days. The usage has, or covers, the view.
+
+    Raises:
+        UpstreamError: If the usage in fast mode cannot be fetched.
+    """
+
+    def fast_usage(period: Period) -> Awaitable[CacheResult]:
+        return context.cache.days(FAST_USAGE_REPORT, [tuple(view)], width, period, call)
+
+    return await split_fast_days(spend, usage, view, width, fast_usage)
+
+
+async def split_fast_days(
+    spend: CacheResult,
+    usage: CacheResult,
+    view: Sequence[str],
+    width: Width,
+    fast_usage: Callable[[Period], Awaitable[CacheResult]],
+) -> CacheResult:
+    """As `usage_by_speed`, with a function that fetches the usage in fast mode."""
+    fast_days = [day.day for day in spend.days if has_fast_cost(day)]
+    if not fast_days:
+        return usage
+    fast = await fast_usage(Period(fast_days[0], fast_days[-1], fast_days[-1]))
+    by_day = dict(zip(fast_days, fast.for_days(fast_days), strict=True))
+    return CacheResult(
+        [split_by_speed(day, by_day[day.day], view, STEP[width]) if day.day in by_day else day for day in usage.days],
+        combine_statuses([usage.status, fast.status]),
+        usage.stale_reason or fast.stale_reason,
+    )
 
 
 COMMON_DIMENSIONS = frozenset(WorkspacePriceKey._fields)

@@ -34,7 +34,7 @@ from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
 from .filters import FilterResolver, normalize_values
-from .joined_reports import COMMON_DIMENSIONS
+from .joined_reports import COMMON_DIMENSIONS, usage_by_speed
 from .labels import Labels, fetch_labels
 from .query import Query, RawFilters, parse_query
 from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
@@ -274,6 +274,8 @@ async def _find_drivers(
     if not anomalies or not {*query.group_by, *filters} <= COMMON_DIMENSIONS:
         return [None] * len(anomalies), []
     usage = await context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", known, call)
+    of_known = replace(spend, days=spend.for_days(known.days))
+    usage = await usage_by_speed(of_known, usage, context, call)
     now = context.now()
 
     def cells(days: Iterable[date], group_filters: Filters) -> PricedCells:

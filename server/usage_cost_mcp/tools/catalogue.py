@@ -188,7 +188,7 @@ async def get_effective_prices(
     filter_by: args.PriceFilters = None,
     top: args.PricesTop = None,
 ) -> Annotated[CallToolResult, PricesAnswer]:
-    """Dollars per million tokens actually paid, by model, tier, context window, geo and token type.
+    """Dollars per million tokens actually paid, by model, tier, context window, geo, speed and token type.
 
     The cost report divided by the usage report: not list prices. Cost without tokens, and tokens without cost, are
     listed with the reason.

@@ -36,7 +36,7 @@ _DIMENSIONS = {
     "reported.",
     "context_window": "The context length of a request; a long context may have its own price.",
     "inference_geo": "Where inference ran; us may have its own price. not_available: the model offers no choice.",
-    "speed": "Fast mode or not. Only in the usage report, so there is no cost by speed.",
+    "speed": "Fast mode or not; fast mode has its own price. Costs other than tokens have none.",
     "description": "The line item in Anthropic's words: a label for people, which may change.",
 }
 
@@ -63,7 +63,7 @@ _EFFECTS = {
     "volume": "more or fewer tokens, at the previous price",
     "price": "current tokens at a different effective price",
     "model_mix": "tokens that moved from one model to another",
-    "tier_mix": "tokens that moved to another tier, context window or geo",
+    "tier_mix": "tokens that moved to another tier, context window, geo or speed",
     "cache_mix": "a larger or smaller share of the input read from the cache",
     "output_mix": "more or less output for the same input",
     "no_tokens": "costs other than tokens: web search, code execution, sessions, credits",
@@ -73,7 +73,7 @@ _WORDS = """\
 ## Derived terms
 
 - **Effective price** (`get_effective_prices`): billed cost divided by the tokens of the same model, tier, context
-  window, geo and token type, in dollars per million tokens. It is not a list price.
+  window, geo, speed and token type, in dollars per million tokens. It is not a list price.
 - **Allocated cost**: spend by API key, account or service account. Each cost is allocated in proportion to tokens of
   the same kind, and the parts add up to the bill. Cost without tokens is unallocated. Showback and chargeback by
   key are estimates.
