@@ -57,7 +57,8 @@ async def test_a_rejection_is_described_in_our_words_and_not_retried(
     sentence = await refusal(client, "get_spend", period="yesterday")
     assert message in sentence
     assert "upstream text" not in sentence
-    assert len(upstream.requests) == 1
+    # A rejected request of the cost report may be due to its beta header, so it is sent once more without.
+    assert len(upstream.requests) == (2 if response.status == 400 else 1)
 
 
 async def test_a_bad_request_names_the_parameter_that_upstream_named(client: Client, upstream: Upstream) -> None:
