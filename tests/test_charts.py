@@ -85,7 +85,10 @@ def fake_renderer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return (tmp_path / "vl_convert.py").write_text
 
 
-@pytest.mark.parametrize(("tool", "arguments"), PICTURES)
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [pytest.param(*each, marks=pytest.mark.slow if nth % 2 else ()) for nth, each in enumerate(PICTURES)],
+)
 async def test_a_chart_is_added_to_the_unchanged_text_and_structured_halves(
     connect: Connect, tool: str, arguments: dict[str, Any]
 ) -> None:

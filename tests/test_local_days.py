@@ -37,9 +37,9 @@ def local_days(url: str, zone: str, period: str, group_by: Sequence[str], width:
 @pytest.mark.parametrize(
     ("zone", "period", "width"),
     [
-        (BERLIN, "2026-10-01..2026-10-31", "1h"),
+        pytest.param(BERLIN, "2026-10-01..2026-10-31", "1h", marks=pytest.mark.slow),
         (BERLIN, "2026-03-25..2026-04-02", "1h"),
-        (NEW_YORK, "2026-10-20..2026-11-15", "1h"),
+        pytest.param(NEW_YORK, "2026-10-20..2026-11-15", "1h", marks=pytest.mark.slow),
         (AUCKLAND, "2026-11-10..2026-11-22", "1h"),
         pytest.param("Asia/Kolkata", "2026-11-16..2026-11-22", "1m", marks=pytest.mark.slow),
         pytest.param("Australia/Adelaide", "2026-10-01..2026-10-07", "1m", marks=pytest.mark.slow),
