@@ -26,6 +26,7 @@ from tests.support.generated_orgs import (
     worlds,
 )
 from tests.support.harness import Upstream, ask, calls_a_server, override_body, refusal, text_of
+from tests.support.planted_orgs import PRODUCTION, RESEARCH, SONNET, UNCACHED, PlantedOrg, Workload, client_of
 from usage_cost_mcp.demo import organization as org
 from usage_cost_mcp.demo.http import Response
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
@@ -173,9 +174,8 @@ async def test_both_halves_say_that_it_is_an_estimate_and_how_it_was_made(client
     assert note == {
         "code": "allocated",
         "message": "Estimated: the cost report has no API key, so each cost is allocated in proportion to tokens of "
-        "the same token_type, workspace_id, model, service_tier, context_window, inference_geo; web search cost "
-        "in proportion to searches. The parts add up to the reported cost exactly. Deleted keys cannot be "
-        "distinguished from use without a key; both share the rest of the workspace's cost.",
+        "the same token_type, workspace_id, model, service_tier, context_window, inference_geo, speed; web search cost "
+        "in proportion to searches. The parts add up to the reported cost exactly.",
     }
     assert answer["summary"] in text_of(result)
     assert note["message"] in text_of(result)
@@ -255,6 +255,131 @@ async def test_without_the_list_of_keys_there_is_no_spend_by_key_but_by_account(
     assert (await ask(client, "get_spend", group_by=["account_id"]))["estimated"] is True
 
 
+# ── Keys that the list no longer has ──
+
+PLANTED_DAY = date(2026, 11, 10)
+WEEK = "2026-11-10..2026-11-16"
+
+
+def gone(key: str | None, workspace: str, tokens: int, **more: Any) -> Workload:
+    return Workload({UNCACHED: tokens}, api_key=key, workspace=workspace, **more)
+
+
+async def costs_by_key(org: PlantedOrg) -> tuple[dict[str, Fraction], dict[str, Any]]:
+    async with client_of(org) as client:
+        answer = await ask(client, "get_spend", period=WEEK, group_by=["api_key_id"], granularity="total")
+    return {series["label"]: Fraction(series["totals"]["cost"]) / 7 for series in answer["series"]}, answer
+
+
+def note_of(answer: Mapping[str, Any]) -> str:
+    return next(note["message"] for note in answer["notes"] if note["code"] == "allocated")
+
+
+@pytest.mark.anyio
+async def test_deleted_keys_cost_what_they_used_in_their_workspaces() -> None:
+    org = PlantedOrg(
+        [
+            gone("apikey_gone_a", PRODUCTION, 1_000_000),
+            gone("apikey_gone_b", RESEARCH, 300_000),
+            gone(None, RESEARCH, 100_000),
+            gone("apikey_main", PRODUCTION, 200_000),
+        ]
+    )
+    costs, answer = await costs_by_key(org)
+    assert costs == {
+        "apikey_gone_a": Fraction(5),
+        "apikey_gone_b": Fraction("1.5"),
+        "Console (no API key)": Fraction("0.5"),
+        "apikey_main": Fraction(1),
+    }
+    assert answer["cache"]["upstream_requests"] == 5
+    assert "assumption" not in note_of(answer)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "workloads",
+    [
+        [gone("apikey_gone_a", PRODUCTION, 1_000_000), gone("apikey_gone_b", PRODUCTION, 10)],
+        [gone("apikey_gone_a", PRODUCTION, 1_000_000), gone("apikey_gone_b", RESEARCH, 10, model=SONNET)],
+        [gone(None, PRODUCTION, 1_000_000), gone(None, RESEARCH, 10)],
+    ],
+    ids=["one workspace", "different models", "only use without a key"],
+)
+async def test_no_request_is_made_for_what_the_other_reports_tell(workloads: list[Workload]) -> None:
+    org = PlantedOrg([*workloads, gone("apikey_main", PRODUCTION, 200_000)])
+    costs, answer = await costs_by_key(org)
+    assert answer["cache"]["upstream_requests"] == 4
+    keys = {each.api_key or "Console (no API key)": each.api_key for each in org.workloads}
+    assert costs == {
+        label: Fraction(org.cost(PLANTED_DAY, PLANTED_DAY, lambda each, key=key: each.api_key == key))
+        for label, key in keys.items()
+    }
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("deleted", ["one geo each", "one workspace each"])
+async def test_the_geo_of_deleted_keys_is_found_where_the_reports_tell_it(deleted: str) -> None:
+    b_in_production = [gone("apikey_gone_b", PRODUCTION, 500_000, geo="us")] if deleted == "one geo each" else []
+    a_in_us = [gone("apikey_gone_a", PRODUCTION, 400_000, geo="us")] if deleted == "one workspace each" else []
+    org = PlantedOrg(
+        [
+            gone("apikey_gone_a", PRODUCTION, 1_000_000),
+            gone("apikey_gone_b", RESEARCH, 300_000, geo="us"),
+            gone(None, PRODUCTION, 700_000, geo="us"),
+            gone(None, RESEARCH, 100_000, geo="us"),
+            gone(None, RESEARCH, 100_000),
+            *b_in_production,
+            *a_in_us,
+        ]
+    )
+    costs, answer = await costs_by_key(org)
+    assert costs == {
+        label: Fraction(org.cost(PLANTED_DAY, PLANTED_DAY, lambda each, key=key: each.api_key == key))
+        for label, key in {
+            "apikey_gone_a": "apikey_gone_a",
+            "apikey_gone_b": "apikey_gone_b",
+            "Console (no API key)": None,
+        }.items()
+    }
+    assert "assumption" not in note_of(answer)
+
+
+@pytest.mark.anyio
+async def test_an_estimate_says_how_much_of_it_is_assumed() -> None:
+    org = PlantedOrg(
+        [
+            gone(key, workspace, tokens, geo=geo)
+            for key, tokens in (("apikey_gone_a", 1_000_000), ("apikey_gone_b", 500_000))
+            for workspace in (PRODUCTION, RESEARCH)
+            for geo in ("global", "us")
+        ]
+        + [gone("apikey_main", PRODUCTION, 1_000_000, model=SONNET)]
+    )
+    _, answer = await costs_by_key(org)
+    assumed = 7 * 2 * (Fraction("7.5") + Fraction("8.25"))
+    assert Fraction(answer["totals"]["cost"]) == assumed + 21
+    assert f"For ${float(assumed):,.2f} of it (91%) the reports do not have all of these dimensions" in note_of(answer)
+
+
+@pytest.mark.anyio
+async def test_an_account_in_a_workspace_with_two_geos_is_partly_assumed() -> None:
+    org = PlantedOrg(
+        [
+            gone("apikey_main", PRODUCTION, 1_000_000, account="user_a"),
+            gone("apikey_main", PRODUCTION, 1_000_000, account="user_b", geo="us"),
+            gone("apikey_main", RESEARCH, 1_000_000, account="user_a"),
+        ]
+    )
+    async with client_of(org) as client:
+        answer = await ask(
+            client, "get_spend", period=WEEK, group_by=["account_id", "workspace_id"], granularity="total"
+        )
+        plain = await ask(client, "get_spend", period=WEEK, group_by=["account_id"], granularity="total")
+    assert "For $73.50 of it (68%)" in note_of(answer)
+    assert "assumption" not in note_of(plain)
+
+
 # ── Organizations that Hypothesis makes up ──
 
 KEYS: list[Body] = [
@@ -321,9 +446,9 @@ CELLS = st.fixed_dictionaries(
         "inference_geo": st.sampled_from(["global", "us"]),
     }
 )
-OWNERS = st.sampled_from(list(HOMES.items())) | st.tuples(
-    st.none(), st.sampled_from([None, "wrkspc_one", "wrkspc_two"])
-)
+DELETED = [("apikey_gone_a", "wrkspc_one"), ("apikey_gone_b", "wrkspc_two"), ("apikey_gone_c", "wrkspc_two")]
+KEYLESS = st.tuples(st.none(), st.sampled_from([None, "wrkspc_one", "wrkspc_two"]))
+OWNERS = st.sampled_from(list(HOMES.items())) | KEYLESS
 
 
 def bill(used: list[Row], prices: Mapping[Group, int]) -> Iterator[Row]:
@@ -342,13 +467,18 @@ def bill(used: list[Row], prices: Mapping[Group, int]) -> Iterator[Row]:
 
 @calls_a_server
 @given(st.data())
-def test_where_every_key_is_known_each_costs_the_truth(house: Harness, data: st.DataObject) -> None:
+@pytest.mark.parametrize(
+    "owners", [OWNERS, OWNERS | st.sampled_from(DELETED)], ids=["every key is listed", "some keys are deleted"]
+)
+def test_each_key_costs_the_truth(
+    house: Harness, owners: st.SearchStrategy[tuple[str | None, str | None]], data: st.DataObject
+) -> None:
     day = date(2026, 10, 5)
     blank = {"account_id": None, "service_account_id": None, "speed": "standard"}
     used = [
         Row(midnight(day), {**cell, **blank, "api_key_id": key, "workspace_id": workspace}, (*counts, 0))
         for cell, (key, workspace), counts in data.draw(
-            st.lists(st.tuples(CELLS, OWNERS, st.tuples(*[st.integers(0, 10**6)] * 5)), min_size=1, max_size=12)
+            st.lists(st.tuples(CELLS, owners, st.tuples(*[st.integers(0, 10**6)] * 5)), min_size=1, max_size=12)
         )
     ]
     prices: dict[Group, int] = defaultdict(lambda: data.draw(st.integers(1, 10**6)))

@@ -84,3 +84,18 @@ async def test_a_refused_header_is_left_out_for_an_hour() -> None:
         for period in (WEEK, "2026-10", "2026-09"):
             await ask(client, "get_spend", period=period)
     assert [each["beta"] for each in requests(org, "cost_report")] == [FAST_MODE, "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("dimension", "standard", "fast", "requested"),
+    [("api_key_id", "apikey_standard", "apikey_fast", 6), ("account_id", "user_standard", "user_fast", 4)],
+)
+async def test_each_key_and_account_pays_the_price_of_its_speed(
+    dimension: str, standard: str, fast: str, requested: int
+) -> None:
+    async with client_of(organization()) as client:
+        answer = await ask(client, "get_spend", period=WEEK, group_by=[dimension], granularity="total")
+        assert costs(answer) == {standard: Decimal("38.5"), fast: Decimal(77)}
+        assert answer["cache"]["upstream_requests"] == requested
+        both = await ask(client, "get_spend", period=WEEK, group_by=[dimension, "speed"], granularity="total")
+        assert costs(both) == {f"{standard} / standard": Decimal("38.5"), f"{fast} / fast": Decimal(77)}

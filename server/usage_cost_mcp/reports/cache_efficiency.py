@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from fractions import Fraction
 
 from usage_cost_mcp.analysis.allocation import PRICE_DIMENSIONS
 from usage_cost_mcp.analysis.cache_savings import SAVINGS_MEASURES, cache_tokens, can_be_priced, with_savings
@@ -16,12 +15,13 @@ from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import USAGE_QUERY
-from usage_cost_mcp.model.rows import DayRows, Number, Sums
+from usage_cost_mcp.model.rows import DayRows, Sums
 from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
+from . import notes
 from .answers import Note
 from .context import ReportContext
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage, usage_by_speed
@@ -160,20 +160,20 @@ def _savings_notes(held: CacheResult, filters: Filters) -> Iterator[Note]:
     if sums[_ESTIMATED]:
         yield Note(
             code="cache_savings_estimated",
-            message=f"The price of {_share(sums[_ESTIMATED], tokens)} of the cache tokens is estimated from the "
-            "nearest use or day of the same model and service tier that has one.",
+            message=f"The price of {notes.whole_percent(sums[_ESTIMATED], tokens)} of the cache tokens is estimated "
+            "from the nearest use or day of the same model, service tier and speed that has one.",
         )
     if priority:
         yield Note(
             code="priority_tier_excluded",
-            message=f"cache_savings excludes {_share(priority, tokens)} of the cache tokens: Priority Tier, whose "
-            "cost Anthropic does not report.",
+            message=f"cache_savings excludes {notes.whole_percent(priority, tokens)} of the cache tokens: Priority "
+            "Tier, whose cost Anthropic does not report.",
         )
     if unpriced > priority:
         yield Note(
             code="cache_savings_incomplete",
-            message=f"cache_savings excludes {_share(unpriced - priority, tokens)} of the cache tokens: the cost "
-            "report of the period has no price for them.",
+            message=f"cache_savings excludes {notes.whole_percent(unpriced - priority, tokens)} of the cache tokens: "
+            "the cost report of the period has no price for them.",
         )
 
 
@@ -182,15 +182,6 @@ def _sums(held: CacheResult, filters: Filters) -> Sums:
     with exact():
         none: Sums = (0,) * (len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES))
         return tuple(map(sum, zip(none, *matching(held.days, filters), strict=True)))
-
-
-def _share(part: Number, whole: int) -> str:
-    """A share in whole percent."""
-    share = Fraction(part) / whole
-    return f"{float(share):.0%}" if share >= _ONE_PERCENT else "less than 1%"
-
-
-_ONE_PERCENT = Fraction(1, 100)
 
 
 CACHE_REPORT = SeriesDefinition(

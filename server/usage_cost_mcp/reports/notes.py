@@ -3,15 +3,19 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from fractions import Fraction
 
 from usage_cost_mcp.analysis.allocation import AllocationRule
 from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
-from usage_cost_mcp.model.dimensions import API_KEY, NAMED_DIMENSIONS, Filters
+from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS, Filters
+from usage_cost_mcp.model.money import exact, format_dollars
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
-from usage_cost_mcp.model.series import values_of
+from usage_cost_mcp.model.rows import DayRows, Number
+from usage_cost_mcp.model.series import matching, values_of
 
 from . import wording
 from .answers import Note
@@ -101,21 +105,36 @@ _TWO_HOURS = 120
 ALLOCATED_TO = {"api_key_id": "API key", "account_id": "account", "service_account_id": "service account"}
 
 
-def allocation_notes(rule: AllocationRule | None) -> Iterator[Note]:
-    """How spend was allocated, if it was."""
-    if rule:
-        name = ALLOCATED_TO[rule.dimension]
-        keyless = (
-            " Deleted keys cannot be distinguished from use without a key; both share the rest of the workspace's cost."
-            if rule.dimension == API_KEY
-            else ""
+def allocation_notes(
+    rule: AllocationRule, spend: Sequence[DayRows], assumed_spend: Sequence[DayRows], filters: Filters
+) -> Iterator[Note]:
+    """How spend was allocated, and how much of it rests on an assumption."""
+    with exact():
+        assumed, cost = (
+            sum((abs(Decimal(sums[0])) for sums in matching(days, filters)), Decimal(0))
+            for days in (assumed_spend, spend)
         )
-        yield Note(
-            code="allocated",
-            message=f"Estimated: the cost report has no {name}, so each cost is allocated in proportion to tokens of "
-            f"the same token_type, {', '.join(rule.cell)}; web search cost in proportion to searches. The parts add up "
-            f"to the reported cost exactly.{keyless}",
-        )
+    share = (
+        f" For {format_dollars(assumed)} of it ({whole_percent(assumed, cost)}) the reports do not have all of these "
+        "dimensions together, so the tokens of the next broader group are taken: an assumption."
+        if assumed
+        else ""
+    )
+    yield Note(
+        code="allocated",
+        message=f"Estimated: the cost report has no {ALLOCATED_TO[rule.dimension]}, so each cost is allocated in "
+        f"proportion to tokens of the same token_type, {', '.join(rule.cell)}; web search cost in proportion to "
+        f"searches. The parts add up to the reported cost exactly.{share}",
+    )
+
+
+def whole_percent(part: Number, whole: Number) -> str:
+    """A share of a total as whole percent."""
+    share = Fraction(part) / Fraction(whole)
+    return f"{float(share):.0%}" if share >= _ONE_PERCENT else "less than 1%"
+
+
+_ONE_PERCENT = Fraction(1, 100)
 
 
 def label_notes(labels: Labels) -> Iterator[Note]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 
-from usage_cost_mcp.analysis.allocation import PRICE_DIMENSIONS, AllocationRule
+from usage_cost_mcp.analysis.allocation import KEY_CELL, PRICE_DIMENSIONS, AllocationRule
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.buckets import resolution
 from usage_cost_mcp.model.dimensions import API_KEY, WORKSPACE
@@ -149,16 +149,16 @@ def _allocation_rule(schema: QuerySchema, named: Iterable[str]) -> AllocationRul
         )
     dimension = allocated[0]
     if dimension == API_KEY:
-        return AllocationRule(dimension, (WORKSPACE, *PRICE_DIMENSIONS))
+        return AllocationRule(dimension, KEY_CELL)
     if WORKSPACE not in names:
-        return AllocationRule(dimension, PRICE_DIMENSIONS)
+        return AllocationRule(dimension, (*PRICE_DIMENSIONS, "speed"))
     if "inference_geo" in names:
         raise InvalidQueryError(
             f"Spend by {dimension}, workspace_id and inference_geo cannot be estimated: with model, service_tier and "
             f"context_window they exceed the {USAGE_REPORT.max_groupings} dimensions that Anthropic's usage report can "
             "be grouped by at once. Drop workspace_id or inference_geo."
         )
-    return AllocationRule(dimension, (WORKSPACE, *PRICE_DIMENSIONS[:-1]))
+    return AllocationRule(dimension, (WORKSPACE, *PRICE_DIMENSIONS[:-1], "speed"))
 
 
 def _checked_top(top: int) -> int:

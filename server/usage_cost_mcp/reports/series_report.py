@@ -16,7 +16,7 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .allocated_spend import allocated_days
+from .allocated_spend import allocated_spend
 from .answers import Note, PeriodModel
 from .context import ReportContext
 from .filters import FilterResolver, normalize_values
@@ -308,5 +308,8 @@ async def _fetch(
 ) -> tuple[CacheResult, FilteredNotes]:
     """The rows of the report; allocated to a dimension that it lacks where the query asks for one."""
     if rule := query.allocation_rule:
-        return await allocated_days(rule, days, context, call), lambda _: notes.allocation_notes(rule)
+        allocated = await allocated_spend(rule, days, context, call)
+        return allocated.held, lambda filters: notes.allocation_notes(
+            rule, allocated.held.days, allocated.assumed, filters
+        )
     return await context.cache.days(query.schema.report, query.views, query.width, days, call), lambda _: ()
