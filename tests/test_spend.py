@@ -134,7 +134,11 @@ async def test_a_month_that_ended_is_final(client: Client) -> None:
 async def test_credits_are_kept_negative_and_noted(client: Client) -> None:
     answer = await ask(client, "get_spend", period="2026-10-25", group_by=["description"])
     assert "-450" in [series["totals"]["cost"] for series in answer["series"]]
-    assert {"code": "credits_included", "message": "Includes credits of -$450.00."} in answer["notes"]
+    message = (
+        "Includes credits of -$450.00: Service Credit -$450.00 on 2026-10-25. "
+        "filter_by charge_category Credit shows them alone."
+    )
+    assert {"code": "credits_included", "message": message} in answer["notes"]
 
 
 async def test_what_the_cost_report_leaves_out_is_said_only_where_it_applies(client: Client) -> None:
@@ -149,7 +153,11 @@ async def test_what_the_cost_report_leaves_out_is_said_only_where_it_applies(cli
 
 async def test_a_cost_that_is_in_no_report_is_not_told_as_a_zero(client: Client) -> None:
     answer = await ask(client, "get_spend", filter_by={"service_tier": ["priority"]})
-    assert answer["summary"].endswith("Anthropic does not report Priority Tier cost; it is not included.")
+    assert answer["summary"].endswith(
+        ": not reported. Anthropic does not report Priority Tier cost: it is unknown, not zero."
+    )
+    assert answer["totals"] == answer["series"][0]["totals"] == {"cost": None}
+    assert set(answer["bucket_totals"]["cost"]) == set(answer["series"][0]["values"]["cost"]) == {None}
 
 
 async def test_both_halves_stand_alone(client: Client) -> None:
@@ -159,7 +167,8 @@ async def test_both_halves_stand_alone(client: Client) -> None:
     text = text_of(result)
     assert text.startswith(answer["summary"])
     assert answer["summary"] == (
-        "Spend 2026-10-01 to 2026-10-31 (31 days, UTC): $7,309.88; largest: claude-sonnet-4-6 $3,073.18 (42%)."
+        "Spend 2026-10-01 to 2026-10-31 (31 days, UTC): $7,309.88; "
+        "largest before credits: claude-sonnet-4-6 $3,073.18 (40%)."
     )
     assert "|model|09-28|10-05|10-12|10-19|10-26|Total|" in text
     for series in answer["series"]:

@@ -53,8 +53,7 @@ async def test_status_says_what_the_last_30_complete_days_were_made_of(
         for group, days in usage.items()
     }
     tokens = sum(sizes.values())
-    costs = oracle.dollars(upstream.url, first, last, ["model"])
-    spent = {model: sum(days.values()) for (model,), days in costs.items()}
+    spent = oracle.charges(upstream.url, first, last, "model")
     model = max(spent, key=lambda each: spent[each])
     share = float(spent[model] / sum(spent.values()))
 

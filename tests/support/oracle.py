@@ -48,6 +48,14 @@ def rows(
         token = page["next_page"]
 
 
+def charges(url: str, first: str, last: str, dimension: str) -> dict[str | None, Fraction]:
+    """Cost by value, without the negative rows."""
+    found: dict[str | None, Fraction] = defaultdict(Fraction)
+    for _, row in rows(url, "cost_report", first, last, ["workspace_id", "description"]):
+        found[row[dimension]] += max(Fraction(row["amount"]), Fraction(0)) / 100
+    return found
+
+
 def dollars(url: str, first: str, last: str, group_by: Sequence[str]) -> dict[Group, dict[str, Fraction]]:
     """Cost by group and day: the report's cents divided by 100."""
     found: dict[Group, dict[str, Fraction]] = defaultdict(lambda: defaultdict(Fraction))

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import Field, StrictStr, TypeAdapter, ValidationError
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.dimensions import STANDARD_SPEED
+from usage_cost_mcp.model.dimensions import ADJUSTMENT, CHARGE_CATEGORY, CREDIT, STANDARD_SPEED, USAGE
 from usage_cost_mcp.model.money import dollars_from_cents
 from usage_cost_mcp.model.rows import Key, Row, Sums
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
@@ -60,6 +60,7 @@ _MEASURES = [
         "server_tool_use.web_search_requests",
     )
 ]
+_COST_TYPE = _Column("cost_type", _VALUES, optional=True)
 _AMOUNT, _CURRENCY = _Column("amount", _TEXTS), _Column("currency", _TEXTS)
 
 _OPTIONAL = frozenset({"inference_geo", "speed"})
@@ -76,8 +77,26 @@ def _usage_parser(dimensions: Sequence[str], path: str) -> RowParser:
     return rows
 
 
+class _ChargeCategory:
+    """The category of every row, which the report does not name: a negative row is a credit."""
+
+    def of(self, results: Iterable[Any], path: str) -> list[str | None]:
+        rows = list(results)
+        return list(map(self._category, _AMOUNT.of(rows, path), _COST_TYPE.of(rows, path)))
+
+    @staticmethod
+    def _category(amount: str, cost_type: str | None) -> str:
+        if not amount.strip("-0."):
+            return USAGE
+        return CREDIT if amount.startswith("-") else USAGE if cost_type else ADJUSTMENT
+
+
 def _cost_parser(dimensions: Sequence[str], path: str) -> RowParser:
-    keys = _KeyParser([_Column(dimension, _VALUES, dimension in _OPTIONAL) for dimension in dimensions], path)
+    columns = [
+        _ChargeCategory() if dimension == CHARGE_CATEGORY else _Column(dimension, _VALUES, dimension in _OPTIONAL)
+        for dimension in dimensions
+    ]
+    keys = _KeyParser(columns, path)
 
     def rows(results: Sequence[Any]) -> list[Row]:
         if set(_CURRENCY.of(results, path)) - {"USD"}:
@@ -124,7 +143,7 @@ def row_parser(report: UpstreamReport, dimensions: Sequence[str]) -> RowParser:
 class _KeyParser(dict[Key, Key]):
     """Parses the keys of rows, sanitised. Equal keys become one object: most occur every day."""
 
-    def __init__(self, columns: Sequence[_Column[str | None]], path: str) -> None:
+    def __init__(self, columns: Sequence["_Column[str | None] | _ChargeCategory"], path: str) -> None:
         super().__init__()
         self._columns = columns
         self._path = path

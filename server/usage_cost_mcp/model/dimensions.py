@@ -10,6 +10,10 @@ Filters = Mapping[str, frozenset[str | None]]
 
 WORKSPACE = "workspace_id"
 API_KEY = "api_key_id"
+CHARGE_CATEGORY = "charge_category"
+"""Not in the report, but derived from each of its rows; the name and the values are those of FOCUS."""
+
+USAGE, CREDIT, ADJUSTMENT = "Usage", "Credit", "Adjustment"
 
 NAMED_DIMENSIONS = (WORKSPACE, API_KEY, "account_id")
 """The dimensions whose values have names that can be looked up."""
@@ -41,5 +45,6 @@ KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
     "context_window": ("0-200k", "200k-1M"),
     "inference_geo": ("global", "us", "not_available"),
     "speed": SPEEDS,
+    CHARGE_CATEGORY: (USAGE, CREDIT, ADJUSTMENT),
 }
 """The documented values of the closed dimensions; upstream may add some at any time."""

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from usage_cost_mcp.errors import InvalidQueryError
 
-from .dimensions import API_KEY, FAST_SPEED, USAGE_MEASURES, WORKSPACE
+from .dimensions import API_KEY, CHARGE_CATEGORY, FAST_SPEED, USAGE_MEASURES, WORKSPACE
 
 Width = Literal["1d", "1h", "1m"]
 
@@ -40,6 +40,7 @@ class UpstreamReport:
         max_groupings: The most `group_by[]` that it accepts in one request.
         base_view: The dimensions that are fetched together unless others are needed: any query within them is a
             roll-up of cached rows.
+        caveat_dimension: A dimension that narrow views have too where it fits, because a caveat depends on it.
         measures: What a row holds, in this order.
         page_limits: The most buckets of a page, by bucket width; only these widths exist.
         grouping_headers: Headers that a request needs when it groups by a dimension.
@@ -62,6 +63,7 @@ class UpstreamReport:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     parameters: tuple[tuple[str, str], ...] = ()
     without_headers: "UpstreamReport | None" = None
+    caveat_dimension: str = ""
     ttl_by_age: tuple[tuple[int, timedelta], ...] = _TTL_BY_AGE
     ttl: timedelta = timedelta(days=30)
 
@@ -89,6 +91,8 @@ class UpstreamReport:
                 f"Anthropic's {self.name} report takes at most {self.max_groupings}. "
                 "Use fewer dimensions, or make two calls."
             )
+        if len(view) < self.max_groupings and self.caveat_dimension:
+            view = tuple(dimension for dimension in self.dimensions if dimension in {*view, self.caveat_dimension})
         return [self.base_view, view] if wanted < set(self.base_view) else [view]
 
     def group_by(self, view: Iterable[str]) -> tuple[str, ...]:
@@ -125,6 +129,7 @@ _COST_DIMENSIONS = (
     "inference_geo",
     "speed",
     "description",
+    CHARGE_CATEGORY,
 )
 
 COST_REPORT_WITHOUT_SPEED = UpstreamReport(
@@ -145,7 +150,10 @@ Why a report of its own: days with and without the speed must not be taken for e
 COST_REPORT = replace(
     COST_REPORT_WITHOUT_SPEED, name="cost", headers=FAST_MODE_BETA, without_headers=COST_REPORT_WITHOUT_SPEED
 )
-"""The bill by UTC day. Grouped by description, each row also has the model, the tier and so on."""
+"""The bill by UTC day. Grouped by description, each row also has the model, the tier and so on.
+
+The charge category is derived from the other fields of a row.
+"""
 
 _USAGE_DIMENSIONS = (
     WORKSPACE,
@@ -168,6 +176,7 @@ USAGE_REPORT = UpstreamReport(
     base_view=(WORKSPACE, "model", "service_tier", "context_window", "inference_geo"),
     measures=tuple(RowMeasure(name, "count") for name in (*USAGE_MEASURES.values(), "web_search_requests")),
     page_limits={"1d": 31, "1h": 168, "1m": 1440},
+    caveat_dimension="service_tier",
     grouping_headers={"speed": FAST_MODE_BETA},
 )
 """Tokens and web searches."""

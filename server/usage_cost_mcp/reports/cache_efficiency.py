@@ -26,7 +26,7 @@ from .answers import Note
 from .context import ReportContext
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage, usage_by_speed
 from .query import Query
-from .series_report import OFFLOAD_ROWS, FilteredNotes, GroupLine, Measure, SeriesDefinition
+from .series_report import OFFLOAD_ROWS, FilteredNotes, Measure, SeriesDefinition, SeriesResult
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
 
 _DIGITS = 9
@@ -54,16 +54,18 @@ CACHE_HIT_RATIO = Measure("cache_hit_ratio", "ratio from 0 to 1", cache_hit_rati
 CACHE_SAVINGS = Measure("cache_savings", "USD", _format_savings)
 
 
-def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
+def _headline(result: SeriesResult) -> str:
+    totals = result.totals
     ratio, saved = cache_hit_ratio(totals), cache_savings(totals)
     if ratio is None:
         return "no input tokens"
     summary = f"{ratio:.1%} of {input_tokens(totals):,} input tokens were read from the cache"
     if saved:
         summary += f", {'saving' if saved > 0 else 'at a net cost of'} about {format_dollars(abs(saved))}"
-    if not lines or not lines[0].key:
+    if not result.query.group_by:
         return summary
-    return f"{summary}; largest group by input: {lines[0].label}, {cache_hit_ratio(lines[0].sums) or 0:.1%}"
+    largest, sums = next(iter(result.group_sums.items()))
+    return f"{summary}; largest group by input: {result.label(largest)}, {cache_hit_ratio(sums) or 0:.1%}"
 
 
 async def _fetch(
@@ -134,7 +136,8 @@ async def _fetch_price_data(
     """The data that prices are computed from, or the reason why it is unavailable: the ratio needs no prices."""
     if not can_be_priced(views[0]):
         return (
-            f"Anthropic's report cannot be grouped by {', '.join(views[0])} and by every price dimension at once. "
+            f"Anthropic's report cannot be grouped by {', '.join(_unpriced_dimensions(views[0]))} and by every price "
+            "dimension at once. "
             "Use fewer dimensions."
         )
     if context.cache.is_known_oversized(USAGE_REPORT, USAGE_REPORT.base_view, "1d"):
@@ -148,6 +151,10 @@ async def _fetch_price_data(
         return str(failure)
     except TimeoutError:
         return "the prices did not arrive in time. Try again."
+
+
+def _unpriced_dimensions(view: Sequence[str]) -> list[str]:
+    return [dimension for dimension in view if dimension not in PRICE_DIMENSIONS]
 
 
 def _savings_notes(held: CacheResult, filters: Filters) -> Iterator[Note]:

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
-from usage_cost_mcp.model.money import format_exact
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
+from usage_cost_mcp.model.money import exact, format_exact
 from usage_cost_mcp.model.names import NamesById
 from usage_cost_mcp.model.periods import Period, parse_period
 from usage_cost_mcp.model.rows import Number, Sums
@@ -21,6 +22,7 @@ from usage_cost_mcp.runtime.concurrency import gather_pair
 from . import housekeeping, notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
 from .context import ReportContext
+from .credits import ONLY_CREDITS, before_credits, credit_notes, share_of
 from .labels import Labels, fetch_labels
 from .results import ResultMeta, result_meta, shrinking_counts
 from .tables import CsvRows, Table, csv_records, readable_value
@@ -31,13 +33,17 @@ LISTED_WITHOUT_USE = ("workspace_id", "api_key_id")
 
 
 class DimensionValue(AnswerModel):
-    """One value. Cost is an exact decimal string in dollars; shares of the total are numbers."""
+    """One value. Amounts are exact decimal strings in dollars; shares of the total are numbers from 0 to 1.
+
+    Cost includes credits; its share is of the cost before credits. It is null where only Priority Tier was used.
+    """
 
     value: str | None
     label: str
     used: bool
     cost: str | None = Field(default=None, exclude_if=lambda cost: cost is None)
     cost_share: float | None = Field(default=None, exclude_if=lambda share: share is None)
+    credits: str | None = Field(default=None, exclude_if=lambda credited: credited is None)
     tokens: int | None = Field(default=None, exclude_if=lambda tokens: tokens is None)
     token_share: float | None = Field(default=None, exclude_if=lambda share: share is None)
 
@@ -81,17 +87,30 @@ class ValuesAnswer(Answer):
 
 @dataclass(frozen=True, slots=True)
 class _Amounts:
-    """Dollars or tokens by value, from one report."""
+    """Dollars or tokens by value, from one report.
+
+    Attributes:
+        charged: The amounts before credits, and `total` their sum.
+        credits: The credits in the dollars, below zero, of the values that have some.
+        unpriced: The Priority Tier tokens of the values that have some, where the tier is known.
+    """
 
     held: CacheResult
     by_value: Mapping[str | None, Number]
+    charged: Mapping[str | None, Number]
     total: Number
+    credits: Mapping[str | None, Number]
+    unpriced: Mapping[str | None, Number]
 
     def of(self, value: str | None) -> Number:
         return self.by_value.get(value, 0)
 
     def share(self, value: str | None) -> float | None:
-        return round(float(Fraction(self.of(value)) / Fraction(self.total)), 4) if self.total else None
+        """The share of the sum before credits; None for a value that has credits only."""
+        if value in self.credits and not self.charged[value]:
+            return None
+        share = share_of(self.charged.get(value, 0), self.total)
+        return None if share is None else round(float(share), 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +151,34 @@ class ValuesResult:
         return [-abs(amounts.of(value)) for amounts in self._amounts], value or ""
 
     def _value(self, value: str | None, *, used: bool) -> DimensionValue:
+        cost = self.cost if self.cost and not self._is_unreported(value) else None
         return DimensionValue(
             value=value,
             label=self.labels.of(self.dimension, value),
             used=used,
-            cost=format_exact(self.cost.of(value)) if self.cost else None,
-            cost_share=self.cost.share(value) if self.cost else None,
+            cost=format_exact(cost.of(value)) if cost else None,
+            cost_share=cost.share(value) if cost else None,
+            credits=format_exact(cost.credits[value]) if cost and value in cost.credits else None,
             tokens=int(self.tokens.of(value)) if self.tokens else None,
             token_share=self.tokens.share(value) if self.tokens else None,
         )
+
+    def _is_unreported(self, value: str | None) -> bool:
+        """Whether a value has no cost because all of its tokens are Priority Tier."""
+        if not self.cost or not self.tokens or value in self.cost.by_value:
+            return False
+        return 0 < self.tokens.of(value) == self.tokens.unpriced.get(value)
+
+    def _reported_amounts(self) -> Iterator[Note]:
+        """What the cost includes and excludes."""
+        if self.cost and self.cost.credits:
+            yield from credit_notes(self.cost.held, {})
+        if self.tokens and self.tokens.unpriced:
+            yield Note(
+                code="priority_tier_excluded" if self.cost else "priority_tier_included",
+                message="The tokens include Priority Tier tokens, whose cost Anthropic does not report"
+                + (": a cost is null where all tokens are of that tier." if self.cost else "."),
+            )
 
     def _answer(self, values: Sequence[DimensionValue], count: int) -> ValuesAnswer:
         named = sum(value.used and value.value is not None for value in values)
@@ -163,6 +201,7 @@ class ValuesResult:
                     *(note for each in held for note in notes.freshness_notes(each, self.meta.now)),
                     *notes.row_notes(held[-1], self.period),
                     *notes.label_notes(self.labels),
+                    *self._reported_amounts(),
                     *self.housekeeping,
                     *_omitted(len(values), count),
                 ],
@@ -225,7 +264,7 @@ def _housekeeping(
     if dimension == "workspace_id":
         yield from housekeeping.workspaces_without_keys(labels, keys)
     if dimension == "model" and cost:
-        yield from housekeeping.dominant_model(cost.by_value)
+        yield from housekeeping.dominant_model(cost.charged, has_credits=bool(cost.credits))
 
 
 async def _fetch_amounts(
@@ -234,10 +273,20 @@ async def _fetch_amounts(
     if dimension not in report.dimensions:
         return None
     held = await context.cache.days(report, report.views_for([dimension]), "1d", period, call)
-    table = aggregate(held.days, report, period, "total", context.now(), [dimension])
-    amount = _AMOUNT[report.name]
-    by_value = {key[0]: amount(add_up(columns)) for key, columns in table.groups.items()}
-    return _Amounts(held, by_value, amount(table.totals()))
+    now = context.now()
+
+    def amounts(filters: Filters) -> dict[str | None, Number]:
+        table = aggregate(held.days, report, period, "total", now, [dimension], filters)
+        amount = _AMOUNT[report.name]
+        return {key[0]: amount(add_up(columns)) for key, columns in table.groups.items()}
+
+    credited = amounts(ONLY_CREDITS) if report == COST_REPORT else {}
+    unpriced = amounts({"service_tier": PRIORITY_TIERS}) if report == USAGE_REPORT else {}
+    by_value = amounts({})
+    charged = before_credits(by_value, credited)
+    with exact():
+        total = sum(charged.values(), Decimal(0))
+    return _Amounts(held, by_value, charged, total, credited, unpriced)
 
 
 _AMOUNT: dict[str, Callable[[Sums], Number]] = {COST_REPORT.name: lambda sums: sums[0], USAGE_REPORT.name: all_tokens}

@@ -120,11 +120,14 @@ class FilterResolver:
             # Upstream may have added values since these were documented.
             cached = sorted(self._context.cache.values(self._schema.report, dimension))
             accepted = dict.fromkeys([*KNOWN_VALUES[dimension], *cached])
-            if given not in accepted:
+            spelled = {value.casefold(): value for value in accepted} | {value: value for value in accepted}
+            value = spelled.get(given) or spelled.get(given.casefold())
+            if value is None:
                 raise unknown_value_error(f"filter_by {dimension}", given, accepted)
-        elif dimension == "service_account_id" and not _is_id(dimension, given):
+            return value
+        if dimension == "service_account_id" and not _is_id(dimension, given):
             raise InvalidQueryError(f"filter_by {dimension} takes IDs that start with svac_, not {short_repr(given)}.")
-        elif dimension == "model" and "," in given:
+        if dimension == "model" and "," in given:
             raise InvalidQueryError(f"filter_by model: {short_repr(given)} is not a single model.")
         return given
 

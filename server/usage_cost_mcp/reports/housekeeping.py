@@ -14,6 +14,7 @@ from usage_cost_mcp.model.series import matching
 from .answers import AnswerModel, Note
 from .labels import Labels
 from .token_usage import all_tokens
+from .wording import whole_percent
 
 
 class UsageMix(AnswerModel):
@@ -29,14 +30,14 @@ class UsageMix(AnswerModel):
     largest_model_cost_share: float | None
 
 
-def usage_mix(costs: Mapping[str | None, Number], usage: CacheResult, period: Period) -> UsageMix:
-    """The mix of a period, from its cost by model and its usage rows."""
+def usage_mix(charged: Mapping[str | None, Number], usage: CacheResult, period: Period) -> UsageMix:
+    """The mix of a period, from its cost before credits by model and its usage rows."""
     tokens = _tokens(usage, {})
 
     def share(**filters: frozenset[str | None]) -> float | None:
         return round(_tokens(usage, filters) / tokens, _DIGITS) if tokens else None
 
-    model, cost_share = largest_share(costs)
+    model, cost_share = largest_share(charged)
     return UsageMix(
         start=period.start,
         end=period.end,
@@ -86,21 +87,22 @@ def workspaces_without_keys(labels: Labels, keys: NamesById | None) -> Iterator[
         yield Note(code="workspaces_without_keys", message=message)
 
 
-def dominant_model(costs: Mapping[str | None, Number]) -> Iterator[Note]:
-    """A note on a model that accounts for more than half of the spend."""
-    model, share = largest_share(costs)
+def dominant_model(charged: Mapping[str | None, Number], *, has_credits: bool) -> Iterator[Note]:
+    """A note on a model that accounts for more than half of the spend before credits."""
+    model, share = largest_share(charged)
     if share > _DOMINANT:
-        yield Note(code="dominant_model", message=f"{model} alone accounts for {float(share):.0%} of the spend.")
+        spend = "the spend before credits" if has_credits else "the spend"
+        yield Note(code="dominant_model", message=f"{model} alone accounts for {whole_percent(share)} of {spend}.")
 
 
 _DOMINANT = Fraction(1, 2)
 
 
-def largest_share(costs: Mapping[str | None, Number]) -> tuple[str | None, Fraction]:
-    """The model with the highest cost and its share of all spend; None and 0 without spend."""
-    total = sum(map(Fraction, costs.values()))
-    model = max((each for each in costs if each), key=lambda each: costs[each], default=None)
-    return (model, Fraction(costs[model]) / total) if model and total > 0 else (None, Fraction(0))
+def largest_share(charged: Mapping[str | None, Number]) -> tuple[str | None, Fraction]:
+    """The model with the highest cost before credits and its share of it all; None and 0 without any."""
+    total = sum(map(Fraction, charged.values()))
+    model = max((each for each in charged if each), key=lambda each: charged[each], default=None)
+    return (model, Fraction(charged[model]) / total) if model and charged[model] else (None, Fraction(0))
 
 
 def _active(names: NamesById) -> list[str]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from usage_cost_mcp.analysis.allocation import UNALLOCATED
 from usage_cost_mcp.cache.ports import Directory
-from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS
+from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, NAMED_DIMENSIONS
 from usage_cost_mcp.model.names import NamesById
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.runtime.call_context import CallContext
@@ -25,6 +25,7 @@ NULL_LABELS = {
     "inference_geo": "No inference geo",
     "speed": "No speed",
     "description": "No description",
+    CHARGE_CATEGORY: "No charge category",
 }
 
 UNALLOCATED_LABELS = {

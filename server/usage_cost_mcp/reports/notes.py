@@ -11,7 +11,7 @@ from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
-from usage_cost_mcp.model.dimensions import NAMED_DIMENSIONS, Filters
+from usage_cost_mcp.model.dimensions import CREDIT, NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.rows import DayRows, Number
@@ -163,7 +163,8 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
             similar = [] if dimension in NAMED_DIMENSIONS else difflib.get_close_matches(absent[0], occurring, n=1)
             hint = f" (did you mean {similar[0]}?)" if similar else ""
             named = any_of([labels.of(dimension, value) for value in absent], dimension)
-            yield Note(code=NO_MATCH, message=f"There is no data for {named} in this period{hint}.")
+            what = "are no credits" if absent == [CREDIT] else f"is no data for {named}"
+            yield Note(code=NO_MATCH, message=f"There {what} in this period{hint}.")
 
 
 NO_MATCH = "filter_matches_nothing"

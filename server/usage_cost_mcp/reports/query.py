@@ -30,6 +30,7 @@ class Query:
         views: Sets of dimensions by which rows can be fetched, the preferred one first.
         allocation_rule: How spend is allocated; None if the cost report has every dimension.
         top: The number of groups shown; None for all.
+        is_default_top: Whether the caller did not choose it.
         default_size: Whether neither granularity nor top was chosen, so that the answer may be shortened.
     """
 
@@ -41,6 +42,7 @@ class Query:
     allocation_rule: AllocationRule | None
     granularity: Granularity
     top: int | None
+    is_default_top: bool
     default_size: bool
 
     @property
@@ -101,6 +103,7 @@ def parse_query(
         allocation_rule=_allocation_rule(schema, [*groups, *filters]),
         granularity=_granularity(schema, days, granularity or DEFAULT_GRANULARITY),
         top=default_top if top is None else _checked_top(top),
+        is_default_top=top is None,
         default_size=granularity is None and top is None,
     )
 

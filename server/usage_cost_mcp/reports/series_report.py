@@ -1,6 +1,6 @@
 """Runs the reports that are series: spend, token usage and the cache hit ratio."""
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from . import notes
 from .allocated_spend import allocated_spend
 from .answers import Note, PeriodModel
 from .context import ReportContext
+from .credits import credits_by_group
 from .filters import FilterResolver, normalize_values
 from .labels import Labels, fetch_labels
 from .query import Query, RawFilters, parse_query, with_workspace_dimension
@@ -74,6 +75,9 @@ class SeriesDefinition:
         fetch: Fetches the rows of the UTC days, and notes on them; None for those of the report, allocated if needed.
         extra_measures: The measures that `fetch` adds to each row.
         group_totals: The measures of each group's totals, if they are fewer than `totals`.
+        ranked_measures: The measures whose largest group is not merged into Other, unless the caller chose a top.
+        has_credits: Whether rows may be negative.
+        is_unreported: Whether no report has the rows of the filters, so that the measures are unknown, not zero.
     """
 
     name: SeriesReport
@@ -82,22 +86,34 @@ class SeriesDefinition:
     shown: Sequence[Measure]
     totals: Sequence[Measure]
     sort_key: Callable[[Sums], Number]
-    headline: Callable[[Sums, Sequence[GroupLine]], str]
+    headline: Callable[["SeriesResult"], str]
     caveats: Callable[[CacheResult, Filters], Iterator[Note]] = lambda _held, _filters: iter(())
     fetch: Fetch | None = None
     extra_measures: tuple[str, ...] = ()
     group_totals: Sequence[Measure] = ()
+    ranked_measures: Sequence[Measure] = ()
+    has_credits: bool = False
+    is_unreported: Callable[[CacheResult, Filters], bool] = lambda _held, _filters: False
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesResult:
-    """The complete series, from which answers of several sizes are built."""
+    """The complete series, from which answers of several sizes are built.
+
+    Attributes:
+        group_sums: The sums of each group over the period, the largest group first.
+        credits: The credits of each group that has some, in dollars below zero.
+    """
 
     definition: SeriesDefinition
     query: Query
     filters: Filters
     held: CacheResult
     table: Table
+    group_sums: Mapping[Key, Sums]
+    totals: Sums
+    credits: Mapping[Key, Number]
+    is_unreported: bool
     labels: Labels
     notes: Sequence[Note]
     meta: ResultMeta
@@ -122,6 +138,17 @@ class SeriesResult:
     def default_size(self) -> bool:
         return self.query.default_size
 
+    def label(self, group: Key) -> str:
+        return self.labels.of_group(self.query.group_by, group)
+
+    def leaders(self, measures: Sequence[Measure]) -> dict[str, Key]:
+        """The largest group by each measure of which there is any."""
+        return {
+            measure.name: max(self.group_sums, key=lambda group: measure.of(self.group_sums[group]) or 0)
+            for measure in measures
+            if self.group_sums and measure.of(self.totals)
+        }
+
     def candidates(self) -> Iterator[SeriesAnswer]:
         """The requested answer, then smaller ones: with coarser buckets, then also with fewer groups."""
         tables: dict[Granularity, Table] = {}
@@ -132,7 +159,10 @@ class SeriesResult:
                 yield self._answer(tables[granularity], top)
 
     def _tops(self) -> Iterator[int]:
-        top = len(self.table.groups) if self.query.top is None else self.query.top
+        groups = len(self.group_sums)
+        top = groups if self.query.top is None else self.query.top
+        if self.query.is_default_top and groups <= top + _HANDFUL:
+            top = groups
         yield top
         top = min(top, len(self.table.groups))
         while top > 1:
@@ -141,13 +171,12 @@ class SeriesResult:
 
     def _lines(self, table: Table, top: int) -> list[GroupLine]:
         """The largest groups, and the others merged into one."""
-        order = table.ranked(self.definition.sort_key)
-        group_by = self.query.group_by
-        lines = [
-            GroupLine(self.labels.of_group(group_by, key), key, table.groups[key], add_up(table.groups[key]))
-            for key in order[:top]
-        ]
-        rest = order[top:]
+        shown = list(self.group_sums)[:top]
+        if self.query.is_default_top:
+            leaders = self.leaders(self.definition.ranked_measures).values()
+            shown += [group for group in dict.fromkeys(leaders) if group not in shown]
+        lines = [GroupLine(self.label(key), key, table.groups[key], self.group_sums[key]) for key in shown]
+        rest = [key for key in self.group_sums if key not in shown]
         if rest:
             columns = add_columns((table.groups[key] for key in rest), table.zeros)
             label = f"Other ({plural(len(rest), 'group')})"
@@ -158,13 +187,11 @@ class SeriesResult:
         query, granularity = self.query, table.granularity
         lines = self._lines(table, top)
         bucket_totals = table.bucket_totals()
-        totals = add_up(bucket_totals)
-        headline = self.definition.headline(totals, lines)
         subject = f"{query.period}{self.estimated}{self.filtered_to}"
         return SeriesAnswer(
             report=self.definition.name,
             estimated=bool(query.allocation_rule),
-            summary=f"{self.definition.title} {subject}: {headline}.{self.warnings}",
+            summary=f"{self.definition.title} {subject}: {self._headline()}.{self.warnings}",
             measures={measure.name: measure.unit for measure in self.definition.shown},
             period=PeriodModel(start=query.period.start, end=query.period.end, timezone=str(query.period.zone)),
             granularity=granularity,
@@ -172,8 +199,8 @@ class SeriesResult:
             filter_by=sorted_filters(self.filters),
             buckets=self._names(table, table.starts),
             series=[self._series(line) for line in lines],
-            bucket_totals=_values(self.definition.shown, bucket_totals),
-            totals=_totals(self.definition.totals, totals),
+            bucket_totals=self._values(bucket_totals),
+            totals=self._totals(self.definition.totals, self.totals),
             partial_buckets=self._names(table, table.partial(self.meta.now)),
             **self.meta.common_fields(
                 query.period,
@@ -194,10 +221,21 @@ class SeriesResult:
         return Series(
             label=line.label,
             group=group,
-            values=_values(self.definition.shown, line.columns),
-            totals=_totals(self.definition.group_totals or self.definition.totals, line.sums),
+            values=self._values(line.columns),
+            totals=self._totals(self.definition.group_totals or self.definition.totals, line.sums),
             other_groups=line.other_groups,
         )
+
+    def _headline(self) -> str:
+        return "not reported" if self.is_unreported else self.definition.headline(self)
+
+    def _values(self, columns: Columns) -> dict[str, list[Value]]:
+        if self.is_unreported:
+            return {measure.name: [None] * len(columns) for measure in self.definition.shown}
+        return {measure.name: [measure.of(sums) for sums in columns] for measure in self.definition.shown}
+
+    def _totals(self, measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
+        return {measure.name: None if self.is_unreported else measure.of(sums) for measure in measures}
 
     def _shortened(self, granularity: Granularity, top: int) -> Iterator[Note]:
         query = self.query
@@ -217,12 +255,8 @@ class SeriesResult:
             )
 
 
-def _values(measures: Sequence[Measure], columns: Columns) -> dict[str, list[Value]]:
-    return {measure.name: [measure.of(sums) for sums in columns] for measure in measures}
-
-
-def _totals(measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
-    return {measure.name: measure.of(sums) for measure in measures}
+_HANDFUL = 5
+"""So few groups more than by default are shown instead of merged into Other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,36 +305,51 @@ async def run_series(
     filters = normalize_values(filters, held)
     # The clock is read after the fetch, so that an hour that began meanwhile has a bucket.
     now = context.now()
-    table = await run_in_thread_if(
-        lambda: aggregate(
-            held.days,
-            query.schema.report,
-            query.period,
-            query.granularity,
-            now,
-            query.group_by,
-            filters,
-            extra_measures=definition.extra_measures,
-        ),
-        when=held.row_count > OFFLOAD_ROWS,
+    table, group_sums, credited = await run_in_thread_if(
+        lambda: _sums(definition, query, filters, held, now), when=held.row_count > OFFLOAD_ROWS
     )
+    unreported = definition.is_unreported(held, filters)
     return SeriesResult(
         definition=definition,
         query=query,
         filters=filters,
         held=held,
         table=table,
+        group_sums=group_sums,
+        totals=table.totals(),
+        credits=credited,
+        is_unreported=unreported,
         labels=labels,
         notes=[
             *notes.freshness_notes(held, now),
             *notes.row_notes(held, query.period),
-            *notes.filter_notes(filters, held, labels),
+            *notes.filter_notes({} if unreported else filters, held, labels),
             *notes.label_notes(labels),
             *filtered_notes(filters),
             *definition.caveats(held, filters),
         ],
         meta=result_meta(context, call, now),
     )
+
+
+def _sums(
+    definition: SeriesDefinition, query: Query, filters: Filters, held: CacheResult, now: datetime
+) -> tuple[Table, Mapping[Key, Sums], Mapping[Key, Number]]:
+    """The series of each group, its sums over the period with the largest group first, and its credits."""
+    table = aggregate(
+        held.days,
+        query.schema.report,
+        query.period,
+        query.granularity,
+        now,
+        query.group_by,
+        filters,
+        extra_measures=definition.extra_measures,
+    )
+    group_sums = {key: add_up(table.groups[key]) for key in table.ranked(definition.sort_key)}
+    has_credits = definition.has_credits and query.group_by
+    credited = credits_by_group(held, query.period, now, query.group_by, filters) if has_credits else {}
+    return table, group_sums, credited
 
 
 async def _fetch(

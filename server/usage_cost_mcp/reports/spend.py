@@ -1,46 +1,58 @@
 """Spend by the dimensions of the cost report, or allocated to API keys, accounts and service accounts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
-from usage_cost_mcp.model.money import exact, format_dollars, format_exact
+from usage_cost_mcp.model.money import format_dollars, format_exact
 from usage_cost_mcp.model.query_schema import SPEND_QUERY
-from usage_cost_mcp.model.rows import Sums
 from usage_cost_mcp.model.series import matching
 
 from . import notes
 from .answers import Note
-from .series_report import GroupLine, Measure, SeriesDefinition
+from .credits import before_credits, credit_notes, share_of
+from .series_report import Measure, SeriesDefinition, SeriesResult
+from .wording import whole_percent
 
 COST = Measure("cost", "USD", lambda sums: format_exact(sums[0]))
 
 
-def _headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
-    total = totals[0]
-    if not lines or not lines[0].key:
-        return format_dollars(total)
-    largest = lines[0].sums[0]
-    share = f" ({round(100 * largest / total)}%)" if 0 < largest <= total else ""
-    return f"{format_dollars(total)}; largest: {lines[0].label} {format_dollars(largest)}{share}"
+def _headline(result: SeriesResult) -> str:
+    """The total and the largest group; where there are credits, the largest before them."""
+    total = format_dollars(result.totals[0])
+    costs = {group: sums[0] for group, sums in result.group_sums.items()}
+    if not result.query.group_by or not costs:
+        return total
+    charged = before_credits(costs, result.credits)
+    largest = max(charged, key=lambda group: charged[group])
+    if not charged[largest]:
+        largest = min(costs, key=lambda group: costs[group])
+        return f"{total}; largest: {result.label(largest)} {format_dollars(costs[largest])}"
+    share = share_of(charged[largest], sum(charged.values(), Decimal(0)))
+    subject = "largest before credits" if result.credits else "largest"
+    percent = f" ({whole_percent(share)})" if share is not None else ""
+    return f"{total}; {subject}: {result.label(largest)} {format_dollars(charged[largest])}{percent}"
 
 
 def caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
-    if filters.get("service_tier", {None}) <= PRIORITY_TIERS:
+    if is_unreported(held, filters):
         yield Note(
             code=notes.NOT_IN_ANY_REPORT,
-            message="Anthropic does not report Priority Tier cost; it is not included.",
+            message="Anthropic does not report Priority Tier cost: it is unknown, not zero.",
         )
     elif None in filters.get("cost_type", {None}) or "tokens" in filters.get("cost_type", {None}):
         yield Note(
             code="priority_tier_excluded",
             message="Excludes Priority Tier cost, which Anthropic does not report. Its tokens are in get_token_usage.",
         )
-    with exact():
-        credited = sum((sums[0] for sums in matching(held.days, filters) if sums[0] < 0), Decimal(0))
-    if credited:
-        yield Note(code="credits_included", message=f"Includes credits of {format_dollars(credited)}.")
+    yield from credit_notes(held, filters)
+
+
+def is_unreported(held: CacheResult, filters: Filters) -> bool:
+    """Whether the filters leave only the Priority Tier, of which the cost report has nothing."""
+    tiers = filters.get("service_tier")
+    return tiers is not None and tiers <= PRIORITY_TIERS and not any(map(any, matching(held.days, filters)))
 
 
 SPEND_REPORT = SeriesDefinition(
@@ -52,4 +64,6 @@ SPEND_REPORT = SeriesDefinition(
     sort_key=lambda sums: sums[0],
     headline=_headline,
     caveats=caveats,
+    has_credits=True,
+    is_unreported=is_unreported,
 )

@@ -1,6 +1,6 @@
 """The connected organization, the age of its data, and the limits of the numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
@@ -16,6 +16,7 @@ from usage_cost_mcp.runtime.concurrency import gather_pair
 from . import notes
 from .answers import Answer, AnswerModel, CacheUse, OrganizationInfo
 from .context import ReportContext
+from .credits import before_credits, credits_by_group
 from .housekeeping import UsageMix, dominant_model, usage_mix
 from .query import DEFAULT_PERIOD
 
@@ -90,7 +91,7 @@ def _usage_mix_line(mix: UsageMix) -> str:
         ("batch", mix.batch_share, "tokens"),
         ("long context", mix.long_context_share, "tokens"),
         ("Priority Tier", mix.priority_share, "tokens"),
-        (mix.largest_model, mix.largest_model_cost_share, "spend"),
+        (mix.largest_model, mix.largest_model_cost_share, "spend before credits"),
     ]
     named = [f"{name} {share:.1%} of {total}" for name, share, total in shares if share is not None]
     return f"{mix.start} to {mix.end}: {', '.join(named) or 'no usage'}"
@@ -125,7 +126,7 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
             ),
         ),
     )
-    costs = _cost_by_model(spend.within(complete), complete, context)
+    charged, has_credits = _charged_by_model(spend.within(complete), complete, context)
     days, rows = context.cache.size()
     newest = NewestData(spend=_newest(spend), usage=_newest(usage))
     return StatusResult(
@@ -137,7 +138,7 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
             key=KeyInfo(kind="admin", source=key_source),
             today=today,
             newest_data=newest,
-            usage_mix=usage_mix(costs, usage.within(complete), complete),
+            usage_mix=usage_mix(charged, usage.within(complete), complete),
             cached=CacheSize(days=days, rows=rows),
             limits=LIMITS,
             provisional_since=today - timedelta(days=PROVISIONAL_DAYS),
@@ -146,15 +147,21 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
             demo=context.demo,
             notes=[
                 *(note for each in (spend, usage) for note in notes.freshness_notes(each, context.now())),
-                *dominant_model(costs),
+                *dominant_model(charged, has_credits=has_credits),
             ],
         )
     )
 
 
-def _cost_by_model(spend: CacheResult, period: Period, context: ReportContext) -> dict[str | None, Number]:
-    table = aggregate(spend.days, COST_REPORT, period, "total", context.now(), ["model"])
-    return {key[0]: add_up(columns)[0] for key, columns in table.groups.items()}
+def _charged_by_model(
+    spend: CacheResult, period: Period, context: ReportContext
+) -> tuple[Mapping[str | None, Number], bool]:
+    """The cost of each model before credits, and whether there are any."""
+    now = context.now()
+    table = aggregate(spend.days, COST_REPORT, period, "total", now, ["model"])
+    costs = {key: add_up(columns)[0] for key, columns in table.groups.items()}
+    credited = credits_by_group(spend, period, now, ["model"])
+    return {key[0]: amount for key, amount in before_credits(costs, credited).items()}, bool(credited)
 
 
 def _newest(held: CacheResult) -> date | None:

@@ -1,17 +1,20 @@
 """Tokens and web searches by the dimensions of the usage report."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.query_schema import USAGE_QUERY
-from usage_cost_mcp.model.rows import Sums
+from usage_cost_mcp.model.rows import Key, Sums
 from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 from .answers import Note
-from .series_report import GroupLine, Measure, SeriesDefinition
+from .series_report import Measure, SeriesDefinition, SeriesResult
+from .wording import enumeration, whole_percent
 
 ALL = "all"
 DEFAULT_MEASURES = ("input_tokens", "output_tokens")
@@ -68,26 +71,23 @@ def parse_measures(names: Sequence[str]) -> list[Measure]:
 
 
 def token_report(names: Sequence[str]) -> SeriesDefinition:
-    """The report with the named measures per bucket; groups are ranked by the first.
-
-    Without names it shows input and output tokens, and ranks by their sum.
+    """The report with the named measures per bucket, by default input and output tokens; the first ranks groups.
 
     Raises:
         InvalidQueryError: For a name that is not a measure.
     """
-    chosen = parse_measures(names)
-    shown = chosen or [MEASURES[name] for name in DEFAULT_MEASURES]
-    leading = chosen[0] if chosen else Measure("tokens", "tokens", all_tokens)
+    shown = parse_measures(names or DEFAULT_MEASURES)
 
-    def size(sums: Sums) -> int:
-        return int(leading.of(sums) or 0)
-
-    def headline(totals: Sums, lines: Sequence[GroupLine]) -> str:
-        counts = ", ".join(f"{measure.of(totals):,} {measure.name.replace('_', ' ')}" for measure in shown)
-        if not lines or not lines[0].key or not size(totals):
+    def headline(result: SeriesResult) -> str:
+        counts = ", ".join(f"{measure.of(result.totals):,} {_words(measure.name)}" for measure in shown)
+        if not result.query.group_by:
             return counts
-        share = round(100 * size(lines[0].sums) / size(totals))
-        return f"{counts}; largest: {lines[0].label} ({share}% of {leading.name.replace('_', ' ')})"
+        most: defaultdict[Key, list[str]] = defaultdict(list)
+        for name, group in result.leaders(shown).items():
+            share = Fraction(_counted(name, result.group_sums[group]), _counted(name, result.totals))
+            most[group].append(f"{_words(name)} ({whole_percent(share)})")
+        leaders = (f"; most {enumeration(names)}: {result.label(group)}" for group, names in most.items())
+        return f"{counts}{''.join(leaders)}"
 
     return SeriesDefinition(
         name="token_usage",
@@ -95,16 +95,31 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
         schema=USAGE_QUERY,
         shown=shown,
         totals=list(MEASURES.values()),
-        sort_key=size,
+        sort_key=lambda sums: _counted(shown[0].name, sums),
+        ranked_measures=shown,
         headline=headline,
         caveats=_caveats,
     )
 
 
+def _counted(measure: str, sums: Sums) -> int:
+    return int(MEASURES[measure].of(sums) or 0)
+
+
+def _words(measure: str) -> str:
+    return measure.replace("_", " ")
+
+
 def _caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
-    days = [day for day in held.days if "service_tier" in day.dimensions]
+    if any("service_tier" not in day.dimensions for day in held.days):
+        yield Note(
+            code="priority_tier_included",
+            message="May include Priority Tier tokens, whose cost Anthropic does not report: with five other "
+            "dimensions the tier is not known.",
+        )
+        return
     tiers = PRIORITY_TIERS & filters.get("service_tier", PRIORITY_TIERS)
-    if any(map(any, matching(days, {**filters, "service_tier": tiers}))):
+    if any(map(any, matching(held.days, {**filters, "service_tier": tiers}))):
         yield Note(
             code="priority_tier_included",
             message="Includes Priority Tier tokens, whose cost Anthropic does not report: do not divide cost by these "

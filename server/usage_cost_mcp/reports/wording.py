@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.price_volume_mix import Driver, Normalization
@@ -18,6 +19,20 @@ _MAX_DRIVERS = 3
 def plural(count: int, noun: str) -> str:
     """Such as "1 group", "2 groups"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def enumeration(items: Sequence[str]) -> str:
+    """Such as "a", "a and b", "a, b and c"."""
+    *others, last = items
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def whole_percent(share: Fraction) -> str:
+    """A share in whole percent. Neither 0% nor 100% where there is a little or a remainder."""
+    percent = round(100 * share)
+    if percent == 0 < share:
+        return "less than 1%"
+    return "more than 99%" if percent == 100 and share < 1 else f"{percent}%"  # noqa: PLR2004 - percent
 
 
 def bill_gap(gap: BillGap) -> str:

@@ -115,7 +115,8 @@ Measures = Annotated[
     BeforeValidator(_listed),
     _schema(
         "array",
-        f"Measures per bucket. Default {', '.join(DEFAULT_MEASURES)}; totals always include all.",
+        f"Measures per bucket; the first ranks groups. Default {', '.join(DEFAULT_MEASURES)}; totals always include "
+        "all.",
         items={"type": "string", "enum": [*MEASURES, ALL]},
     ),
 ]

@@ -38,6 +38,7 @@ _DIMENSIONS = {
     "inference_geo": "Where inference ran; us may have its own price. not_available: the model offers no choice.",
     "speed": "Fast mode or not; fast mode has its own price. Costs other than tokens have none.",
     "description": "The line item in Anthropic's words: a label for people, which may change.",
+    "charge_category": "As in FOCUS: Credit is every negative row, Adjustment a positive one without a cost type.",
 }
 
 _MEASURES = {
