@@ -299,7 +299,7 @@ def test_the_terminal_waterfall_steps_from_driver_to_driver() -> None:
 async def test_the_terminal_draws_drivers_and_the_cumulative_forecast(client: Client) -> None:
     comparison = render(parse_answer(await ask(client, "compare_spend", period="2026-10", against="2026-09")))
     forecast = render(parse_answer(await ask(client, "forecast_spend", budget=8000)))
-    assert "+$20.14  █" in comparison
+    assert "+$622.64  █" in comparison
     assert "2026-11-21   $4,940.37  █" in forecast
     assert "2026-11-30   $7,003.90  ░" in forecast
 

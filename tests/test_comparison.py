@@ -15,7 +15,7 @@ from mcp import Client
 from tests.support.harness import NOW, Connect, Upstream, ask, refusal, text_of
 from tests.support.oracle import dollars
 from usage_cost_mcp.analysis.cost_usage_join import NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
-from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, apportioned, decompose
+from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, apportioned, decompose, decompose_periods
 from usage_cost_mcp.demo import organization
 from usage_cost_mcp.demo.organization import Organization
 from usage_cost_mcp.model.dimensions import TOKEN_TYPES
@@ -53,7 +53,7 @@ async def test_a_price_cut_is_named_and_sized(client: Client) -> None:
     without_it = cost(first, last, Organization(NOW.date(), price_cut_month=None))
     assert found["label"] == "lower price of claude-sonnet-4-6"
     assert found == answer["drivers"][0]
-    assert within_one_percent(found["change"], (cost(first, last) - without_it) / 30)
+    assert within_one_percent(found["change"], cost(first, last) - without_it)
 
 
 async def test_a_switch_of_models_is_named_and_sized(client: Client) -> None:
@@ -74,12 +74,15 @@ async def test_a_switch_of_models_is_named_and_sized(client: Client) -> None:
 
 async def test_a_cache_regression_is_named_and_sized(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-04", against="2026-03")
-    found = driver(answer, "cache_mix")
-    first, last = date(2026, 4, 1), date(2026, 4, 30)
-    without_it = cost(first, last, Organization(NOW.date(), regression_month=None))
-    assert found["label"] == "lower cache hit rate in Production"
-    assert found == answer["drivers"][0]
-    assert within_one_percent(found["change"], (cost(first, last) - without_it) / 30)
+    first, second = answer["drivers"][:2]
+    days = date(2026, 4, 1), date(2026, 4, 30)
+    without_it = cost(*days, Organization(NOW.date(), regression_month=None))
+    assert [each["label"] for each in (first, second)] == [
+        "lower cache hit rate of claude-sonnet-4-6 in Production",
+        "lower cache hit rate of claude-opus-4-6 in Production",
+    ]
+    told = Decimal(first["change"]) + Decimal(second["change"])
+    assert within_one_percent(str(told), cost(*days) - without_it)
 
 
 async def test_a_jump_of_traffic_is_named_and_sized(client: Client) -> None:
@@ -87,14 +90,14 @@ async def test_a_jump_of_traffic_is_named_and_sized(client: Client) -> None:
     found = driver(answer, "volume")
     spike = date(2026, 10, 21)
     without_it = cost(spike, spike, Organization(NOW.date(), spike_factor=1))
-    assert found["label"] == "more claude-opus-4-6 tokens in Research"
+    assert found["label"] == "more use of claude-opus-4-6 in Research"
     assert found == answer["drivers"][0]
     assert within_one_percent(found["change"], cost(spike, spike) - without_it)
 
 
 async def test_a_credit_is_named_and_sized(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10-25", against="2026-10-18")
-    found = driver(answer, "no_tokens")
+    found = driver(answer, "credits")
     assert found["label"] == "Service Credit in Default workspace"
     assert found["change"] == "-450"
 
@@ -122,8 +125,7 @@ async def test_causes_and_groups_add_up_to_the_change(client: Client, query: dic
     assert list(answer["effects"]) == list(EFFECTS)
     for name, total in (("change", change), *((each, Fraction(answer[each])) for each in ("cost", "previous_cost"))):
         assert sum(Fraction(each[name]) for each in answer["groups"]) == total
-    if answer["per"] == "period":
-        assert change == Fraction(answer["cost"]) - Fraction(answer["previous_cost"])
+    assert change == Fraction(answer["cost"]) - Fraction(answer["previous_cost"])
 
 
 async def test_both_totals_are_those_of_the_report(client: Client, upstream: Upstream) -> None:
@@ -168,6 +170,16 @@ def test_the_causes_of_any_change_add_up_to_it(before: PricedCells, after: Price
     assert drivers or abs(truth) < Fraction(1, 10**6)
 
 
+@given(organizations(), organizations(), st.sampled_from([(30, 30), (30, 31), (7, 1)]))
+def test_the_causes_between_any_two_periods_add_up_to_the_last_digit(
+    before: PricedCells, after: PricedCells, lengths: tuple[int, int]
+) -> None:
+    drivers = decompose_periods(before, after, *lengths)
+    truth = Fraction(after.total) - Fraction(before.total)
+    assert sum((Fraction(each.change) for each in drivers), Fraction(0)) == (truth if drivers else 0)
+    assert drivers or abs(truth) < Fraction(1, 10**6)
+
+
 @given(st.lists(st.fractions(-(10**6), 10**6), min_size=1, max_size=20))
 def test_parts_are_rounded_to_next_to_nothing_and_add_up(parts: list[Fraction]) -> None:
     total = Decimal(round(sum(parts) * 10**9)).scaleb(-9)
@@ -190,11 +202,29 @@ def days(answer: Mapping[str, Any]) -> list[str]:
         ("2026-10", "previous_month", ["2026-09-01", "2026-09-30"]),
         ("2026-03-29..2026-03-31", "Previous Month", ["2026-02-28", "2026-02-28"]),
         ("2026-02", "previous-year", ["2025-02-01", "2025-02-28"]),
+        ("2026-02", "same_period_last_year", ["2025-02-01", "2025-02-28"]),
+        ("this_month", "yoy", ["2025-11-01", "2025-11-21"]),
+        ("last_7_days", "previous_week", ["2026-11-08", "2026-11-14"]),
         ("2026-10", "2026-Q2", ["2026-04-01", "2026-06-30"]),
-        ("this_month", "previous", ["2026-10-11", "2026-10-31"]),
+        ("this_month", "October", ["2026-10-01", "2026-10-31"]),
+        ("2026-03", "october", ["2025-10-01", "2025-10-31"]),
+        ("2026-03", "Oct 2024", ["2024-10-01", "2024-10-31"]),
+        ("last_month", "this_month", ["2026-11-01", "2026-11-21"]),
+        ("last_month", "previous", ["2026-09-01", "2026-09-30"]),
+        ("last_quarter", "previous", ["2026-04-01", "2026-06-30"]),
+        ("last_year", "previous", ["2024-01-01", "2024-12-31"]),
+        ("last_2_months", "previous", ["2026-07-01", "2026-08-31"]),
+        ("last_7_days", "previous", ["2026-11-08", "2026-11-14"]),
+        ("this_week", "previous", ["2026-11-09", "2026-11-14"]),
+        ("this_month", "previous", ["2026-10-01", "2026-10-21"]),
+        ("2026-11", "previous", ["2026-10-01", "2026-10-21"]),
+        ("this_quarter", "previous", ["2026-07-01", "2026-08-21"]),
+        ("this_year", "previous", ["2025-01-01", "2025-11-21"]),
     ],
 )
-async def test_what_a_period_is_held_against(client: Client, period: str, against: str, expected: list[str]) -> None:
+async def test_which_days_a_period_is_compared_with(
+    client: Client, period: str, against: str, expected: list[str]
+) -> None:
     assert days(await ask(client, "compare_spend", period=period, against=against)) == expected
 
 
@@ -204,15 +234,22 @@ async def test_today_is_left_out_and_that_is_said(client: Client) -> None:
     assert "today_excluded" in [note["code"] for note in answer["notes"]]
 
 
-async def test_periods_of_unequal_length_are_compared_by_the_day_and_that_is_said(client: Client) -> None:
+async def test_periods_of_unequal_length_state_the_total_the_day_and_what_the_length_explains(client: Client) -> None:
     result = await client.call_tool("compare_spend", {"period": "2026-06", "against": "2026-05"})
     answer: dict[str, Any] = result.structured_content or {}
-    per_day = Fraction(answer["cost"]) / 30 - Fraction(answer["previous_cost"]) / 31
-    assert answer["per"] == "day"
-    assert abs(Fraction(answer["change"]) - per_day) <= Fraction(1, 10**6)
+    cost, previous_cost = Fraction(answer["cost"]), Fraction(answer["previous_cost"])
+    assert Fraction(answer["change"]) == cost - previous_cost
+    assert answer["change_ratio"] == round(float(cost / previous_cost - 1), 4)
+    assert abs(Fraction(answer["change_per_day"]) - (cost / 30 - previous_cost / 31)) <= Fraction(1, 10**6)
+    assert abs(Fraction(driver(answer, "days")["change"]) + previous_cost / 31) <= Fraction(1, 10**6)
     for half in (answer["summary"], text_of(result)):
-        assert "per day" in half
-    assert "normalized_per_day" in [note["code"] for note in answer["notes"]]
+        assert "$412.34 (5.3%) less" in half
+        assert "per day $5.38 (2.1%) less" in half
+    assert "unequal_lengths" in [note["code"] for note in answer["notes"]]
+
+
+async def test_periods_of_equal_length_have_no_change_per_day(client: Client) -> None:
+    assert "change_per_day" not in await ask(client, "compare_spend", period="2026-08", against="2026-07")
 
 
 async def test_new_and_vanished_groups_are_named(client: Client) -> None:
@@ -243,9 +280,10 @@ async def test_a_geo_that_is_not_told_is_one_that_is_not_available(client: Clien
 
 async def test_a_period_before_the_data_is_named_as_such(client: Client) -> None:
     answer = await ask(client, "compare_spend", period="2026-10", against="2023-10")
-    assert [note["message"] for note in answer["notes"] if note["code"] == "comparison_period_empty"] == [
-        "The cost report has no data for 2023-10-01 to 2023-10-31 (31 days, UTC)."
-    ]
+    assert answer["summary"].startswith("There is no cost at all for 2023-10-01 to 2023-10-31 (31 days, UTC)")
+    assert answer["change_ratio"] is None
+    assert answer["drivers"] == []
+    assert "comparison_period_empty" in [note["code"] for note in answer["notes"]]
 
 
 async def test_under_a_filter_that_usage_does_not_have_the_groups_are_told_without_causes(client: Client) -> None:
@@ -263,6 +301,9 @@ async def test_under_a_filter_that_usage_does_not_have_the_groups_are_told_witho
         ({"against": "the_good_old_days"}, "not known"),
         ({"group_by": ["fast_mode"]}, "is not known"),
         ({"group_by": ["api_key_id"]}, "get_spend estimates it"),
+        ({"period": "today"}, "2026-11-22 (today, UTC) is not over"),
+        ({"period": "last_month", "against": "today"}, "2026-11-22 (today, UTC) is not over"),
+        ({"period": "last_month", "against": "previous_week"}, "overlaps"),
     ],
 )
 async def test_what_cannot_be_compared_is_refused_before_any_request(

@@ -100,7 +100,7 @@ async def test_a_prompt_computes_its_dates(client: Client, clock: FrozenClock) -
     assert [(each["period"], each["against"]) for each in compared] == [("2026-10", "2026-09")]
     [now, *_] = calls_in(await text_of(client, "explain_spend_change", period="this_month"))
     assert now[1]["period"] == "2026-11-01..2026-11-21"
-    assert now[1]["against"] == "2026-10-11..2026-10-31"
+    assert now[1]["against"] == "2026-10-01..2026-10-21"
     clock.advance(-22 * 86_400)
     assert "2026-09" in await text_of(client, "chargeback_report")
 

@@ -29,7 +29,7 @@ async def test_the_runaway_evaluation_and_the_credit_are_found_each_with_its_cau
     spike, credit = answer["anomalies"]
     truth = dollars(upstream.url, "2026-10-21", "2026-10-21", ["workspace_id"])
     assert Fraction(spike["cost"]) == truth[("wrkspc_demoResearch",)]["2026-10-21"]
-    assert spike["driver"].startswith("more claude-opus-4-6 tokens in Research +$6")
+    assert spike["driver"].startswith("more use of claude-opus-4-6 in Research +$6")
     assert credit["driver"] == "Service Credit in Default workspace -$450.00"
     for each in answer["anomalies"]:
         assert Decimal(each["excess"]) == Decimal(each["cost"]) - Decimal(each["expected"])
@@ -40,7 +40,7 @@ async def test_both_halves_tell_each_finding(client: Client) -> None:
     result = await client.call_tool("find_spend_anomalies", {"period": "2026-10"})
     answer: dict[str, Any] = result.structured_content or {}
     for half in (text_of(result), str(answer)):
-        for told in ("Research", "2026-10-21", "2026-10-25", "tokens in Research", "2 anomalies"):
+        for told in ("Research", "2026-10-21", "2026-10-25", "claude-opus-4-6 in Research", "2 anomalies"):
             assert told in half
 
 

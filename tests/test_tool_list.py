@@ -89,7 +89,7 @@ async def test_the_server_says_who_it_is(client: Client) -> None:
     ("name", "arguments"),
     [
         ("get_spend", {"group_by": ["api_key_id"]}),
-        ("compare_spend", {}),
+        ("compare_spend", {"period": "2026-10", "against": "2026-09"}),
         ("forecast_spend", {"budget": 1}),
         ("find_spend_anomalies", {}),
         ("get_effective_prices", {}),

@@ -1,28 +1,32 @@
-"""Price-volume-mix analysis: splits a change of spend into effects that add up to it exactly.
+"""Price-volume-mix analysis: splits a change of spend into causes that add up to it exactly.
 
-The cost of a price key in a workspace is its tokens times its cost per token. A change has these effects:
+All is computed in dollars per price cell: a workspace, everything that sets a price, and a token type.
 
-* volume: more or fewer tokens, at the previous cost per token (a new key at its current one);
-* price: the current tokens, at a different price per token of the same type;
-* cache mix and output mix: the current tokens, with other shares of cached in all input, and of output to input;
-* tier mix and model mix: tokens that moved between tiers of the same model, or between models of the same workspace;
-* no tokens: web search, code execution, sessions, credits.
+* price: the current tokens times the difference between the two prices;
+* quantity: the difference in tokens times the earlier price, or the later one of what is new. Tokens that moved from
+  one cell to another (`token_moves`) count with the difference between the prices of both; the rest is volume.
+
+Credits, costs that are not for tokens, and costs whose tokens are not reported are causes of their own.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
-from usage_cost_mcp.model.dimensions import OUTPUT, TOKEN_TYPES
+from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, OUTPUT
 from usage_cost_mcp.model.money import exact
 
 from .cost_usage_join import NonTokenCost, PriceCell, PricedCells, WorkspacePriceKey
+from .token_moves import Move, Stream, token_moves
 
-Effect = Literal["volume", "price", "model_mix", "tier_mix", "cache_mix", "output_mix", "no_tokens"]
+Effect = Literal["days", "volume", "price", "model_mix", "tier_mix", "cache_mix", "no_tokens", "credits", "unmatched"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
+
+Status = Literal["new", "ended", "without_usage", "without_cost"]
+"""Of a charge or a credit: only the later or only the earlier period has it. Of `unmatched`: the rows that lack."""
 
 Group = Mapping[str, str | None]
 GroupKey = tuple[tuple[str, str | None], ...]
@@ -34,15 +38,28 @@ class Driver:
     """One effect in one group.
 
     Attributes:
-        group: Dimensions and values of the group.
+        group: Dimensions and values of the group; none for `days`.
         change: Dollars, positive for an increase.
-        shift: For a mix of models or tiers, what lost most and what gained most.
+        shift: Of a mix: what tokens moved from and to, as models, variants of a model, or token types. Of `days`: the
+            numbers of days.
+        hit_rate: Of `cache_mix`: by how much the cache hit rate of the group rose.
     """
 
     effect: Effect
     group: Group
     change: Decimal
     shift: tuple[str, str] | None = None
+    status: Status | None = None
+    hit_rate: float | None = None
+
+
+class _Part(NamedTuple):
+    effect: Effect
+    group: GroupKey
+    change: Fraction
+    shift: tuple[str, str] | None = None
+    status: Status | None = None
+    hit_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,86 +74,16 @@ class Normalization:
     days: int
     previous_days: int
 
-    @property
-    def per_day(self) -> bool:
-        """Whether costs are divided by days."""
-        return self.days != self.previous_days
-
-    @property
-    def divisors(self) -> tuple[int, int]:
-        """What the costs of the current and the previous period are divided by."""
-        return (self.days, self.previous_days) if self.per_day else (1, 1)
-
-    def exact_change(self, cost: Decimal, previous_cost: Decimal) -> Fraction:
-        """The change in dollars, or in dollars per day."""
-        current, previous = self.divisors
-        return Fraction(cost) / current - Fraction(previous_cost) / previous
-
     def change(self, cost: Decimal, previous_cost: Decimal) -> Decimal:
         """The change as a decimal: exact for equal lengths, rounded to a millionth of a dollar per day otherwise."""
         with exact():
-            if not self.per_day:
+            if self.days == self.previous_days:
                 return cost - previous_cost
-            return Decimal(round(self.exact_change(cost, previous_cost) * _MILLIONTHS)).scaleb(-6).normalize()
-
-    def change_ratio(self, cost: Decimal, previous_cost: Decimal) -> float | None:
-        """The change as a share of the previous cost, to four digits; None if that is zero or a credit."""
-        if previous_cost <= 0:
-            return None
-        _, days = self.divisors
-        return round(float(self.exact_change(cost, previous_cost) / (Fraction(previous_cost) / days)), 4)
+            per_day = Fraction(cost) / self.days - Fraction(previous_cost) / self.previous_days
+            return Decimal(round(per_day * 10**6)).scaleb(-6).normalize()
 
 
-_MILLIONTHS = 10**6
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    effect: Effect
-    group: GroupKey
-    change: Fraction
-    shift: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Use:
-    """Tokens and dollars by token type, of one key in one period; only types with tokens."""
-
-    tokens: Mapping[str, Fraction]
-    cost: Mapping[str, Fraction]
-
-    @property
-    def all_tokens(self) -> Fraction:
-        return sum(self.tokens.values(), Fraction(0))
-
-    @property
-    def all_cost(self) -> Fraction:
-        return sum(self.cost.values(), Fraction(0))
-
-    def price(self, token_type: str) -> Fraction | None:
-        return self.cost[token_type] / self.tokens[token_type] if token_type in self.tokens else None
-
-    @property
-    def input_tokens(self) -> Fraction:
-        return self.all_tokens - self.tokens.get(OUTPUT, Fraction(0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A stream before and after. `quantity` is how many tokens more it has, `value` what one of them is worth."""
-
-    stream: WorkspacePriceKey
-    before: _Use
-    after: _Use
-
-    @property
-    def quantity(self) -> Fraction:
-        return self.after.all_tokens - self.before.all_tokens
-
-    @property
-    def value(self) -> Fraction:
-        use = self.before if self.before.tokens else self.after
-        return use.all_cost / use.all_tokens
+_ZERO = Fraction(0)
 
 
 def decompose(
@@ -150,18 +97,34 @@ def decompose(
         change: Dollars; the drivers add up to it exactly.
         per: Divisors of the costs of `before` and `after`, such as their days.
     """
-    shares = Fraction(1, per[0]), Fraction(1, per[1])
-    changes = _changes(before, after, shares)
-    parts = [*_rates(changes), *_quantities(changes), *_without_tokens(before, after, shares)]
-    merged: dict[tuple[Effect, GroupKey], _Part] = {}
-    for part in parts:
-        known = merged.get((part.effect, part.group))
-        total = part.change + known.change if known else part.change
-        merged[part.effect, part.group] = _Part(part.effect, part.group, total, part.shift)
-    effects = [part for part in merged.values() if part.change]
+    scale = Fraction(1, per[0]), Fraction(1, per[1])
+    return _drivers(change, _parts(before, after, scale, scale))
+
+
+def decompose_periods(before: PricedCells, after: PricedCells, days: int, previous_days: int) -> list[Driver]:
+    """The drivers of the change of the total between two periods, the largest first.
+
+    If their lengths differ, the driver `days` is the cost of an average day of the previous period, without one-time
+    charges and credits, times the difference in days. The other drivers then compare with the previous period as if
+    it had the length of the current one.
+    """
+    with exact():
+        change = after.total - before.total
+        recurring = sum((cost for kind, cost in before.other.items() if not _one_time(kind, cost)), Decimal(0))
+        recurring += sum(before.cost.values(), Decimal(0))
+    scale = Fraction(days, previous_days)
+    parts = _parts(before, after, (scale, Fraction(1)), (Fraction(1), Fraction(1)))
+    longer = _Part("days", (), (scale - 1) * Fraction(recurring), (str(previous_days), str(days)))
+    return _drivers(change, [longer, *parts])
+
+
+def _drivers(change: Decimal, parts: Iterable[_Part]) -> list[Driver]:
+    effects = [part for part in parts if part.change]
     amounts = apportioned(change, [part.change for part in effects])
     drivers = [
-        Driver(part.effect, dict(part.group), amount, part.shift) for part, amount in zip(effects, amounts, strict=True)
+        Driver(part.effect, dict(part.group), amount, part.shift, part.status, part.hit_rate)
+        for part, amount in zip(effects, amounts, strict=True)
+        if amount
     ]
     return sorted(drivers, key=lambda driver: (-abs(driver.change), EFFECTS.index(driver.effect), str(driver.group)))
 
@@ -185,114 +148,295 @@ def apportioned(total: Decimal, parts: Sequence[Fraction]) -> list[Decimal]:
 _FINEST = -6
 """Exponent of the unit: a millionth of a dollar, or the last digit of the total if that is finer."""
 
-
-def _changes(before: PricedCells, after: PricedCells, shares: tuple[Fraction, Fraction]) -> list[_Change]:
-    """Both periods of every key that has cost and tokens in either."""
-    billed = {cell.stream for cells in (before, after) for cell in cells.cost if cell in cells.tokens}
-    return [
-        _Change(stream, _use(before, stream, shares[0]), _use(after, stream, shares[1]))
-        for stream in sorted(billed, key=str)
-    ]
+_Scale = tuple[Fraction, Fraction]
+"""What the amounts of the previous and of the current period are multiplied by."""
 
 
-def _use(cells: PricedCells, stream: WorkspacePriceKey, share: Fraction) -> _Use:
-    found = [PriceCell(stream, token_type) for token_type in TOKEN_TYPES]
-    used = [cell for cell in found if cells.tokens.get(cell)]
-    return _Use(
-        {cell.token_type: cells.tokens[cell] * share for cell in used},
-        {cell.token_type: Fraction(cells.cost.get(cell, Decimal(0))) * share for cell in used},
-    )
+def _parts(before: PricedCells, after: PricedCells, scale: _Scale, one_time_scale: _Scale) -> Iterator[_Part]:
+    yield from _other_costs(before, after, scale, one_time_scale)
+    cells, unmatched = _cells(before, after, scale)
+    yield from unmatched
+    yield from _price_parts(cells)
+    streams = _streams(cells, before, after, scale)
+    earlier = {stream.key: dict(stream.before) for stream in streams}
+    hit_rates = _hit_rates(streams)
+    yield from _move_parts(list(token_moves(streams)), hit_rates)
+    yield from _volume_parts(streams, earlier)
 
 
-def _rates(changes: Iterable[_Change]) -> Iterator[_Part]:
-    """Price, cache mix and output mix, for keys with tokens in both periods."""
-    for each in changes:
-        before, after = each.before, each.after
-        if not (before.tokens and after.tokens):
+# --- costs that are not for tokens
+
+
+def _one_time(kind: NonTokenCost, cost: Decimal) -> bool:
+    """Whether a cost does not grow with the number of days: a credit or a correction."""
+    return kind.cost_type is None or cost < 0
+
+
+def _other_costs(before: PricedCells, after: PricedCells, scale: _Scale, one_time_scale: _Scale) -> Iterator[_Part]:
+    for kind in sorted(before.other.keys() | after.other.keys(), key=str):
+        costs = before.other.get(kind, Decimal(0)), after.other.get(kind, Decimal(0))
+        scales = one_time_scale if any(_one_time(kind, cost) for cost in costs) else scale
+        old, new = (Fraction(cost) * each for cost, each in zip(costs, scales, strict=True))
+        group = tuple(zip(NonTokenCost._fields, kind, strict=True))
+        status: Status | None = "new" if not old else "ended" if not new else None
+        yield _Part("credits" if min(costs) < 0 else "no_tokens", group, new - old, status=status)
+
+
+# --- cells of both periods, and prices
+
+
+class _Cell(NamedTuple):
+    """The tokens and the dollars of a cell before and after; either both or neither are zero."""
+
+    key: PriceCell
+    tokens: tuple[Fraction, Fraction]
+    cost: tuple[Fraction, Fraction]
+
+    @property
+    def price(self) -> tuple[Fraction | None, Fraction | None]:
+        """Dollars per token, rounded far below what could change a cost: exact ones would have huge denominators."""
+        first, second = (
+            Fraction(round(cost / tokens * _UNITS), _UNITS) if tokens else None
+            for cost, tokens in zip(self.cost, self.tokens, strict=True)
+        )
+        return first, second
+
+
+_UNITS = 10**24
+
+
+_NEGLIGIBLE = Fraction(1, 100)
+
+
+def _cells(before: PricedCells, after: PricedCells, scale: _Scale) -> tuple[list[_Cell], list[_Part]]:
+    """The cells that have a price, and the cost of all others.
+
+    A period has no price of a cell if it has tokens and no cost, cost and no tokens, or a negative cost. Then the
+    change of the cell's cost is unmatched; but if the amount is tiny, the period is treated as without the cell.
+    """
+    cells: list[_Cell] = []
+    unmatched: dict[tuple[GroupKey, Status], Fraction] = {}
+    for key in sorted({*before.cost, *before.tokens, *after.cost, *after.tokens}, key=str):
+        tokens = [each.tokens.get(key, 0) * factor for each, factor in zip((before, after), scale, strict=True)]
+        cost = [Fraction(each.cost.get(key, 0)) * factor for each, factor in zip((before, after), scale, strict=True)]
+        unpriced = [n for n in (0, 1) if (tokens[n] or cost[n]) and not (tokens[n] and cost[n] > 0)]
+        if unpriced:
+            status: Status = "without_cost" if all(tokens[n] for n in unpriced) else "without_usage"
+            group = _same_model(key.stream), status
+            tiny = [
+                n
+                for n in unpriced
+                if tokens[n] <= tokens[1 - n] * _NEGLIGIBLE and abs(cost[n]) <= cost[1 - n] * _NEGLIGIBLE
+            ]
+            if tiny != unpriced:
+                unmatched[group] = unmatched.get(group, _ZERO) + cost[1] - cost[0]
+                continue
+            for n in tiny:
+                unmatched[group] = unmatched.get(group, _ZERO) + (cost[n] if n else -cost[n])
+                tokens[n] = cost[n] = _ZERO
+        cells.append(_Cell(key, (tokens[0], tokens[1]), (cost[0], cost[1])))
+    parts = [_Part("unmatched", group, change, status=status) for (group, status), change in unmatched.items()]
+    return cells, parts
+
+
+def _price_parts(cells: Iterable[_Cell]) -> Iterator[_Part]:
+    """By model; where its prices changed in different directions or for one token type only, in more detail."""
+    models: defaultdict[GroupKey, dict[PriceCell, Fraction]] = defaultdict(dict)
+    for cell in cells:
+        old, new = cell.price
+        if old is not None and new is not None:
+            models[("model", cell.key.stream.model),][cell.key] = cell.tokens[1] * (new - old)
+    for model, changes in models.items():
+        by_type: defaultdict[GroupKey, dict[PriceCell, Fraction]] = defaultdict(dict)
+        for key, change in changes.items():
+            by_type[(*model, ("token_type", key.token_type))][key] = change
+        if _one_direction(changes.values()) and not _concentrated(by_type):
+            yield _Part("price", model, sum(changes.values(), _ZERO))
             continue
-        at_old_prices = {
-            token_type: (after.price(token_type) or 0 if (old := before.price(token_type)) is None else old) * tokens
-            for token_type, tokens in after.tokens.items()
-        }
-        price = after.all_cost - sum(at_old_prices.values(), Fraction(0))
-        mix = sum(at_old_prices.values(), Fraction(0)) - each.value * after.all_tokens
-        cache = _cache_mix(before, after, at_old_prices)
-        workspace, model = ("workspace_id", each.stream.workspace_id), ("model", each.stream.model)
-        yield _Part("price", (model,), price)
-        yield _Part("cache_mix", (workspace,), cache)
-        yield _Part("output_mix", (workspace,), mix - cache)
+        for group, inner in by_type.items():
+            if _one_direction(inner.values()):
+                yield _Part("price", group, sum(inner.values(), _ZERO))
+                continue
+            for key, change in inner.items():
+                yield _Part("price", (*group, *key.stream._asdict().items()), change)
 
 
-def _cache_mix(before: _Use, after: _Use, at_old_prices: Mapping[str, Fraction]) -> Fraction:
-    """The cost of the current input at previous prices, minus its cost at the previous mix."""
-    if not (before.input_tokens and after.input_tokens):
-        return Fraction(0)
-    old_average = (before.all_cost - before.cost.get(OUTPUT, Fraction(0))) / before.input_tokens
-    now = sum((cost for token_type, cost in at_old_prices.items() if token_type != OUTPUT), Fraction(0))
-    return now - old_average * after.input_tokens
+_MINOR = Fraction(1, 50)
+"""The share of an effect up to which a part of it is not worth a mention."""
 
 
-def _quantities(changes: Sequence[_Change]) -> Iterator[_Part]:
-    """Tier mix and model mix, and as volume the tokens that did not just move."""
-    left = {each.stream: each.quantity for each in changes}
-    value = {each.stream: each.value for each in changes}
-    for effect, who, name in _SHIFT_LEVELS:
-        neighbours: defaultdict[GroupKey, list[WorkspacePriceKey]] = defaultdict(list)
-        for each in changes:
-            neighbours[who(each.stream)].append(each.stream)
-        for shared, streams in neighbours.items():
-            moved = _shifts({stream: left[stream] for stream in streams})
-            if moved:
-                worth = sum((tokens * value[stream] for stream, tokens in moved.items()), Fraction(0))
-                ends = min(moved, key=lambda stream: moved[stream]), max(moved, key=lambda stream: moved[stream])
-                yield _Part(effect, shared, worth, (name(ends[0]), name(ends[1])))
-                for stream, tokens in moved.items():
-                    left[stream] -= tokens
-    for stream, tokens in left.items():
-        yield _Part("volume", _same_model(stream), tokens * value[stream])
+def _one_direction(changes: Iterable[Fraction]) -> bool:
+    """Whether all but a minor part of the changes have one sign."""
+    more, less = _more_and_less(changes)
+    return min(more, less) <= max(more, less) * _MINOR
 
 
-def _shifts(quantities: Mapping[WorkspacePriceKey, Fraction]) -> dict[WorkspacePriceKey, Fraction]:
-    """The tokens that moved between keys: those both lost and gained, split in proportion to each loss and gain."""
-    gained = sum((quantity for quantity in quantities.values() if quantity > 0), Fraction(0))
-    lost = -sum((quantity for quantity in quantities.values() if quantity < 0), Fraction(0))
-    both = min(gained, lost)
-    if not both:
-        return {}
-    return {
-        stream: quantity * both / (gained if quantity > 0 else lost)
-        for stream, quantity in quantities.items()
-        if quantity
-    }
+def _more_and_less(changes: Iterable[Fraction]) -> tuple[Fraction, Fraction]:
+    more = less = _ZERO
+    for change in changes:
+        more, less = (more + change, less) if change > 0 else (more, less - change)
+    return more, less
+
+
+def _concentrated(by_type: Mapping[GroupKey, Mapping[PriceCell, Fraction]]) -> bool:
+    """Whether one of several token types has almost all of the change."""
+    sizes = [sum(map(abs, changes.values())) for changes in by_type.values()]
+    return len(sizes) > 1 and max(sizes) >= sum(sizes) * (1 - _MINOR)
+
+
+# --- moves
+
+
+def _streams(cells: Iterable[_Cell], before: PricedCells, after: PricedCells, scale: _Scale) -> list[Stream]:
+    """All streams, with those of the Priority Tier, which have tokens and no cost."""
+    found: dict[WorkspacePriceKey, tuple[dict[str, Fraction], dict[str, Fraction], dict[str, Fraction]]] = {}
+    for cell in cells:
+        old, new, value = found.setdefault(cell.key.stream, ({}, {}, {}))
+        price = cell.price[0] if cell.tokens[0] else cell.price[1]
+        if price is None:
+            continue
+        value[cell.key.token_type] = price
+        for tokens, count in zip((old, new), cell.tokens, strict=True):
+            if count:
+                tokens[cell.key.token_type] = count
+    for place, (counts, factor) in enumerate(zip((before.priority, after.priority), scale, strict=True)):
+        for cell, count in counts.items():
+            found.setdefault(cell.stream, ({}, {}, {}))[place][cell.token_type] = count * factor
+    return [Stream(key, *each) for key, each in found.items()]
+
+
+def _hit_rates(streams: Iterable[Stream]) -> Mapping[GroupKey, float]:
+    """By how much the cache hit rate rose, by workspace and model."""
+    counts: defaultdict[GroupKey, list[Fraction]] = defaultdict(lambda: [_ZERO] * 4)
+    for stream in streams:
+        count = counts[_same_model(stream.key)]
+        for place, tokens in ((0, stream.before), (2, stream.after)):
+            count[place] += tokens.get(CACHE_READ, _ZERO)
+            count[place + 1] += sum(tokens.values(), _ZERO) - tokens.get(OUTPUT, _ZERO)
+    return {group: float(c[2] / c[3] - c[0] / c[1]) for group, c in counts.items() if c[1] and c[3]}
+
+
+def _move_parts(moves: Iterable[Move], hit_rates: Mapping[GroupKey, float]) -> Iterator[_Part]:
+    shifts: defaultdict[tuple[Effect, GroupKey, tuple[str, str]], Fraction] = defaultdict(Fraction)
+    cached: defaultdict[tuple[WorkspacePriceKey, bool], list[Move]] = defaultdict(list)
+    for move in moves:
+        source, target = move.source.stream, move.target.stream
+        match move.effect:
+            case "model_mix":
+                group = (("workspace_id", target.workspace_id),)
+                shifts["model_mix", group, (str(source.model), str(target.model))] += move.dollars
+            case "tier_mix":
+                shifts["tier_mix", _same_model(target), _variants(source, target)] += move.dollars
+            case "cache_mix":
+                lifetimes = {move.source.token_type, move.target.token_type} == {CACHE_WRITE_5M, CACHE_WRITE_1H}
+                cached[target, lifetimes].append(move)
+    for (effect, group, shift), dollars in shifts.items():
+        yield _Part(effect, group, dollars, shift)
+    yield from _cache_parts(cached, hit_rates)
+
+
+def _cache_parts(
+    cached: Mapping[tuple[WorkspacePriceKey, bool], Sequence[Move]], hit_rates: Mapping[GroupKey, float]
+) -> Iterator[_Part]:
+    """Lifetimes of cache writes and other input apart, by workspace and model, dearer and cheaper apart."""
+    merged: defaultdict[tuple[GroupKey, bool, bool], list[Move]] = defaultdict(list)
+    for (stream, lifetimes), moves in cached.items():
+        merged[_same_model(stream), lifetimes, sum(move.dollars for move in moves) > 0].extend(moves)
+    for (group, lifetimes, _), moves in merged.items():
+        largest = max(moves, key=lambda move: abs(move.dollars))
+        shift = largest.source.token_type, largest.target.token_type
+        hit_rate = None if lifetimes else hit_rates.get(group)
+        yield _Part("cache_mix", group, sum((move.dollars for move in moves), _ZERO), shift, hit_rate=hit_rate)
+
+
+def _variants(source: WorkspacePriceKey, target: WorkspacePriceKey) -> tuple[str, str]:
+    """The values in which two keys of a model differ, such as standard and batch."""
+    names = [name for name in source._fields if getattr(source, name) != getattr(target, name)]
+    first, second = (", ".join(variant_label(name, getattr(key, name)) for name in names) for key in (source, target))
+    return first, second
+
+
+def variant_label(dimension: str, value: str | None) -> str:
+    """A value with the word that tells its dimension, except of tiers."""
+    match dimension:
+        case "service_tier":
+            return value or "no tier"
+        case "context_window":
+            return f"{value or 'unknown'} context"
+        case "inference_geo":
+            return f"{value or 'unknown'} geo"
+        case _:
+            return f"{value or 'unknown'} {dimension}"
 
 
 def _same_model(stream: WorkspacePriceKey) -> GroupKey:
     return (("workspace_id", stream.workspace_id), ("model", stream.model))
 
 
-def _same_workspace(stream: WorkspacePriceKey) -> GroupKey:
-    return (("workspace_id", stream.workspace_id),)
+# --- volume: what is left
 
 
-def _variant_label(stream: WorkspacePriceKey) -> str:
-    return "/".join(part for part in stream[2:] if part)
+def _volume_parts(
+    streams: Iterable[Stream], earlier: Mapping[WorkspacePriceKey, Mapping[str, Fraction]]
+) -> Iterator[_Part]:
+    """By workspace and model, as one if its token types changed together; otherwise by token type.
+
+    Variants of a model, such as its tiers, are apart if one has more of a token type and another less.
+    """
+    models: defaultdict[GroupKey, list[_Volume]] = defaultdict(list)
+    for stream in streams:
+        value = stream.value
+        change = {name: stream.change(name) * value.get(name, _ZERO) for name in stream.token_types}
+        cost = {name: count * value.get(name, _ZERO) for name, count in earlier[stream.key].items()}
+        if any(change.values()):
+            models[_same_model(stream.key)].append(_Volume(stream.key, change, cost))
+    for group, variants in models.items():
+        types = sorted({name for each in variants for name in each.change})
+        if all(_one_direction(each.change.get(name, _ZERO) for each in variants) for name in types):
+            change = {name: sum((each.change.get(name, _ZERO) for each in variants), _ZERO) for name in types}
+            cost = {name: sum((each.cost.get(name, _ZERO) for each in variants), _ZERO) for name in types}
+            yield from _volume_of(group, _Volume(variants[0].key, change, cost))
+            continue
+        differing = [name for name in WorkspacePriceKey._fields if len({getattr(v.key, name) for v in variants}) > 1]
+        for each in variants:
+            yield from _volume_of((*group, *((name, getattr(each.key, name)) for name in differing)), each)
 
 
-_SHIFT_LEVELS: Sequence[tuple[Effect, Callable[[WorkspacePriceKey], GroupKey], Callable[[WorkspacePriceKey], str]]] = (
-    ("tier_mix", _same_model, _variant_label),
-    ("model_mix", _same_workspace, lambda stream: str(stream.model)),
-)
-"""Levels at which tokens may move, the closest first: effect, group, and label of a key within the group."""
+class _Volume(NamedTuple):
+    """What a stream's volume changed in dollars, and what it cost before, by token type."""
+
+    key: WorkspacePriceKey
+    change: Mapping[str, Fraction]
+    cost: Mapping[str, Fraction]
 
 
-def _without_tokens(before: PricedCells, after: PricedCells, shares: tuple[Fraction, Fraction]) -> Iterator[_Part]:
-    """Costs that are not for tokens, and token costs without reported tokens."""
-    for cells, sign in ((before, -shares[0]), (after, shares[1])):
-        for kind, dollars in [*cells.other.items(), *_unmatched(cells)]:
-            yield _Part("no_tokens", tuple(zip(NonTokenCost._fields, kind, strict=True)), Fraction(dollars) * sign)
+def _volume_of(group: GroupKey, volume: _Volume) -> Iterator[_Part]:
+    together = _changed_together(volume)
+    if together:
+        yield _Part("volume", group, sum((volume.change[name] for name in together), _ZERO))
+    for name, change in volume.change.items():
+        if name not in together:
+            yield _Part("volume", (*group, ("token_type", name)), change)
 
 
-def _unmatched(cells: PricedCells) -> Iterator[tuple[NonTokenCost, Decimal]]:
-    for cell, dollars in cells.cost.items():
-        if not cells.tokens.get(cell):
-            yield NonTokenCost(cell.stream.workspace_id, "tokens", cell.stream.model), dollars
+def _changed_together(volume: _Volume) -> set[str]:
+    """The token types that changed in the same direction and by similar ratios; none, if any that matters did not."""
+    change = volume.change
+    total = sum(map(abs, change.values()))
+    more = sum(change.values()) > 0
+    along = {name for name, dollars in change.items() if dollars and (dollars > 0) == more}
+    cost = {name: volume.cost.get(name, _ZERO) for name in change.keys() | volume.cost.keys()}
+    if not any(cost.values()):
+        return along
+    all_cost = sum(cost.values())
+    material = [name for name in cost if max(abs(change.get(name, _ZERO)) / total, cost[name] / all_cost) > _MATERIAL]
+    if len(material) == 1 or not all(name in along and cost[name] for name in material):
+        return set()
+    ratios = [float(change[name] / cost[name]) for name in material]
+    similar = max(ratios) - min(ratios) <= _SIMILAR[0] + _SIMILAR[1] * max(map(abs, ratios))
+    return along if similar else set()
+
+
+_MATERIAL = Fraction(1, 20)
+_SIMILAR = (0.005, 0.3)
+"""How far the ratios of token types that change together may be apart: absolutely, and in relation to the largest."""

@@ -8,7 +8,7 @@ import calendar
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from typing import Literal, get_args
@@ -19,6 +19,9 @@ from usage_cost_mcp.errors import InvalidQueryError, short_repr, unknown_value_e
 Granularity = Literal["minute", "hour", "day", "week", "month", "total"]
 GRANULARITIES: tuple[Granularity, ...] = get_args(Granularity)
 """From the finest to the coarsest."""
+
+Unit = Literal["week", "month", "quarter", "year"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 
 _FROM_WEEKS: tuple[Granularity, ...] = ("week", "total")
 """Weeks do not add up to months."""
@@ -54,12 +57,14 @@ class Period:
     Attributes:
         requested_end: Later than `end` if future days were excluded.
         zone: Defines midnight.
+        unit: The calendar unit of the words for the period: month for this_month, 2026-10 and last_3_months.
     """
 
     start: date
     end: date
     requested_end: date
     zone: tzinfo = UTC
+    unit: Unit | None = field(default=None, compare=False)
 
     @property
     def days(self) -> list[date]:
@@ -123,7 +128,7 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
     Raises:
         InvalidQueryError: The text is unknown, the period is too long, or it is in the future.
     """
-    start, end = _days_of(text, today)
+    start, end, unit = _days_of(text, today)
     if start > end:
         raise InvalidQueryError(f"period {short_repr(text)} ends ({end}) before it starts ({start}).")
     if start > today:
@@ -131,24 +136,26 @@ def parse_period(text: str, today: date, zone: tzinfo = UTC) -> Period:
             f"period {short_repr(text)} is in the future: today is {today} ({zone}). "
             "Use forecast_spend for future days."
         )
-    period = Period(start, min(end, today), end, zone)
+    period = Period(start, min(end, today), end, zone, unit)
     if len(period) > MAX_DAYS["day"]:
         raise InvalidQueryError(f"period {short_repr(text)} has {len(period)} days; the maximum is {MAX_DAYS['day']}.")
     return period
 
 
-def _days_of(text: str, today: date) -> tuple[date, date]:
+def _days_of(text: str, today: date) -> tuple[date, date, Unit | None]:
+    """The first and last day, and the calendar unit if one is meant."""
     words = re.sub(r"[\s_]+|-", "_", text.strip().lower())
     words = re.sub(r"^(previous|past)_", "last_", words)
     words = re.sub(r"(?<=^last_)[a-z]+(?=_)", lambda word: _NUMBERS.get(word[0], word[0]), words)
     if words in _NAMED:
-        return _NAMED[words](today)
+        return *_NAMED[words](today), _unit_in(words)
     spaced = " ".join(text.lower().split())
     first, dots, last = spaced.replace(" to ", "..").replace(" ", "").upper().partition("..")
     try:
         if match := re.fullmatch(r"last_([1-9]\d{0,3})_(day|week|month|quarter|year)s?", words):
-            return _last(int(match[1]), _SPANS[match[2]], today)
-        return _span(first)[0], _span(last if dots else first)[1]
+            return *_last(int(match[1]), _SPANS[match[2]], today), _unit_in(words)
+        start, end = _span(first)[0], _span(last if dots else first)[1]
+        return start, end, _unit_of(start, end)
     except OverflowError:
         raise InvalidQueryError(f"period {short_repr(text)} begins before the year 1.") from None
     except ValueError:
@@ -159,15 +166,25 @@ def _days_of(text: str, today: date) -> tuple[date, date]:
         raise InvalidQueryError(f"period {short_repr(text)} is not known.{hint} Accepted: {PERIOD_WORDS}.") from None
 
 
+def _unit_in(words: str) -> Unit | None:
+    return next((unit for unit in UNITS if unit in words or words == f"{unit[0]}td"), None)
+
+
+def _unit_of(start: date, end: date) -> Unit | None:
+    """The unit that begins and ends on these days, or the month if several do."""
+    for unit in UNITS:
+        if _SPANS[unit](start) == (start, end):
+            return unit
+    return "month" if _whole_months(start, end) else None
+
+
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBERS = {word: str(number) for number, word in enumerate(_WORDS, 1)}
 
 
 def _suggested_period(words: str, today: date) -> str | None:
     """The latest month or quarter of a bare name: october, Q3."""
-    months = [name.lower() for name in calendar.month_name[1:]]
-    if words in months:
-        month = months.index(words) + 1
+    if month := _month_number(words):
         return f"{today.year - (month > today.month)}-{month:02}"
     if match := re.fullmatch(r"q([1-4])", words):
         quarter = int(match[1])
@@ -185,11 +202,13 @@ def _last(count: int, span: Callable[[date], tuple[date, date]], today: date) ->
 
 
 def _span(text: str) -> tuple[date, date]:
-    """The first and last day of 2026, 2026-Q3, 2026-10 or 2026-10-05."""
+    """The first and last day of 2026, 2026-Q3, 2026-10, OCTOBER2026 or 2026-10-05."""
     if re.fullmatch(r"20\d{2}", text):
         return date(int(text), 1, 1), date(int(text), 12, 31)
     if match := re.fullmatch(r"(20\d{2})-?Q([1-4])", text):
         return _quarter(date(int(match[1]), 3 * int(match[2]), 1))
+    if (match := re.fullmatch(r"([A-Z]+)(20\d{2})", text)) and (month := _month_number(match[1].lower())):
+        return month_of(date(int(match[2]), month, 1))
     if match := re.fullmatch(r"(20\d{2})-(\d{2})", text):
         return month_of(date(int(match[1]), int(match[2]), 1))
     if not re.fullmatch(r"20\d{2}-\d{2}-\d{2}", text):
@@ -248,24 +267,86 @@ _NAMED: dict[str, Callable[[date], tuple[date, date]]] = {
 }
 
 
-PERIODS_BEFORE = ("previous", "previous_month", "previous_year")
+PERIODS_BEFORE = ("previous", "previous_week", "previous_month", "previous_quarter", "previous_year", "year_ago")
 """Words for a period that is relative to another one."""
 
-_MONTHS_BACK = {"previous_month": 1, "previous_year": 12}
+_EARLIER = {
+    "previous_month": 1,
+    "previous_quarter": 3,
+    "previous_year": 12,
+    "year_ago": 12,
+    "yoy": 12,
+    "year_over_year": 12,
+    "same_period_last_year": 12,
+}
+"""Words for the same days, so many months earlier."""
 
 
-def period_before(words: str, period: Period) -> Period | None:
-    """The preceding period of the same length, or the same days a month or a year earlier; None for other words."""
+def period_before(words: str, period: Period, asked_end: date | None = None) -> Period | None:
+    """The period that is meant relative to another one; None for words that are not relative.
+
+    Args:
+        words: "previous" for the calendar unit before (of a unit that has not ended, the same days of it), and for the
+            same number of days before any other period. Another one of `PERIODS_BEFORE` for the same days of an earlier
+            week, month, quarter or year. The name of a month for the last such month before.
+        period: The later one.
+        asked_end: The last day of `period` before incomplete days at its end were left out. They are then left out of
+            the period before as well: otherwise other weekdays would be compared.
+    """
     words = re.sub(r"[\s_-]+", "_", words.strip().lower())
-    if words not in PERIODS_BEFORE:
-        return None
-    if words in _MONTHS_BACK:
-        start, end = (months_earlier(day, _MONTHS_BACK[words]) for day in (period.start, period.end))
-        if period.end == month_of(period.end)[1] and period.start.day == 1:
-            end = month_of(end)[1]
-    else:
-        start, end = period.start - len(period) * _DAY, period.start - _DAY
+    if words in _EARLIER:
+        return _months_before(period, _EARLIER[words])
+    if words == "previous_week":
+        return _days_before(period, 7)
+    if words == "previous":
+        return _unit_before(period, asked_end or period.end)
+    if month := _month_number(words):
+        end = month_of(period.start)[0] - _DAY
+        while end.month != month:
+            end = end.replace(day=1) - _DAY
+        return Period(end.replace(day=1), end, end, unit="month")
+    return None
+
+
+def _unit_before(period: Period, asked_end: date) -> Period:
+    start, unit = period.start, period.unit
+    days = (asked_end - start).days + 1
+    if unit is None:
+        return _days_before(period, days)
+    if unit == "week":
+        return _days_before(period, -(-days // 7) * 7)
+    if start == _SPANS[unit](start)[0] and period.end <= _SPANS[unit](start)[1]:
+        return _months_before(period, _MONTHS[unit])
+    if _whole_months(start, asked_end):
+        return _months_before(period, 12 * (asked_end.year - start.year) + asked_end.month - start.month + 1)
+    return _days_before(period, days)
+
+
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+def _days_before(period: Period, days: int) -> Period:
+    start, end = period.start - days * _DAY, period.end - days * _DAY
     return Period(start, end, end)
+
+
+def _months_before(period: Period, months: int) -> Period:
+    """The same days of earlier months; the end of a month stays one if the period begins with a month."""
+    start, end = (months_earlier(day, months) for day in (period.start, period.end))
+    if _whole_months(period.start, period.end):
+        end = month_of(end)[1]
+    return Period(start, end, end)
+
+
+def _whole_months(start: date, end: date) -> bool:
+    return start.day == 1 and end == month_of(end)[1]
+
+
+def _month_number(name: str) -> int | None:
+    """The number of a month's name, or of its first letters."""
+    if len(name) < 3:  # noqa: PLR2004
+        return None
+    return next((n for n, month in enumerate(calendar.month_name) if n and month.lower().startswith(name)), None)
 
 
 def months_earlier(day: date, months: int) -> date:
@@ -306,7 +387,7 @@ def until_yesterday(period: Period, today: date) -> Period:
     """The period without today, which is incomplete; unless today is all of it."""
     if period.end < today or period.start == today:
         return period
-    return Period(period.start, today - _DAY, period.requested_end)
+    return replace(period, end=today - _DAY)
 
 
 def granularities_from(granularity: Granularity) -> tuple[Granularity, ...]:

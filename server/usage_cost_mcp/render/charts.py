@@ -321,7 +321,7 @@ def _waterfall(answer: ComparisonAnswer) -> Spec:
         for name, part, (start, end) in zip(names, parts, pairwise(ends), strict=False)
     ]
     total = Bar(names[-1], 0, float(answer.change), OTHER, signed_dollars(answer.change))
-    return horizontal_bars([*bars, total], "USD", "change per day" if answer.per == "day" else "change", connected=True)
+    return horizontal_bars([*bars, total], "USD", "change", connected=True)
 
 
 # --- a forecast: actual and expected spend, and the interval

@@ -1,7 +1,7 @@
 """Through which day the spend of an answer is billed. Later days have usage whose cost has not arrived."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from usage_cost_mcp.analysis.billing_lag import LOOKBACK_DAYS, MAX_LAG_DAYS, BillGap, find_gap, find_low_day
@@ -42,7 +42,7 @@ class Bill:
         """The billed days of a period; None if there are none."""
         if period.start > self.through:
             return None
-        return Period(period.start, min(period.end, self.through), period.requested_end)
+        return replace(period, end=min(period.end, self.through))
 
     def billed_part(self, period: Period) -> Period:
         """The billed days of a period, for reports that compare or judge days.

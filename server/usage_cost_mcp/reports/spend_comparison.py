@@ -4,16 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import groupby
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from usage_cost_mcp.analysis.cost_usage_join import normalize_geo_filter
-from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, Normalization, apportioned, decompose
+from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, Effect, decompose_periods
 from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_exact
-from usage_cost_mcp.model.periods import Period, parse_period, period_before, until_yesterday
+from usage_cost_mcp.model.periods import Period, parse_period, period_before
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import add_up, aggregate
@@ -23,16 +24,26 @@ from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
+from .billing import Bill, find_bill, lookback
 from .context import ReportContext
 from .filters import FilterResolver, normalize_values
 from .joined_reports import COMMON_DIMENSIONS, SpendAndUsage, fetch_spend_and_usage
 from .labels import Labels, fetch_labels
+from .notes import filter_clause
 from .query import Query, RawFilters, parse_query
 from .results import ResultMeta, result_meta, sorted_filters
 from .series_report import OFFLOAD_ROWS
 from .spend import caveats
 from .tables import CsvRows, Table, Waterfall, before_after_change, csv_records, signed_dollars
-from .wording import comparison_summary, driver_label, plural
+from .wording import (
+    change_per_day,
+    change_ratio,
+    comparison_summary,
+    driver_label,
+    incomparable_summary,
+    plural,
+    unequal_lengths,
+)
 
 DEFAULT_AGAINST = "previous"
 DEFAULT_GROUP_BY = ("model",)
@@ -42,7 +53,7 @@ MAX_DRIVERS = 8
 class DriverItem(AnswerModel):
     """One driver of the change; the last one may be "rest", the sum of the smaller ones."""
 
-    effect: str
+    effect: Effect | Literal["rest"]
     label: str
     group: Mapping[str, str | None] | None
     change: str
@@ -72,28 +83,27 @@ class ComparisonAnswer(Answer):
     report: Literal["spend_comparison"] = "spend_comparison"
     period: PeriodModel
     against: PeriodModel
-    per: str
     group_by: Sequence[str]
     filter_by: Mapping[str, Sequence[str | None]]
     cost: str
     previous_cost: str
     change: str
     change_ratio: float | None
+    change_per_day: str | None = Field(default=None, exclude_if=lambda change: change is None)
     effects: Mapping[str, str]
     drivers: Sequence[DriverItem]
     groups: Sequence[GroupChange]
 
     def tables(self) -> Sequence[Table]:
         """The change by cause, where the causes are known, then by group."""
-        change = "change per day" if self.per == "day" else "change"
         causes = [
-            ["cause", change],
+            ["cause", "change"],
             *([each.label, signed_dollars(each.change)] for each in self.drivers),
             ["Total", signed_dollars(self.change)],
         ]
         previous, current = (f"{each.start}..{each.end}" for each in (self.against, self.period))
         groups = [
-            [" / ".join(self.group_by) or "total", previous, current, change],
+            [" / ".join(self.group_by) or "total", previous, current, "change"],
             *(
                 [each.label_with_status, *before_after_change(each.previous_cost, each.cost, each.change)]
                 for each in self.groups
@@ -121,6 +131,11 @@ class _GroupCost:
     previous_cost: Decimal
     other_groups: int | None = None
 
+    @property
+    def change(self) -> Decimal:
+        with exact():
+            return self.cost - self.previous_cost
+
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
@@ -128,7 +143,10 @@ class ComparisonResult:
 
     Attributes:
         groups: The cost of each group in the current and in the previous period.
-        drivers: The largest first; None if the filters name a dimension that the usage report lacks.
+        drivers: The largest first; None if the filters name a dimension that the usage report lacks, or the earlier
+            period cannot be compared.
+        incomparable: Why not: the first day of the earlier period that has cost, of everything or of what the filters
+            select.
     """
 
     query: Query
@@ -137,6 +155,7 @@ class ComparisonResult:
     previous: SpendAndUsage
     groups: Mapping[Key, tuple[Decimal, Decimal]]
     drivers: Sequence[Driver] | None
+    incomparable: "_Start | None"
     labels: Labels
     notes: Sequence[Note]
     meta: ResultMeta
@@ -155,31 +174,25 @@ class ComparisonResult:
 
     def _answer(self, top: int, max_drivers: int) -> ComparisonAnswer:
         total = self._merged("Total", list(self.groups))
-        change = self.normalization.change(total.cost, total.previous_cost)
-        lines = self._lines(top)
-        changes = apportioned(
-            change, [self.normalization.exact_change(line.cost, line.previous_cost) for line in lines]
-        )
+        cost, previous_cost = total.cost, total.previous_cost
+        current, previous = self.current.period, self.previous.period
+        per_day = change_per_day(current, previous, cost, previous_cost) if len(current) != len(previous) else None
         return ComparisonAnswer(
-            summary=self._summary(total, change),
-            period=PeriodModel(start=self.current.period.start, end=self.current.period.end),
-            against=PeriodModel(start=self.previous.period.start, end=self.previous.period.end),
-            per="day" if self.normalization.per_day else "period",
+            summary=self._summary(total),
+            period=PeriodModel(start=current.start, end=current.end),
+            against=PeriodModel(start=previous.start, end=previous.end),
             group_by=self.query.group_by,
             filter_by=sorted_filters(self.filters),
-            cost=format_exact(total.cost),
-            previous_cost=format_exact(total.previous_cost),
-            change=format_exact(change),
-            change_ratio=self.normalization.change_ratio(total.cost, total.previous_cost),
+            cost=format_exact(cost),
+            previous_cost=format_exact(previous_cost),
+            change=format_exact(total.change),
+            change_ratio=None if self.incomparable else change_ratio(cost, previous_cost),
+            change_per_day=None if per_day is None else format_exact(per_day),
             effects=self._effects(),
             drivers=list(self._drivers(max_drivers)),
-            groups=[self._group(line, part) for line, part in zip(lines, changes, strict=True)],
-            **self.meta.common_fields(self.current.period, [self.current, self.previous], self.notes),
+            groups=[self._group(line) for line in self._lines(top)],
+            **self.meta.common_fields(current, [self.current, self.previous], self.notes),
         )
-
-    @property
-    def normalization(self) -> Normalization:
-        return Normalization(len(self.current.period), len(self.previous.period))
 
     def _merged(self, label: str, keys: Sequence[Key], other_groups: int | None = None) -> _GroupCost:
         with exact():
@@ -192,7 +205,7 @@ class ComparisonResult:
         order = sorted(
             self.groups,
             key=lambda key: (
-                -abs(self.normalization.exact_change(*self.groups[key])),
+                -abs(_GroupCost("", key, *self.groups[key]).change),
                 [(v is not None, v or "") for v in key],
             ),
         )
@@ -202,29 +215,25 @@ class ComparisonResult:
             lines.append(self._merged(f"Other ({plural(len(rest), 'group')})", rest, len(rest)))
         return lines
 
-    def _group(self, line: _GroupCost, change: Decimal) -> GroupChange:
+    def _group(self, line: _GroupCost) -> GroupChange:
         cost, previous_cost = line.cost, line.previous_cost
         status = "new" if cost and not previous_cost else "vanished" if previous_cost and not cost else None
         return GroupChange(
             label=line.label,
             group=None if line.key is None else dict(zip(self.query.group_by, line.key, strict=True)),
-            cost=format_exact(line.cost),
-            previous_cost=format_exact(line.previous_cost),
-            change=format_exact(change),
+            cost=format_exact(cost),
+            previous_cost=format_exact(previous_cost),
+            change=format_exact(line.change),
             status=status,
             other_groups=line.other_groups,
         )
 
-    def _summary(self, total: _GroupCost, change: Decimal) -> str:
-        return comparison_summary(
-            self.current.period,
-            self.previous.period,
-            total.cost,
-            change,
-            self.normalization.change_ratio(total.cost, total.previous_cost),
-            self.drivers or (),
-            self.labels,
-        )
+    def _summary(self, total: _GroupCost) -> str:
+        periods, costs = (self.current.period, self.previous.period), (total.cost, total.previous_cost)
+        if self.incomparable:
+            subject = filter_clause(self.filters, self.labels) if self.incomparable.filtered else ""
+            return incomparable_summary(*periods, *costs, subject, self.incomparable.first)
+        return comparison_summary(*periods, *costs, self.drivers or (), self.labels)
 
     def _effects(self) -> dict[str, str]:
         if self.drivers is None:
@@ -267,26 +276,29 @@ async def run_comparison(
         InvalidQueryError: For invalid arguments, and for periods that overlap.
         UpstreamError: If any rows cannot be fetched.
     """
+    today = context.today()
     query = parse_query(
-        BILLED_QUERY,
-        context.today(),
-        period=period,
-        group_by=group_by,
-        filter_by=filter_by,
-        top=top,
-        default_top=default_top,
+        BILLED_QUERY, today, period=period, group_by=group_by, filter_by=filter_by, top=top, default_top=default_top
     )
-    current = until_yesterday(query.period, context.today())
-    previous = parse_against(against, current, context.today())
+    complete = Bill(today, None)
+    current = complete.billed_part(query.period)
+    asked_previous = parse_against(against, current, today, query.period.end)
+    previous = complete.billed_part(asked_previous)
     filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
-    (current_data, previous_data), labels = await gather_pair(
+    held, labels = await gather_pair(
         _fetch(context, current, previous, call),
         fetch_labels(context.directory, {"workspace_id", *query.group_by, *query.filter_by}, call),
     )
+    latest = held[-1]
+    bill = await find_bill(context, latest.spend, call, latest.usage)
+    current_data = _part(held, bill.billed_part(current))
+    previous = parse_against(against, current_data.period, today, query.period.end)
+    previous_data = _part(held, bill.billed_part(previous))
     filters = normalize_geo_filter(normalize_values(filters, current_data.spend))
     now = context.now()
+    incomparable = _incomparable(current_data, previous_data, filters, now)
     groups, drivers = await run_in_thread_if(
-        lambda: _compare(current_data, previous_data, query, filters, now),
+        lambda: _compare(current_data, previous_data, query, filters, now, incomparable),
         when=current_data.rows + previous_data.rows > OFFLOAD_ROWS,
     )
     return ComparisonResult(
@@ -296,25 +308,28 @@ async def run_comparison(
         previous=previous_data,
         groups=groups,
         drivers=drivers,
+        incomparable=incomparable,
         labels=labels,
         notes=[
+            *bill.notes(max(query.period, asked_previous, key=lambda each: each.end)),
             *notes.today_notes(query.period, current),
-            *_period_notes(current_data, previous_data, now),
+            *notes.today_notes(asked_previous, complete.billed_part(asked_previous)),
+            *_period_notes(current_data, previous_data, incomparable, now),
             *notes.label_notes(labels),
-            *_driver_notes(drivers, filters),
+            *_driver_notes(filters),
             *caveats(current_data.spend, filters),
         ],
         meta=result_meta(context, call, now),
     )
 
 
-def parse_against(words: str, period: Period, today: date) -> Period:
-    """The period that `period` is compared with.
+def parse_against(words: str, period: Period, today: date, asked_end: date | None = None) -> Period:
+    """The period that `period` is compared with; `asked_end` as for `period_before`.
 
     Raises:
         InvalidQueryError: If the words are not understood or the two periods overlap.
     """
-    previous = period_before(words, period) or parse_period(words, today)
+    previous = period_before(words, period, asked_end) or parse_period(words, today)
     if previous.end >= period.start and previous.start <= period.end:
         raise InvalidQueryError(f"against {words}: {previous} overlaps {period}; choose days before or after it.")
     return previous
@@ -322,31 +337,85 @@ def parse_against(words: str, period: Period, today: date) -> Period:
 
 async def _fetch(
     context: ReportContext, current: Period, previous: Period, call: CallContext
-) -> tuple[SpendAndUsage, SpendAndUsage]:
-    """Both periods; adjacent ones as one, which takes fewer requests."""
-    if previous.end + timedelta(days=1) == current.start:
-        both = await fetch_spend_and_usage(context, Period(previous.start, current.end, current.end), call)
-        return both.within(current), both.within(previous)
-    return await gather_pair(
-        fetch_spend_and_usage(context, current, call), fetch_spend_and_usage(context, previous, call)
-    )
+) -> Sequence[SpendAndUsage]:
+    """Both periods, and of recent days those before that help to judge their bill; the latest days last.
+
+    What is adjacent is fetched as one, which takes fewer requests.
+    """
+    first, last = sorted((current, previous), key=lambda period: period.start)
+    if before := lookback(last, context.today()):
+        last = Period(before.start, last.end, last.end)
+    if first.end + _DAY >= last.start:
+        first = last = Period(min(first.start, last.start), last.end, last.end)
+        return [await fetch_spend_and_usage(context, last, call)]
+    return await gather_pair(fetch_spend_and_usage(context, first, call), fetch_spend_and_usage(context, last, call))
+
+
+_DAY = timedelta(days=1)
+
+
+def _part(held: Sequence[SpendAndUsage], period: Period) -> SpendAndUsage:
+    return next(each.within(period) for each in held if each.period.start <= period.start <= each.period.end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where the cost of an earlier period begins that has none before.
+
+    Attributes:
+        first: The first day with cost; None if there is none.
+        filtered: Whether that is so only of what the filters select.
+    """
+
+    first: date | None
+    filtered: bool
+
+
+def _incomparable(current: SpendAndUsage, previous: SpendAndUsage, filters: Filters, now: datetime) -> _Start | None:
+    """Why the earlier period is no basis for a comparison: it has no cost, or its cost begins late; None if it is."""
+    everything: Filters = {}
+    for applied in (everything, filters):
+        days, later = (_days_with_cost(data, applied, now) for data in (previous, current))
+        if not any(days):
+            return _Start(None, bool(applied))
+        empty = days.index(True)
+        if empty * _LATE >= len(days) and empty > max(_longest_gap(days[empty:]), _longest_gap(later)):
+            return _Start(previous.period.days[empty], bool(applied))
+    return None
+
+
+_LATE = 10
+"""A period begins late if this part of it, a tenth, is without cost, and no other days without cost are as many."""
+
+
+def _days_with_cost(data: SpendAndUsage, filters: Filters, now: datetime) -> list[bool]:
+    if not filters:
+        return [len(rows) > 0 for rows in data.spend.days]
+    table = aggregate(data.spend.days, COST_REPORT, data.period, "day", now, [], filters)
+    columns = list(table.groups.values())
+    return [any(column[place][0] for column in columns) for place in range(len(data.period))]
+
+
+def _longest_gap(days: Sequence[bool]) -> int:
+    return max((len(list(run)) for used, run in groupby(days) if not used), default=0)
 
 
 def _compare(
-    current: SpendAndUsage, previous: SpendAndUsage, query: Query, filters: Filters, now: datetime
+    current: SpendAndUsage,
+    previous: SpendAndUsage,
+    query: Query,
+    filters: Filters,
+    now: datetime,
+    incomparable: _Start | None,
 ) -> tuple[Mapping[Key, tuple[Decimal, Decimal]], Sequence[Driver] | None]:
     """Both costs of every group, and the drivers of the total change."""
     costs, previous_costs = (_costs(data, query.group_by, filters, now) for data in (current, previous))
     zero = Decimal(0)
     groups = {key: (costs.get(key, zero), previous_costs.get(key, zero)) for key in costs | previous_costs}
-    if not filters.keys() <= COMMON_DIMENSIONS:
+    if not filters.keys() <= COMMON_DIMENSIONS or (incomparable and not incomparable.filtered):
         return groups, None
-    normalization = Normalization(len(current.period), len(previous.period))
-    with exact():
-        change = normalization.change(sum(costs.values(), zero), sum(previous_costs.values(), zero))
-    per = normalization.divisors
     before, after = previous.priced_cells(now, filters), current.priced_cells(now, filters)
-    return groups, decompose(before, after, change, per=(per[1], per[0]))
+    return groups, decompose_periods(before, after, len(current.period), len(previous.period))
 
 
 def _costs(data: SpendAndUsage, group_by: Sequence[str], filters: Filters, now: datetime) -> dict[Key, Decimal]:
@@ -354,21 +423,25 @@ def _costs(data: SpendAndUsage, group_by: Sequence[str], filters: Filters, now: 
     return {key: Decimal(add_up(columns)[0]) for key, columns in table.groups.items()}
 
 
-def _period_notes(current: SpendAndUsage, previous: SpendAndUsage, now: datetime) -> Iterator[Note]:
+def _period_notes(
+    current: SpendAndUsage, previous: SpendAndUsage, incomparable: _Start | None, now: datetime
+) -> Iterator[Note]:
+    if incomparable:
+        yield Note(
+            code="comparison_period_incomplete" if incomparable.first else "comparison_period_empty",
+            message=f"There is no cost {f'before {incomparable.first}' if incomparable.first else 'at all'} in "
+            f"{previous.period}: the change has no ratio{'' if incomparable.filtered else ' and no drivers'}.",
+        )
     days, previous_days = len(current.period), len(previous.period)
-    if days != previous_days:
-        message = f"The periods have {days} and {previous_days} days, so every change is in dollars per day."
-        yield Note(code="normalized_per_day", message=message)
+    if days != previous_days and not incomparable:
+        yield Note(code="unequal_lengths", message=unequal_lengths(days, previous_days))
     for held in (previous.spend, previous.usage):
         yield from notes.freshness_notes(held, now)
-    if not previous.spend.row_count:
-        yield Note(code="comparison_period_empty", message=f"The cost report has no data for {previous.period}.")
     yield from current.notes(now)
 
 
-def _driver_notes(drivers: Sequence[Driver] | None, filters: Filters) -> Iterator[Note]:
-    if drivers is None:
-        names = ", ".join(sorted(filters.keys() - COMMON_DIMENSIONS))
+def _driver_notes(filters: Filters) -> Iterator[Note]:
+    if names := ", ".join(sorted(filters.keys() - COMMON_DIMENSIONS)):
         yield Note(
             code="drivers_unavailable",
             message=f"Drivers cannot be determined with a filter_by {names}, which the usage report lacks.",

@@ -1,14 +1,16 @@
 """The sentences that state a change, its drivers, an anomaly or a forecast. Each is a function of the numbers alone."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
-from usage_cost_mcp.analysis.price_volume_mix import Driver, Normalization
-from usage_cost_mcp.model.money import format_dollars, format_signed
+from usage_cost_mcp.analysis.cost_usage_join import WorkspacePriceKey
+from usage_cost_mcp.analysis.price_volume_mix import Driver, Effect, Group, variant_label
+from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, OUTPUT, UNCACHED
+from usage_cost_mcp.model.money import exact, format_dollars, format_signed, round_half_even
 from usage_cost_mcp.model.periods import Period
 
 from .labels import NULL_LABELS, Labels
@@ -54,26 +56,101 @@ def bill_gap(gap: BillGap) -> str:
 
 
 def driver_label(driver: Driver, labels: Labels) -> str:
-    """What changed and where, such as "more claude-opus-4-6 tokens in Production"."""
+    """What changed and where, such as "more use of claude-opus-4-6 in Production"."""
+    workspace = labels.of("workspace_id", driver.group["workspace_id"]) if "workspace_id" in driver.group else ""
+    model = f"{driver.group.get('model') or 'an unknown model'}{_variant(driver.group)}"
+    return _LABELS[driver.effect](driver, workspace, model)
+
+
+def _days_label(driver: Driver, _workspace: str, _model: str) -> str:
+    first, second = driver.shift or ("", "")
+    return f"{second} instead of {first} days"
+
+
+def _volume_label(driver: Driver, workspace: str, model: str) -> str:
+    tokens = _token_words(driver)
+    if not tokens:
+        return f"{'more' if driver.change > 0 else 'less'} use of {model} in {workspace}"
+    amount = "more" if driver.change > 0 else "fewer" if tokens.endswith("s") else "less"
+    return f"{amount} {tokens} in {workspace} / {model}"
+
+
+def _price_label(driver: Driver, _workspace: str, model: str) -> str:
+    tokens = _token_words(driver)
+    return f"{'higher' if driver.change > 0 else 'lower'} price of {f'{tokens} of ' if tokens else ''}{model}"
+
+
+def _model_label(driver: Driver, workspace: str, _model: str) -> str:
+    first, second = driver.shift or ("", "")
+    return f"shift from {first} to {second} in {workspace}"
+
+
+def _tier_label(driver: Driver, workspace: str, model: str) -> str:
+    first, second = driver.shift or ("", "")
+    for tier, direction in ((second, "to"), (first, "from")):
+        if tier.startswith("priority"):
+            return f"move of {model} in {workspace} {direction} the Priority Tier, whose cost Anthropic does not report"
+    return f"shift from {first} to {second} of {model} in {workspace}"
+
+
+def _cache_label(driver: Driver, workspace: str, model: str) -> str:
+    """A cache hit rate only if it moved in the direction that explains the dollars."""
+    first, second = driver.shift or ("", "")
+    if CACHE_READ in (first, second) and driver.hit_rate and (driver.hit_rate < 0) == (driver.change > 0):
+        change = f"{'lower' if driver.change > 0 else 'higher'} cache hit rate"
+    else:
+        change = f"shift from {_TOKENS.get(first, first)} to {_TOKENS.get(second, second)}"
+    return f"{change} of {model} in {workspace}"
+
+
+def _charge_label(driver: Driver, workspace: str, _model: str) -> str:
     group, increased = driver.group, driver.change > 0
-    workspace = labels.of("workspace_id", group["workspace_id"]) if "workspace_id" in group else ""
-    model = group.get("model")
-    match driver.effect:
-        case "volume":
-            tokens = f"{model} tokens" if model else "tokens"
-            return f"{'more' if increased else 'fewer'} {tokens} in {workspace}"
-        case "price":
-            return f"{'higher' if increased else 'lower'} price of {model or 'unknown models'}"
-        case "model_mix" | "tier_mix":
-            lost, gained = driver.shift or ("", "")
-            place = f"{model} in {workspace}" if model else workspace
-            return f"shift from {lost} to {gained} in {place}"
-        case "cache_mix":
-            return f"{'lower' if increased else 'higher'} cache hit rate in {workspace}"
-        case "output_mix":
-            return f"{'more' if increased else 'less'} output per input token in {workspace}"
-        case "no_tokens":
-            return f"{group['description'] or group['cost_type'] or NULL_LABELS['cost_type']} in {workspace}"
+    description = group["description"] or group["cost_type"] or NULL_LABELS["cost_type"]
+    amount = ("smaller" if increased else "larger") if driver.effect == "credits" else "more" if increased else "less"
+    words = {"new": "", "ended": "no more "}.get(driver.status or "", f"{amount} ")
+    return f"{words}{description} in {workspace}"
+
+
+def _unmatched_label(driver: Driver, workspace: str, model: str) -> str:
+    found, lacking = ("usage", "cost") if driver.status == "without_cost" else ("cost", "usage")
+    return f"{found} of {model} in {workspace} without {lacking} in the report"
+
+
+_LABELS: Mapping[Effect, Callable[[Driver, str, str], str]] = {
+    "days": _days_label,
+    "volume": _volume_label,
+    "price": _price_label,
+    "model_mix": _model_label,
+    "tier_mix": _tier_label,
+    "cache_mix": _cache_label,
+    "no_tokens": _charge_label,
+    "credits": _charge_label,
+    "unmatched": _unmatched_label,
+}
+
+
+def _token_words(driver: Driver) -> str | None:
+    """The token type of a driver, if it has one."""
+    token_type = driver.group.get("token_type")
+    return token_type and _TOKENS.get(token_type, token_type)
+
+
+_TOKENS = {
+    UNCACHED: "uncached input",
+    CACHE_READ: "cache reads",
+    CACHE_WRITE_5M: "5-minute cache writes",
+    CACHE_WRITE_1H: "1-hour cache writes",
+    OUTPUT: "output",
+}
+
+
+def _variant(group: Group) -> str:
+    """What distinguishes a variant of a model: "" or such as " (batch)"."""
+    values = [variant_label(name, value) for name, value in group.items() if name in _VARIANT_DIMENSIONS]
+    return f" ({', '.join(values)})" if values else ""
+
+
+_VARIANT_DIMENSIONS = frozenset(WorkspacePriceKey._fields) - {"workspace_id", "model"}
 
 
 def driver_with_change(driver: Driver, labels: Labels) -> str:
@@ -85,23 +162,76 @@ def comparison_summary(
     current: Period,
     previous: Period,
     cost: Decimal,
-    change: Decimal,
-    change_ratio: float | None,
+    previous_cost: Decimal,
     drivers: Sequence[Driver],
     labels: Labels,
 ) -> str:
-    """What a period cost, how that differs from the period before, and why; per day if their lengths differ."""
-    per_day = " per day" if Normalization(len(current), len(previous)).per_day else ""
-    if change:
-        ratio = "" if change_ratio is None else f" ({abs(change_ratio):.1%})"
-        difference = f"{format_dollars(abs(change))}{per_day}{ratio} {'more' if change > 0 else 'less'} than"
-    else:
-        difference = f"the same{per_day} as"
-    summary = f"Spend for {current} was {format_dollars(cost)}, {difference} for {previous}."
+    """What a period cost, how that differs from the earlier one, per day too if their lengths differ, and why."""
+    with exact():
+        change = cost - previous_cost
+    summary = f"Spend for {current} was {format_dollars(cost)}, "
+    summary += f"{_difference(change, change_ratio(cost, previous_cost))} {'than' if change else 'as'} for {previous}"
+    if len(current) != len(previous):
+        per_day = change_per_day(current, previous, cost, previous_cost)
+        ratio = change_ratio(Fraction(cost) / len(current), Fraction(previous_cost) / len(previous))
+        summary += f"; per day {_difference(per_day, ratio)}"
     if not drivers:
-        return summary
+        return f"{summary}."
     largest = "; ".join(driver_with_change(driver, labels) for driver in drivers[:_MAX_DRIVERS])
-    return f"{summary} Largest drivers{per_day}: {largest}."
+    return f"{summary}. Largest drivers: {largest}."
+
+
+def _difference(change: Decimal, ratio: float | None) -> str:
+    """Such as "$5.00 (2.5%) more"; without a ratio where it is unknown."""
+    if not change:
+        return "the same"
+    share = "" if ratio is None else f" ({format_ratio(abs(ratio))})"
+    return f"{format_dollars(abs(change))}{share} {'more' if change > 0 else 'less'}"
+
+
+def change_ratio(cost: Decimal | Fraction, previous_cost: Decimal | Fraction) -> float | None:
+    """The change as a share of the previous cost, to four digits; None if either is a credit, or the latter zero."""
+    if previous_cost <= 0 or cost < 0:
+        return None
+    return round(float((Fraction(cost) - Fraction(previous_cost)) / Fraction(previous_cost)), 4)
+
+
+def format_ratio(ratio: float) -> str:
+    """A share above zero, for people: never "0.0%"."""
+    return f"{ratio:,.1%}" if ratio >= _SMALLEST_RATIO else "<0.1%"
+
+
+_SMALLEST_RATIO = 0.0005
+
+
+def change_per_day(current: Period, previous: Period, cost: Decimal, previous_cost: Decimal) -> Decimal:
+    """The difference of the costs of an average day, rounded to a millionth of a dollar."""
+    return round_half_even(Fraction(cost) / len(current) - Fraction(previous_cost) / len(previous), 6)
+
+
+def unequal_lengths(days: int, previous_days: int) -> str:
+    """How the drivers of a change treat periods of different lengths."""
+    return (
+        f"The periods have {days} and {previous_days} days. The driver days is an average day of the earlier one, "
+        "without credits, times the difference; the other drivers compare with that period as if it had "
+        f"{plural(days, 'day')}."
+    )
+
+
+def incomparable_summary(
+    current: Period, previous: Period, cost: Decimal, previous_cost: Decimal, subject: str, first: date | None
+) -> str:
+    """Two costs without a comparison, because the earlier period has no cost before its day `first`, or none at all.
+
+    `subject` is what is compared: "" for the organization, or the filters as `filter_clause` names them.
+    """
+    spend = f"Spend for {current}{subject} was {format_dollars(cost)}"
+    if first is None:
+        return f"There is no cost at all for {previous}{subject}, so there is nothing to compare with. {spend}."
+    return (
+        f"There is no cost before {first}{subject}, so {previous} is no equal period to compare with. {spend}; for the "
+        f"days from {first} to {previous.end} it was {format_dollars(previous_cost)}."
+    )
 
 
 def anomalies_summary(

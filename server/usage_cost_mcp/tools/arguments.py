@@ -139,8 +139,8 @@ Against = Annotated[
     Text,
     _schema(
         "string",
-        "Period to compare with: previous (the same number of days before), previous_month, previous_year (the same "
-        "days), or any period.",
+        "Period to compare with: previous (the week or month before, or as many days), previous_month, previous_year "
+        "(the same days), October, or any period.",
     ),
 ]
 

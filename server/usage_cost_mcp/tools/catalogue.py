@@ -144,7 +144,8 @@ async def compare_spend(
 ) -> Annotated[CallToolResult, ComparisonAnswer]:
     """Why spend changed between two periods: by group and by cause, in parts that add up to the change exactly.
 
-    Causes: volume, price, shifts between models, tiers, cached and uncached input, and costs other than tokens.
+    Causes: days, volume, price, shifts between models, tiers, cached and uncached input, costs other than tokens.
+    Complete billed days only; this_month is compared with the same days of the month before.
     """
     runner = partial(run_comparison, period, against, group_by, filter_by, top, _default_top(ctx))
     return await run_tool(ctx, runner, chart=chart)

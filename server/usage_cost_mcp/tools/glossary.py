@@ -61,13 +61,15 @@ _TOKENS = (
 )
 
 _EFFECTS = {
-    "volume": "more or fewer tokens, at the previous price",
+    "days": "the period is longer or shorter: an average day of the earlier one times the difference",
+    "volume": "more or fewer tokens, at the earlier price",
     "price": "current tokens at a different effective price",
-    "model_mix": "tokens that moved from one model to another",
-    "tier_mix": "tokens that moved to another tier, context window, geo or speed",
-    "cache_mix": "a larger or smaller share of the input read from the cache",
-    "output_mix": "more or less output for the same input",
-    "no_tokens": "costs other than tokens: web search, code execution, sessions, credits",
+    "model_mix": "tokens that moved from one model to another, at the difference in price",
+    "tier_mix": "tokens that moved to another service tier, speed, context window or geo",
+    "cache_mix": "input that moved between uncached, cache reads and cache writes",
+    "no_tokens": "costs other than tokens: web search, code execution, sessions",
+    "credits": "negative charges",
+    "unmatched": "cost without usage in the reports, or usage without cost",
 }
 
 _WORDS = """\

@@ -24,7 +24,7 @@ from usage_cost_mcp.model.money import format_dollars, format_exact, parse_dolla
 from usage_cost_mcp.model.periods import Period, parse_period, until_yesterday
 from usage_cost_mcp.redact import redacted
 from usage_cost_mcp.reports.query import DEFAULT_PERIOD, MAX_TOP
-from usage_cost_mcp.reports.spend_comparison import parse_against
+from usage_cost_mcp.reports.spend_comparison import DEFAULT_AGAINST, parse_against
 
 from .catalogue import (
     cache_hit_ratio,
@@ -110,8 +110,9 @@ def explain_spend_change(
     audience: str = "",
 ) -> str:
     """Why spend rose or fell: by group, by cause, down to prices and keys."""
-    days = until_yesterday(parse_period(period, today), today)
-    before = parse_against(against or ("previous_month" if _is_month(days) else "previous"), days, today)
+    asked = parse_period(period, today)
+    days = until_yesterday(asked, today)
+    before = parse_against(against or DEFAULT_AGAINST, days, today, asked.end)
     only = _only(workspace_id=workspace, model=model)
     return _prompt(
         f"Explain how the Claude API spend of {days} differs from {before}{_narrowed(only)}, and why.",
@@ -134,7 +135,7 @@ def explain_spend_change(
         ],
         [
             "The causes add up exactly to the change, and so do the groups: never add causes to groups.",
-            "If the periods differ in length, changes are per day: say so.",
+            "If the periods differ in length, state the change per day too, and what the effect days explains.",
             "Report the largest causes first. Prices explain the price and mix effects; tokens by key explain volume.",
         ],
         audience,
