@@ -117,11 +117,11 @@ async def test_the_text_half_holds_every_group_of_every_bucket(client: Client, p
             assert f"|{count:,}|" in text_of(result)
 
 
-async def test_months_and_weeks_under_way_are_partial(client: Client) -> None:
+async def test_months_and_weeks_under_way_or_partly_in_the_period_are_partial(client: Client) -> None:
     months = await ask(client, "get_spend", period="2026-10..2026-11", granularity="month")
     assert (months["buckets"], months["partial_buckets"]) == (["2026-10", "2026-11"], ["2026-11"])
     weeks = await ask(client, "get_spend", period="last_7_days", granularity="week")
-    assert weeks["partial_buckets"] == ["2026-11-16"]
+    assert weeks["partial_buckets"] == ["2026-11-09", "2026-11-16"]
 
 
 async def test_values_that_do_not_fit_are_counted(connect: Connect) -> None:

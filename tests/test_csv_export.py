@@ -98,7 +98,7 @@ async def test_an_estimate_says_so_in_each_line(connect: Connect) -> None:
             "list_dimension_values",
             {"dimension": "workspace_id"},
             "values",
-            ["value", "label", "used", "cost", "cost_share", "tokens", "token_share"],
+            ["value", "label", "used", "cost", "cost_share", "credits", "tokens", "token_share"],
         ),
         (
             "compare_spend",

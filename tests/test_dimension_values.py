@@ -91,16 +91,24 @@ async def test_keys_without_use_are_counted_but_not_archived_ones(client: Client
     used = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", ["api_key_id"])
     active = org.API_KEYS.keys() - org.ARCHIVED_KEYS
     (idle,) = (key for key in active if (key,) not in used)
-    said = (
-        f"1 of {len(active)} API keys (archived ones not counted) had no use in this period: {org.API_KEYS[idle][0]}."
-    )
+    said = f"1 of {len(active)} active API keys had no use in this period: {org.API_KEYS[idle][0]}."
     assert hygiene(answer)["keys_without_use"] == said
+
+
+@pytest.mark.parametrize("status", ["archived", "expired", "inactive"])
+async def test_a_key_that_cannot_be_used_is_labeled_with_the_reason_and_not_counted(
+    client: Client, upstream: Upstream, status: str
+) -> None:
+    with_keys(upstream, lambda keys: [{**key, "status": status} if key["id"] == org.FORGOTTEN else key for key in keys])
+    answer = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
+    assert f"old-prototype ({status})" in [value["label"] for value in answer["values"]]
+    assert "keys_without_use" not in hygiene(answer)
 
 
 async def test_no_more_than_three_keys_without_use_are_named(client: Client) -> None:
     answer = await ask(client, "list_dimension_values", dimension="api_key_id", period="2023-05")
     said = hygiene(answer)["keys_without_use"]
-    assert said.startswith("8 of 8 API keys")
+    assert said.startswith("8 of 8 active API keys")
     assert said.endswith(": ci, evaluations, mobile-backend and 5 more.")
 
 
@@ -114,7 +122,7 @@ async def test_workspaces_without_keys_are_named(client: Client, upstream: Upstr
     gone = {org.FORGOTTEN, org.CHAT}
     with_keys(upstream, lambda keys: [key for key in keys if key["id"] not in gone])
     answer = await ask(client, "list_dimension_values", dimension="workspace_id", period="2026-10")
-    said = "Workspaces without an API key (archived ones not counted): Sandbox, Support."
+    said = "Workspaces without an active API key: Sandbox, Support."
     assert hygiene(answer) == {"workspaces_without_keys": said}
 
 

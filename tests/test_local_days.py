@@ -78,7 +78,7 @@ async def test_weeks_begin_on_local_monday_and_months_on_the_local_first(connect
     assert months["buckets"] == ["2026-09", "2026-10"]
     september = sum(count for day, count in inside.items() if day.startswith("2026-09"))
     assert months["bucket_totals"]["output_tokens"][0] == september
-    assert total["buckets"] == ["2026-09-01"]
+    assert total["buckets"] == ["2026-09-01..2026-10-31"]
     assert weeks["totals"] == months["totals"] == total["totals"]
     assert total["totals"]["output_tokens"] == sum(inside.values())
 

@@ -256,13 +256,18 @@ def test_the_days_of_adjacent_periods_are_the_days_of_both(start: date, first: i
         ("day", "2026-11-22"),
         ("week", "2026-11-16"),
         ("month", "2026-11"),
-        ("total", "2026-10-23"),
+        ("total", "2026-10-23..2026-11-22"),
     ],
 )
 def test_a_bucket_is_named_after_its_start(granularity: Granularity, name: str) -> None:
     period = Period(date(2026, 10, 23), TODAY, TODAY)
     moment = NOW + timedelta(seconds=59, microseconds=999_999)
-    assert bucket_name(bucket_start(moment, granularity, period), granularity) == name
+    assert bucket_name(bucket_start(moment, granularity, period), granularity, period) == name
+
+
+def test_the_total_of_a_day_is_named_after_the_day() -> None:
+    day = Period(TODAY, TODAY, TODAY)
+    assert bucket_name(day.begins, "total", day) == "2026-11-22"
 
 
 ZONES = [
@@ -300,7 +305,7 @@ def test_buckets_cover_the_period_without_gap_or_overlap(cut: tuple[Period, Gran
     assert starts[1:] == ends[:-1]
     assert starts[0] <= period.begins < ends[0]
     assert starts[-1] < period.ends <= ends[-1]
-    assert len({bucket_name(start, granularity, period.zone) for start in starts}) == len(starts)
+    assert len({bucket_name(start, granularity, period) for start in starts}) == len(starts)
 
 
 @given(cuts(), st.data())

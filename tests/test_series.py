@@ -230,13 +230,21 @@ def test_the_values_of_a_dimension_include_null() -> None:
         ("today", "minute", ["2026-11-22T14:30Z"]),
         ("this_month", "hour", ["2026-11-22T14:00Z"]),
         ("this_month", "day", ["2026-11-22"]),
-        ("this_month", "week", ["2026-11-16"]),
+        ("this_month", "week", ["2026-10-26", "2026-11-16"]),
         ("this_month", "month", ["2026-11"]),
-        ("this_month", "total", ["2026-11-01"]),
-        ("2026", "total", ["2026-01-01"]),
+        ("this_month", "total", ["2026-11-01..2026-11-22"]),
+        ("2026", "total", ["2026-01-01..2026-11-22"]),
         ("last_month", "month", []),
+        ("last_month", "week", ["2026-09-28", "2026-10-26"]),
+        ("2026-11-02..2026-11-15", "week", []),
+        ("2026-11-03..2026-11-15", "week", ["2026-11-02"]),
+        ("2026-11-02..2026-11-14", "week", ["2026-11-09"]),
+        ("2026-09-15..2026-10-15", "month", ["2026-09", "2026-10"]),
+        ("2026-10-01..2026-10-15", "total", []),
     ],
 )
-def test_buckets_that_have_not_ended_are_partial(text: str, granularity: Granularity, partial: list[str]) -> None:
+def test_buckets_that_have_not_ended_or_are_partly_in_the_period_are_partial(
+    text: str, granularity: Granularity, partial: list[str]
+) -> None:
     table = World(USAGE_REPORT, parse_period(text, TODAY), []).table(granularity)
-    assert [bucket_name(start, granularity) for start in table.partial(NOW)] == partial
+    assert [bucket_name(start, granularity, table.period) for start in table.partial(NOW)] == partial

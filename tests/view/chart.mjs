@@ -84,7 +84,7 @@ test("days that are in progress or provisional are hatched, and the key says so"
   assert.deepEqual(answer.partial_buckets, ["2026-11-22"]);
   assert.equal(await app.count('.hatched[data-standing="partial"]'), 1);
   assert.equal(await app.count('.hatched[data-standing="provisional"]'), 3);
-  assert.deepEqual(await app.texts("#keys li"), ["provisional (from 2026-11-19 on)", "in progress"]);
+  assert.deepEqual(await app.texts("#keys li"), ["provisional (from 2026-11-19 on)", "partial"]);
 });
 
 test("ratios are drawn as lines with the overall ratio in the values", async ({ open, ask }) => {

@@ -8,7 +8,7 @@ from cachetools import TLRUCache, TTLCache
 from pydantic import TypeAdapter
 
 from usage_cost_mcp.errors import KeyRefusedError, UpstreamError
-from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, Name, NamesById, UnknownWorkspace
+from usage_cost_mcp.model.names import ACTIVE, UNKNOWN_WORKSPACE, Name, NamesById, UnknownWorkspace
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
 from usage_cost_mcp.runtime.concurrency import SingleFlight
@@ -44,13 +44,14 @@ class _List:
 
 
 def _workspace(workspace: Workspace) -> Name:
-    return Name(sanitised(workspace.name) or sanitised(workspace.id), archived=workspace.archived_at is not None)
+    status = ACTIVE if workspace.archived_at is None else "archived"
+    return Name(sanitised(workspace.name) or sanitised(workspace.id), status)
 
 
 def _api_key(key: ApiKey) -> Name:
     return Name(
         sanitised(key.name) or sanitised(key.id),
-        archived=key.status in {"archived", "expired"},
+        status=sanitised(key.status),
         workspace_id=_workspace_of(key),
     )
 

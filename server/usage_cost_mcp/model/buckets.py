@@ -1,7 +1,7 @@
 """The buckets of a period: minutes, hours, days, weeks, months, or one total."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 
 from .periods import Granularity, Period, midnight, month_of, week_of
 
@@ -76,16 +76,18 @@ def _walk(period: Period, granularity: Granularity, now: datetime) -> Iterator[d
         start = bucket_end(start, granularity, period)
 
 
-def bucket_name(start: datetime, granularity: Granularity, zone: tzinfo = UTC) -> str:
-    """2026-10-01 for a day, a week (its Monday) and the total, 2026-10 for a month.
+def bucket_name(start: datetime, granularity: Granularity, period: Period) -> str:
+    """2026-10-01 for a day and a week (its Monday), 2026-10 for a month, 2026-10-01..2026-10-15 for the total.
 
     An hour is 2026-10-01T05:00Z, or 2026-10-01T05:00+02:00 in another zone.
     """
-    local = start.astimezone(zone)
+    local = start.astimezone(period.zone)
     match granularity:
         case "minute" | "hour":
             return local.isoformat(timespec="minutes").replace("+00:00", "Z")
         case "month":
             return f"{local:%Y-%m}"
+        case "total" if period.end > period.start:
+            return f"{period.start}..{period.end}"
         case _:
             return f"{local:%Y-%m-%d}"

@@ -20,17 +20,20 @@ neither a list of workspace ids nor the default workspace, or a scoped principal
 """
 
 
+ACTIVE = "active"
+
+
 @dataclass(frozen=True, slots=True)
 class Name:
     """The display name of an id.
 
     Attributes:
-        archived: No longer in use.
+        status: ACTIVE, or Anthropic's word for the reason why it cannot be used: archived, inactive or expired.
         workspace_id: The workspace of an API key; None for the default workspace.
     """
 
     display: str
-    archived: bool = False
+    status: str = ACTIVE
     workspace_id: str | UnknownWorkspace | None = UNKNOWN_WORKSPACE
 
 

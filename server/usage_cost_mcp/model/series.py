@@ -68,8 +68,13 @@ class Table:
         return gathered
 
     def partial(self, now: datetime) -> list[datetime]:
-        """The starts of the buckets that have not ended."""
-        return [start for start in self.starts if bucket_end(start, self.granularity, self.period) > now]
+        """The starts of the buckets that have not ended, or that are only partly in the period."""
+        complete_until = min(now, self.period.ends)
+        return [
+            start
+            for start in self.starts
+            if start < self.period.begins or bucket_end(start, self.granularity, self.period) > complete_until
+        ]
 
     def ranked(self, sort_key: Callable[[Sums], Number]) -> list[Key]:
         """The groups in descending order of magnitude: a large credit matters as much as a large cost."""

@@ -142,7 +142,7 @@ def _caption(answer: Answer) -> Iterator[str]:
         case SeriesAnswer():
             dashed = " or dashed" if _has_ratio(answer) and len(answer.buckets) > 1 else ""
             if _first_unsettled(answer) < len(answer.buckets):
-                yield f"Light{dashed}: in progress or provisional."
+                yield f"Light{dashed}: partial or provisional."
             if _has_ratio(answer) and len(answer.series) > len(PALETTE) + 1:
                 yield f"Ratios of the largest {len(PALETTE)} groups."
         case ComparisonAnswer():
@@ -211,13 +211,16 @@ def _distinct(names: Iterable[str]) -> list[str]:
 
 
 def _first_unsettled(answer: SeriesAnswer) -> int:
-    """The index of the first partial or provisional bucket; the number of buckets if there is none."""
+    """The index of the first of the last buckets, all of which are partial or provisional; else their number."""
     ends = [*(day_of(name) for name in answer.buckets[1:]), answer.period.end + timedelta(days=1)]
-    for place, (name, end) in enumerate(zip(answer.buckets, ends, strict=True)):
+    place = len(ends)
+    for name, end in zip(reversed(answer.buckets), reversed(ends), strict=True):
         last_day = max(day_of(name), end - timedelta(days=1))
-        if name in answer.partial_buckets or (answer.provisional_since and last_day >= answer.provisional_since):
-            return place
-    return len(answer.buckets)
+        provisional = answer.provisional_since and last_day >= answer.provisional_since
+        if name not in answer.partial_buckets and not provisional:
+            break
+        place -= 1
+    return place
 
 
 def _stacks(answer: SeriesAnswer, lines: Sequence[_ColoredSeries], measure: str, unit: str, height: int) -> Spec:

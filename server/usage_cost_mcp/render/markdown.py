@@ -36,8 +36,8 @@ _MARKUP = re.compile(r"([\\`*~\[\]<>|!#]|(?<=:)/(?=/)|(?<=www)\.)", re.IGNORECAS
 def closing(answer: Answer, escape: Callable[[str], str] = escaped) -> str:
     """The notes and how final and how old the figures are, a line each."""
     lines = [f"Note: {escape(note.message)}" for note in answer.notes]
-    if in_progress := answer.in_progress():
-        lines.append(f"In progress: {in_progress}.")
+    if partial := answer.partial():
+        lines.append(f"Partial: {', '.join(partial)}.")
     if answer.provisional_since:
         lines.append(f"Figures from {answer.provisional_since} on are provisional.")
     if answer.demo:

@@ -90,6 +90,6 @@ class Answer(AnswerModel):
         yield ["key", "value"]
         yield from csv_leaves(self.model_dump(mode="json"))
 
-    def in_progress(self) -> str:
-        """The buckets that have not ended yet, as a closing line names them; "" for none."""
-        return ""
+    def partial(self) -> Sequence[str]:
+        """The buckets that have not ended yet, or that are only partly in the period."""
+        return ()

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
-from usage_cost_mcp.model.names import UNKNOWN_WORKSPACE, NamesById
+from usage_cost_mcp.model.names import ACTIVE, UNKNOWN_WORKSPACE, NamesById
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Number
 from usage_cost_mcp.model.series import matching
@@ -58,20 +58,19 @@ def _tokens(usage: CacheResult, filters: Filters) -> int:
 
 
 def keys_without_use(labels: Labels, used: Collection[str | None]) -> Iterator[Note]:
-    """A note on API keys without use."""
+    """A note on active API keys without use."""
     active = _active(labels.names.get("api_key_id", {}))
     idle = [key for key in active if key not in used]
     if idle:
         named = _named(idle, "api_key_id", labels)
         yield Note(
             code="keys_without_use",
-            message=f"{len(idle)} of {len(active)} API keys (archived ones not counted) had no use in this period: "
-            f"{named}.",
+            message=f"{len(idle)} of {len(active)} active API keys had no use in this period: {named}.",
         )
 
 
 def workspaces_without_keys(labels: Labels, keys: NamesById | None) -> Iterator[Note]:
-    """A note on workspaces without an API key, not counting archived ones."""
+    """A note on active workspaces without an active API key."""
     if keys is None or any(key.workspace_id is UNKNOWN_WORKSPACE for key in keys.values()):
         yield Note(
             code="keys_unavailable",
@@ -83,7 +82,7 @@ def workspaces_without_keys(labels: Labels, keys: NamesById | None) -> Iterator[
     without = [each for each in _active(labels.names.get("workspace_id", {})) if each not in with_keys]
     if without:
         named = _named(without, "workspace_id", labels)
-        message = f"Workspaces without an API key (archived ones not counted): {named}."
+        message = f"Workspaces without an active API key: {named}."
         yield Note(code="workspaces_without_keys", message=message)
 
 
@@ -106,7 +105,7 @@ def largest_share(charged: Mapping[str | None, Number]) -> tuple[str | None, Fra
 
 
 def _active(names: NamesById) -> list[str]:
-    return [each for each, name in names.items() if not name.archived]
+    return [each for each, name in names.items() if name.status == ACTIVE]
 
 
 def _named(values: Sequence[str], dimension: str, labels: Labels, limit: int = 3) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from usage_cost_mcp.analysis.allocation import UNALLOCATED
 from usage_cost_mcp.cache.ports import Directory
 from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, NAMED_DIMENSIONS
-from usage_cost_mcp.model.names import NamesById
+from usage_cost_mcp.model.names import ACTIVE, NamesById
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.runtime.call_context import CallContext
 
@@ -57,7 +57,7 @@ class Labels:
         if value not in names:
             return value
         name = names[value]
-        text = f"{name.display} (archived)" if name.archived else name.display
+        text = name.display if name.status == ACTIVE else f"{name.display} ({name.status})"
         return f"{text} ({value})" if self._name_counts[dimension][name.display] > 1 else text
 
     @cached_property

@@ -85,11 +85,8 @@ class SeriesAnswer(Answer):
                     *([True] if self.estimated else []),
                 ]
 
-    def in_progress(self) -> str:
-        """The buckets that have not ended yet."""
-        if self.granularity == "total" and self.partial_buckets:
-            return "the period (to date)"
-        return ", ".join(f"{bucket} (to date)" for bucket in self.partial_buckets)
+    def partial(self) -> Sequence[str]:
+        return self.partial_buckets
 
     def _cross_table(self, measure: str, caption: str = "") -> Table:
         """Every group in every bucket: groups down and buckets across where these are few, else the other way round."""

@@ -214,7 +214,7 @@ class SeriesResult:
         )
 
     def _names(self, table: Table, starts: Sequence[datetime]) -> list[str]:
-        return [bucket_name(start, table.granularity, table.period.zone) for start in starts]
+        return [bucket_name(start, table.granularity, table.period) for start in starts]
 
     def _series(self, line: GroupLine) -> Series:
         group = None if line.key is None else dict(zip(self.query.group_by, line.key, strict=True))

@@ -12,6 +12,7 @@ from mcp.types import Completion, CompletionArgument, CompletionContext, PromptR
 
 from usage_cost_mcp.errors import UsageCostError
 from usage_cost_mcp.model.dimensions import NULL_WORDS
+from usage_cost_mcp.model.names import ACTIVE
 from usage_cost_mcp.model.periods import PERIODS_BEFORE, parse_period
 from usage_cost_mcp.model.series import values_of
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
@@ -114,7 +115,7 @@ def _named(dimension: str) -> Callable[[ReportContext, CallContext], Awaitable[S
         null = [(NULL_LABELS[dimension], NULL_WORDS[dimension])] if context.can_see(dimension, None) else []
         if names is None:
             return [*null, *((value,) for value in sorted(context.cache.values(USAGE_REPORT, dimension)))]
-        order = sorted(names, key=lambda value: (names[value].archived, names[value].display.casefold()))
+        order = sorted(names, key=lambda value: (names[value].status != ACTIVE, names[value].display.casefold()))
         return [*((labels.of(dimension, value), value) for value in order), *null]
 
     return find

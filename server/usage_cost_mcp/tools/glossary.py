@@ -83,7 +83,8 @@ _WORDS = """\
 - **Forecast** (`forecast_spend`): exact spend so far, and an estimate of the rest with an 80% interval.
 - **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its usual spend on that weekday.
   Excludes today.
-- **Partial**: a bucket still in progress. **Provisional**: a day that Anthropic may still revise.
+- **Partial**: a bucket still in progress, or only partly in the period.
+- **Provisional**: a day that Anthropic may still revise.
 - **Other**: all groups beyond the largest, as one exact line.
 
 No cost is amortized: each day has what was billed for that day. There is no cost per request, hour or local day."""
