@@ -168,7 +168,7 @@ async def test_both_halves_say_that_it_is_an_estimate_and_how_it_was_made(client
     assert answer["estimated"] is True
     assert answer["summary"] == (
         "Spend 2026-10-01 to 2026-10-31 (31 days, UTC), estimated by API key: $7,309.88; "
-        "largest: web-backend $2,212.66 (30%)."
+        "largest before credits: web-backend $2,212.66 (29%)."
     )
     (note,) = [note for note in answer["notes"] if note["code"] == "allocated"]
     assert note == {

@@ -133,6 +133,75 @@ async def test_buckets_of_all_pages_are_combined_in_any_order(fetch: Fetch, upst
     assert [dict(request.query).get("page") for request in upstream.requests] == [None, "1", "2"]
 
 
+def with_writes(body: Json, *members: dict[str, object]) -> Json:
+    """The bucket with further members in the cache_creation of its rows."""
+    for row, more in zip(body["results"], members, strict=True):
+        row["cache_creation"] |= more
+    return body
+
+
+async def test_every_count_of_cache_creation_is_a_measure(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.override = answering(
+        [
+            with_writes(bucket("10T00:00", a=1, b=2), {"ephemeral_24h_input_tokens": 7}, {}),
+            with_writes(bucket("11T00:00", a=3), {"ephemeral_24h_input_tokens": 0, "ttl": "1d", "other": None}),
+            with_writes(bucket("12T00:00", a=4), {"z": 1, "ephemeral_24h_input_tokens": 2}),
+        ]
+    )
+    days = {day.day.day: (day.more_inputs, day.rows.get(0)) for day in await fetch()}
+    long, z = "cache_creation.ephemeral_24h_input_tokens", "cache_creation.z"
+    assert days[10] == ((long,), [(("a",), (1, 0, 0, 0, 0, 0, 7)), (("b",), (2, 0, 0, 0, 0, 0, 0))])
+    assert days[11] == ((), rows(a=3))
+    assert days[12] == ((long, z), [(("a",), (4, 0, 0, 0, 0, 0, 2, 1))])
+
+
+async def test_the_hours_of_a_day_have_the_same_measures(fetch: Fetch, upstream: Upstream) -> None:
+    upstream.override = answering(
+        [with_writes(bucket("11T05:00", "1h", a=1), {"x": 5}), with_writes(bucket("11T06:00", "1h", a=2), {"w": 6})],
+    )
+    days = {day.day.day: day for day in await fetch("1h")}
+    assert days[11].more_inputs == ("cache_creation.w", "cache_creation.x")
+    assert days[11].rows == {300: [(("a",), (1, 0, 0, 0, 0, 0, 0, 5))], 360: [(("a",), (2, 0, 0, 0, 0, 0, 6, 0))]}
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ({"x": -1}, "cache_creation.x of a row"),
+        ({"x": 1.5}, "cache_creation.x of a row"),
+        ({"x": True}, "cache_creation.x of a row"),
+        ({"not a name": 1}, "cache_creation of a row"),
+    ],
+    ids=str,
+)
+async def test_a_count_that_is_none_is_refused(
+    fetch: Fetch, upstream: Upstream, member: dict[str, object], said: str
+) -> None:
+    upstream.override = answering([with_writes(bucket("11T00:00", a=1, b=2), {}, member)])
+    with pytest.raises(ContractError, match=said):
+        await fetch()
+
+
+async def test_the_null_speed_of_a_token_cost_is_standard_if_the_day_has_any_speed(
+    fetch: Fetch, upstream: Upstream
+) -> None:
+    def line(token_type: str | None, **speed: str | None) -> Json:
+        null = dict.fromkeys(COST_REPORT.dimensions)
+        return {**null, "amount": "1", "currency": "USD", "token_type": token_type, **speed}
+
+    def day(start: str, *lines: Json) -> Json:
+        return {**bucket(start), "results": list(lines)}
+
+    output = "output_tokens"
+    with_speed = [line(output, speed="fast"), line(output, speed=None), line(output), line(None, speed=None)]
+    without = [line(output, speed=None), line(None)]
+    upstream.override = answering([day("11T00:00", *with_speed), day("12T00:00", *without)])
+    days = {each.day.day: each for each in await fetch("1d", WINDOW, COST_REPORT, COST_REPORT.base_view)}
+    place = COST_REPORT.dimensions.index("speed")
+    assert [key[place] for key, _ in days[11].rows[0]] == ["fast", "standard", "standard", None]
+    assert [key[place] for key, _ in days[12].rows[0]] == [None, None]
+
+
 async def test_a_day_is_reported_when_upstream_sent_it_even_if_empty(fetch: Fetch, upstream: Upstream) -> None:
     upstream.override = answering([bucket("10", a=1), bucket("12")])
     days = await fetch()

@@ -14,7 +14,7 @@ from tests.support.harness import NOW
 from usage_cost_mcp.model.buckets import bucket_name
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.periods import Granularity, Period, parse_period
-from usage_cost_mcp.model.rows import DayRows, Row, Sums
+from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate, matching, values_of
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
 
@@ -248,3 +248,43 @@ def test_buckets_that_have_not_ended_or_are_partly_in_the_period_are_partial(
 ) -> None:
     table = World(USAGE_REPORT, parse_period(text, TODAY), []).table(granularity)
     assert [bucket_name(start, granularity, table.period) for start in table.partial(NOW)] == partial
+
+
+MORE = {
+    date(2026, 11, 2): (("a.x",), (1, 0, 0, 0, 0, 0, 10)),
+    date(2026, 11, 3): ((), (2, 0, 0, 0, 0, 0)),
+    date(2026, 11, 4): (("a.b", "a.x"), (3, 0, 0, 0, 0, 0, 100, 1000)),
+}
+
+
+def test_further_counts_are_added_up_by_name() -> None:
+    period = Period(date(2026, 11, 2), date(2026, 11, 4), date(2026, 11, 4))
+    days = [
+        DayRows(day, ("model",), {0: [(("m",), sums)]}, NOW, reported=True, more_inputs=names)
+        for day, (names, sums) in MORE.items()
+    ]
+    table = aggregate(iter(days), USAGE_REPORT, period, "day", NOW)
+    assert table.more_inputs == ("a.b", "a.x")
+    assert [sums[6:] for sums in table.groups[()]] == [(0, 10), (0, 0), (100, 1000)]
+    assert table.at_granularity("total").more_inputs == ("a.b", "a.x")
+    assert table.at_granularity("total").totals() == table.totals() == (6, 0, 0, 0, 0, 0, 100, 1010)
+    assert table.zero == (0,) * 8
+
+
+def test_a_day_without_a_dimension_has_the_default() -> None:
+    day = date(2026, 11, 2)
+    period = Period(day, day, day)
+    with_speed = DayRows(
+        day, ("model", "speed"), {0: [(("m", "fast"), (1,) * 6), (("m", None), (2,) * 6)]}, NOW, reported=True
+    )
+    without = DayRows(day, ("model",), {0: [(("m",), (4,) * 6)]}, NOW, reported=True)
+    defaults = {"speed": "standard"}
+
+    def sums(group_by: Sequence[str], filters: Filters | None = None) -> dict[Key, int]:
+        days = [with_speed, without]
+        table = aggregate(days, USAGE_REPORT, period, "total", NOW, group_by, filters, defaults=defaults)
+        return {key: int(columns[0][0]) for key, columns in table.groups.items()}
+
+    assert sums(["speed"]) == {("fast",): 1, (None,): 2, ("standard",): 4}
+    assert sums([], {"speed": frozenset({"standard"})}) == {(): 4}
+    assert sums(["model"], {"speed": frozenset({"fast", None})}) == {("m",): 3}

@@ -105,6 +105,13 @@ EXACT = [
     pytest.param(COSTS, read_at(COSTS, YESTERDAY, NOW, cost("1", None, None)), id="no dimension"),
     pytest.param(COSTS, read_at(COSTS, YESTERDAY, NOW, cost("1", "\u00fc, \"'\\\n\U0001f600", "")), id="odd names"),
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY, NOW, tokens(2**53 + 1), tokens(2**64, None)), id="beyond floats"),
+    pytest.param(
+        TOKENS,
+        read_at(
+            TOKENS, YESTERDAY, NOW, (("claude-opus-4-6",), (1, 0, 0, 0, 2, 0, 3)), more_inputs=("cache_creation.x",)
+        ),
+        id="more inputs",
+    ),
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY), id="no rows"),
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY, rows={}), id="no buckets"),
     pytest.param(TOKENS, read_at(TOKENS, YESTERDAY, reported=False), id="not reported"),
@@ -301,9 +308,9 @@ async def test_every_redis_key_names_its_organization_and_expires(redis: Store, 
         expiry = {key.decode(): admin.pttl(key) for key in sorted(admin.scan_iter("*"))}
     seconds = {key: round(milliseconds / 1000 - 7 * 86_400, -1) for key, milliseconds in expiry.items()}
     assert seconds == {
-        f"usage-cost:1:org-one:usage:model:1d:{TODAY}": 60,
-        f"usage-cost:1:org-one:usage:model:1d:{YESTERDAY}": 15 * 60,
-        f"usage-cost:1:org-one:usage:model:1d:{LONG_AGO}": 30 * 86_400,
+        f"usage-cost:2:org-one:usage:model:1d:{TODAY}": 60,
+        f"usage-cost:2:org-one:usage:model:1d:{YESTERDAY}": 15 * 60,
+        f"usage-cost:2:org-one:usage:model:1d:{LONG_AGO}": 30 * 86_400,
     }
 
 

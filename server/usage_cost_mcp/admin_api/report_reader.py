@@ -1,14 +1,14 @@
 """Reads windows of a report, page by page, into the rows of whole days."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from usage_cost_mcp.cache import STEP, Window
 from usage_cost_mcp.errors import ContractError, InconsistentPagesError, UpstreamError
 from usage_cost_mcp.model.periods import midnight
-from usage_cost_mcp.model.rows import DayRows, Row
+from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums, alignment, all_names
 from usage_cost_mcp.model.upstream_reports import UpstreamReport, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.clock import Clock
@@ -16,7 +16,7 @@ from usage_cost_mcp.runtime.concurrency import run_in_thread_if
 
 from .client import AdminApi
 from .paging import next_page_token, walk
-from .row_parsing import RowParser, row_parser
+from .row_parsing import ParsedRows, RowParser, row_parser
 from .schemas import REPORT_PAGE, ReportPage, read
 
 LONG_BODY = 2**18
@@ -69,7 +69,7 @@ class ReportReader:
                 lambda: _parse_page(report.path, body, parse_rows), when=len(body) > LONG_BODY
             )
 
-        buckets = _Buckets(window, width, report.path)
+        buckets = _Buckets(window, width, report)
         fetched_at = self._clock.now()
         async for each in walk(page, lambda page: page.next_token, report.path):
             if self._clock.now().date() != fetched_at.date():
@@ -87,7 +87,7 @@ class _Bucket:
 
     start: datetime
     end: datetime
-    rows: list[Row]
+    parsed: ParsedRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,19 @@ def _rfc3339(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
+def _counted(parsed: ParsedRows) -> tuple[tuple[str, ...], Counter[tuple[Key, Sums]]]:
+    return parsed.more_inputs, Counter(parsed.rows)
+
+
 class _Buckets:
     """Collects the buckets of one window, and checks that each belongs there and occurs once."""
 
-    def __init__(self, window: Window, width: Width, path: str) -> None:
+    def __init__(self, window: Window, width: Width, report: UpstreamReport) -> None:
         self._window = window
         self._step = STEP[width]
-        self._path = path
-        self._rows: dict[date, dict[int, list[Row]]] = {}
+        self._path = report.path
+        self._report = report
+        self._parsed: dict[date, dict[int, ParsedRows]] = {}
 
     def add(self, bucket: _Bucket) -> None:
         if (bucket.start - self._window.start) % self._step or bucket.end - bucket.start != self._step:
@@ -133,16 +138,31 @@ class _Buckets:
             raise ContractError(f"{self._path} sent a bucket outside the requested days; no total is reported.")
         start = bucket.start.astimezone(UTC)
         minute = start.hour * 60 + start.minute
-        existing = self._rows.setdefault(start.date(), {}).setdefault(minute, bucket.rows)
-        if existing is not bucket.rows and Counter(existing) != Counter(bucket.rows):
+        existing = self._parsed.setdefault(start.date(), {}).setdefault(minute, bucket.parsed)
+        if existing is not bucket.parsed and _counted(existing) != _counted(bucket.parsed):
             raise InconsistentPagesError(f"{self._path} sent a bucket twice with different rows; no total is reported.")
 
     def days(self, dimensions: tuple[str, ...], fetched_at: datetime) -> list[DayRows]:
-        return [
-            DayRows(day, dimensions, rows, fetched_at, reported=len(rows) == self._buckets_of(day))
-            for day in self._window.days
-            for rows in [self._rows.get(day, {})]
-        ]
+        return [self._day(day, dimensions, fetched_at, self._parsed.get(day, {})) for day in self._window.days]
+
+    def _day(
+        self, day: date, dimensions: tuple[str, ...], fetched_at: datetime, buckets: Mapping[int, ParsedRows]
+    ) -> DayRows:
+        names = all_names(parsed.more_inputs for parsed in buckets.values())
+        return DayRows(
+            day,
+            dimensions,
+            {minute: self._aligned(parsed, names) for minute, parsed in buckets.items()},
+            fetched_at,
+            reported=len(buckets) == self._buckets_of(day),
+            more_inputs=names,
+        )
+
+    def _aligned(self, parsed: ParsedRows, names: tuple[str, ...]) -> list[Row]:
+        if parsed.more_inputs == names:
+            return parsed.rows
+        aligned = alignment(parsed.more_inputs, names, len(self._report.measures))
+        return [(key, aligned(sums)) for key, sums in parsed.rows]
 
     def _buckets_of(self, day: date) -> int:
         """How many buckets of a day lie in the window."""

@@ -4,15 +4,23 @@ Why by column: a large organization has thousands of rows a day, and pydantic va
 fraction of the time that it takes for as many objects.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter, methodcaller
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field, StrictStr, TypeAdapter, ValidationError
 
 from usage_cost_mcp.errors import ContractError
-from usage_cost_mcp.model.dimensions import ADJUSTMENT, CHARGE_CATEGORY, CREDIT, STANDARD_SPEED, USAGE
+from usage_cost_mcp.model.dimensions import (
+    ADJUSTMENT,
+    CHARGE_CATEGORY,
+    CREDIT,
+    MORE_INPUTS_PREFIX,
+    STANDARD_SPEED,
+    USAGE,
+)
 from usage_cost_mcp.model.money import dollars_from_cents
 from usage_cost_mcp.model.rows import Key, Row, Sums
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, UpstreamReport
@@ -22,7 +30,15 @@ from .schemas import contract_error, first_error
 
 T = TypeVar("T")
 
-RowParser = Callable[[Sequence[Any]], list[Row]]
+
+class ParsedRows(NamedTuple):
+    """The rows of a bucket; `more_inputs` as in `DayRows`."""
+
+    rows: list[Row]
+    more_inputs: tuple[str, ...] = ()
+
+
+RowParser = Callable[[Sequence[Any]], ParsedRows]
 """Parses the results of a bucket, or raises a ContractError where they differ from the documentation."""
 
 
@@ -61,6 +77,9 @@ _MEASURES = [
     )
 ]
 _COST_TYPE = _Column("cost_type", _VALUES, optional=True)
+_KNOWN_WRITES = frozenset(
+    column.field.removeprefix(MORE_INPUTS_PREFIX) for column in _MEASURES if column.field.startswith(MORE_INPUTS_PREFIX)
+)
 _AMOUNT, _CURRENCY = _Column("amount", _TEXTS), _Column("currency", _TEXTS)
 
 _OPTIONAL = frozenset({"inference_geo", "speed"})
@@ -70,9 +89,11 @@ _OPTIONAL = frozenset({"inference_geo", "speed"})
 def _usage_parser(dimensions: Sequence[str], path: str) -> RowParser:
     keys = _KeyParser([_Column(dimension, _VALUES) for dimension in dimensions], path)
 
-    def rows(results: Sequence[Any]) -> list[Row]:
-        counts = zip(*(measure.of(results, path) for measure in _MEASURES), strict=True)
-        return list(zip(keys.of(results), counts, strict=True))
+    def rows(results: Sequence[Any]) -> ParsedRows:
+        columns = [measure.of(results, path) for measure in _MEASURES]
+        more = _more_inputs(results, path)
+        counts = zip(*columns, *more.values(), strict=True)
+        return ParsedRows(list(zip(keys.of(results), counts, strict=True)), tuple(more))
 
     return rows
 
@@ -91,6 +112,30 @@ class _ChargeCategory:
         return CREDIT if amount.startswith("-") else USAGE if cost_type else ADJUSTMENT
 
 
+def _more_inputs(results: Sequence[Any], path: str) -> dict[str, list[int]]:
+    """The counts of cache writes that are not documented, by name; only those that are not always zero.
+
+    The members of `cache_creation` are the parts of one sum. One that is left out would make all input too small.
+    """
+    writes = list(map(itemgetter("cache_creation"), results))
+    if set(map(len, writes)) <= {len(_KNOWN_WRITES)}:  # they have all known members, so they have no others
+        return {}
+    names = sorted(set[str]().union(*writes) - _KNOWN_WRITES)
+    counts = {name: _count_of(writes, name, path) for name in names}
+    return {f"{MORE_INPUTS_PREFIX}{name}": column for name, column in counts.items() if any(column)}
+
+
+def _count_of(writes: Sequence[Any], name: str, path: str) -> list[int]:
+    """A member that not all rows have; zero if it is no number."""
+    if not re.fullmatch(r"\w{1,100}", name, re.ASCII):
+        raise contract_error(path, "cache_creation of a row", "unknown member")
+    values = [value if isinstance(value, (int, float)) else 0 for value in map(methodcaller("get", name), writes)]
+    try:
+        return _COUNTS.validate_python(values)
+    except ValidationError as error:
+        raise contract_error(path, f"{MORE_INPUTS_PREFIX}{name} of a row", first_error(error)[1]) from None
+
+
 def _cost_parser(dimensions: Sequence[str], path: str) -> RowParser:
     columns = [
         _ChargeCategory() if dimension == CHARGE_CATEGORY else _Column(dimension, _VALUES, dimension in _OPTIONAL)
@@ -98,14 +143,14 @@ def _cost_parser(dimensions: Sequence[str], path: str) -> RowParser:
     ]
     keys = _KeyParser(columns, path)
 
-    def rows(results: Sequence[Any]) -> list[Row]:
+    def rows(results: Sequence[Any]) -> ParsedRows:
         if set(_CURRENCY.of(results, path)) - {"USD"}:
             raise ContractError(
                 "The cost report contains an amount in a currency other than USD. No total is reported, because "
                 "amounts in different currencies cannot be added."
             )
         dollars: list[Sums] = [(dollars_from_cents(amount),) for amount in _AMOUNT.of(results, path)]
-        return list(zip(_with_standard_speed(keys.of(results), dimensions), dollars, strict=True))
+        return ParsedRows(list(zip(_with_standard_speed(keys.of(results), dimensions), dollars, strict=True)))
 
     return rows
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import API_KEY, STANDARD_SPEED, USAGE_MEASURES, WORKSPACE
+from usage_cost_mcp.model.dimensions import API_KEY, STANDARD_SPEED, WORKSPACE, measure_of
 from usage_cost_mcp.model.money import round_half_even
 from usage_cost_mcp.model.rows import DayRows, Key, Row
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
@@ -239,16 +239,13 @@ def _counted(day: DayRows, dimensions: tuple[str, ...]) -> Iterator[tuple[Key, s
     """Every non-zero count of a day, with the values of some dimensions. Usage that has no speed is standard."""
     absent = () if "speed" in day.dimensions else (STANDARD_SPEED,)
     columns = (*day.dimensions, "speed")
+    measures = (*USAGE_REPORT.measure_names, *day.more_inputs)
     places = [columns.index(dimension) for dimension in dimensions]
     for rows in day.rows.values():
         for key, sums in rows:
             whole = key + absent
             values = tuple(whole[place] for place in places)
-            yield from (
-                (values, measure, int(count))
-                for measure, count in zip(USAGE_REPORT.measure_names, sums, strict=True)
-                if count
-            )
+            yield from ((values, measure, int(count)) for measure, count in zip(measures, sums, strict=True) if count)
 
 
 class AllocatedDay(NamedTuple):
@@ -302,8 +299,9 @@ class _Weights(NamedTuple):
 
 
 def _weights(cost: Mapping[str, str | None], rule: AllocationRule, usage: Usage) -> _Weights:
-    measure = _SEARCHES if cost["cost_type"] == "web_search" else USAGE_MEASURES.get(cost["token_type"] or "")
-    if measure is not None:
+    token_type = cost["token_type"]
+    measure = _SEARCHES if cost["cost_type"] == "web_search" else token_type and measure_of(token_type)
+    if measure:
         for n, cell in enumerate(rule.cells_of(cost)):
             if counts := usage.of(cell, measure):
                 return _Weights(counts, usage.assumed_in(cell, measure), coarse=n > 0)

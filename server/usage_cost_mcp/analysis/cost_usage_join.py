@@ -3,13 +3,14 @@
 A cell is the finest group that both reports have. Its cost divided by its tokens is the effective price.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, STANDARD_SPEED, TOKEN_TYPES, Filters
+from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, STANDARD_SPEED, TOKEN_TYPES, Filters, measure_of
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows
@@ -100,13 +101,20 @@ def join(
 
 def _tokens(usage: Iterable[DayRows], period: Period, now: datetime, filters: Filters | None) -> dict[PriceCell, int]:
     used = aggregate(usage, USAGE_REPORT, period, "total", now, WorkspacePriceKey._fields, filters, defaults=STANDARD)
-    return {
-        PriceCell(stream, token_type): int(count)
-        for key, columns in used.groups.items()
-        for stream in [normalized(WorkspacePriceKey(*key))]
-        for token_type, count in zip(TOKEN_TYPES, add_up(columns), strict=False)
-        if count
-    }
+    places = token_places(used.more_inputs)
+    tokens: Counter[PriceCell] = Counter()
+    for key, columns in used.groups.items():
+        stream, sums = normalized(WorkspacePriceKey(*key)), add_up(columns)
+        for token_type, place in places.items():
+            if count := int(sums[place]):
+                tokens[PriceCell(stream, token_type)] += count
+    return tokens
+
+
+def token_places(more_inputs: Sequence[str]) -> Mapping[str, int]:
+    """The position of each token type in the sums of a row of the usage report."""
+    places = USAGE_REPORT.measure_places(more_inputs)
+    return {token_type: places[measure_of(token_type)] for token_type in (*TOKEN_TYPES, *more_inputs)}
 
 
 STANDARD = {"speed": STANDARD_SPEED}

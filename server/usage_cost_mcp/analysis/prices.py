@@ -8,14 +8,14 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import STANDARD_SPEED, TOKEN_TYPES, Filters
+from usage_cost_mcp.model.dimensions import STANDARD_SPEED, Filters
 from usage_cost_mcp.model.money import exact, format_exact, round_half_even
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.model.series import Columns, Table, add_columns, aggregate
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 
-from .cost_usage_join import STANDARD, PriceCell, PricedCells, WorkspacePriceKey, normalized
+from .cost_usage_join import STANDARD, PriceCell, PricedCells, WorkspacePriceKey, normalized, token_places
 
 _PLACES, _ROUNDED_PLACES = 12, 6
 """Decimal places up to which a price per million tokens is shown exactly, and those of a longer one."""
@@ -77,12 +77,12 @@ def changed_prices(
     """The prices that changed within the period by more than rounding; incomplete days are ignored."""
     billed = aggregate(spend, COST_REPORT, period, "day", now, [*PriceKey._fields, "token_type"], filters)
     used = aggregate(usage, USAGE_REPORT, period, "day", now, PriceKey._fields, filters, defaults=STANDARD)
-    tokens = _by_kind(used)
+    tokens, places = _by_kind(used), token_places(used.more_inputs)
     complete = period.days[: len(billed.starts) - len(billed.partial(now))]
     daily: dict[tuple[PriceKey, str], dict[date, Fraction]] = {}
     for (*kind, token_type), costs in _by_kind(billed).items():
-        if token_type in TOKEN_TYPES and (counts := tokens.get(tuple(kind))):
-            place = TOKEN_TYPES.index(token_type)
+        place = places.get(token_type or "")
+        if place is not None and token_type and (counts := tokens.get(tuple(kind))):
             days = zip(complete, costs, counts, strict=False)
             daily[PriceKey(*kind), token_type] = {
                 day: Fraction(cost[0]) / int(count[place]) for day, cost, count in days if cost[0] and count[place]
@@ -138,7 +138,7 @@ class Prices:
 
     def vary(self, cell: WorkspacePriceKey | PriceKey) -> bool:
         """Whether any price of the key depends on the day."""
-        return any((PriceKey(*cell[-_KIND:]), token_type) in self.changed for token_type in TOKEN_TYPES)
+        return any(kind == cell[-_KIND:] for kind, _ in self.changed)
 
 
 def prices_of(cells: PricedCells, changed: PriceChanges) -> Prices:

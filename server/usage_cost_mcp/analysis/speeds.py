@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from usage_cost_mcp.model.dimensions import FAST_SPEED, STANDARD_SPEED
-from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums
+from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums, alignment
+from usage_cost_mcp.model.upstream_reports import FAST_USAGE_REPORT
 
 _MINUTE = timedelta(minutes=1)
 
@@ -25,7 +26,8 @@ def split_by_speed(usage: DayRows, fast: DayRows, dimensions: Sequence[str], ste
         dimensions: The other dimensions of the result; both days have them.
         step: The length of its buckets, and of those of both days at most.
     """
-    of_fast = dict(_by_bucket_and_key(fast, dimensions, step))
+    aligned = alignment(fast.more_inputs, usage.more_inputs, len(FAST_USAGE_REPORT.measures))
+    of_fast = {place: aligned(sums) for place, sums in _by_bucket_and_key(fast, dimensions, step)}
     rows: dict[int, list[Row]] = {}
     for (minute, key), sums in _by_bucket_and_key(usage, dimensions, step):
         fast_part = tuple(map(min, sums, of_fast.get((minute, key), (0,) * len(sums))))

@@ -20,7 +20,7 @@ from usage_cost_mcp.runtime.limits import MEBIBYTE
 
 from .views import View
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Incremented when the schema or its meaning changes: days in another version are not found."""
 
 MAX_DECODED_BYTES = 64 * MEBIBYTE
@@ -41,12 +41,13 @@ class _DayPayload(BaseModel):
     Attributes:
         buckets: The minute of the day at which each bucket starts, and its number of rows.
         keys: For each dimension, its values in all rows.
-        sums: For each measure, its values in all rows: dollars as decimal strings, counts as integers.
+        sums: For each measure, and for each name in `more_inputs`, its values in all rows: dollars as decimal strings,
+            counts as integers.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
-    format: Literal[1] = SCHEMA_VERSION
+    format: Literal[2] = SCHEMA_VERSION
     organization: str
     report: str
     dimensions: tuple[str, ...]
@@ -56,6 +57,7 @@ class _DayPayload(BaseModel):
     reported: bool
     revised: UtcDatetime | None
     revised_in: tuple[str | None, ...]
+    more_inputs: tuple[str, ...]
     buckets: tuple[tuple[Minute, Count], ...]
     keys: tuple[tuple[str | None, ...], ...]
     sums: tuple[tuple[Amount, ...] | tuple[Count, ...], ...]
@@ -84,6 +86,7 @@ def encode(day_id: DayId, rows: DayRows) -> bytes:
         reported=rows.reported,
         revised=rows.revised,
         revised_in=tuple(rows.revised_in),
+        more_inputs=rows.more_inputs,
         buckets=tuple((minute, len(bucket)) for minute, bucket in rows.rows.items()),
         keys=tuple(zip(*(key for key, _ in flat), strict=True)),
         sums=tuple(tuple(map(_plain, column)) for column in columns),
@@ -125,6 +128,7 @@ def decode(day_id: DayId, value: bytes, now: datetime, shared_keys: dict[Key, Ke
         payload.reported,
         payload.revised,
         frozenset(payload.revised_in),
+        payload.more_inputs,
     )
 
 
@@ -143,10 +147,10 @@ def _rows(day: _DayPayload, view: View, shared_keys: dict[Key, Key]) -> Mapping[
         ValueError: The number of columns, rows or buckets is inconsistent.
     """
     total = sum(count for _, count in day.buckets)
-    measures = len(view.report.measures)
-    if total and (len(day.keys), len(day.sums)) != (len(view.dimensions), measures):
+    measures = [*view.report.measures, *(RowMeasure(name, "count") for name in day.more_inputs)]
+    if total and (len(day.keys), len(day.sums)) != (len(view.dimensions), len(measures)):
         raise ValueError("The columns do not match the view.")
-    columns = [_numbers(column, measure) for column, measure in zip(day.sums, view.report.measures, strict=False)]
+    columns = [_numbers(column, measure) for column, measure in zip(day.sums, measures, strict=False)]
     keys = (shared_keys.setdefault(key, key) for key in zip(*day.keys, strict=True)) if day.keys else iter([()] * total)
     rows: list[Row] = list(zip(keys, zip(*columns, strict=True), strict=True))
     if len(rows) != total or len(dict(day.buckets)) != len(day.buckets):

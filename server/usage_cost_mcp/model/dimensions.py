@@ -38,6 +38,16 @@ USAGE_MEASURES: Mapping[str, str] = {
 TOKEN_TYPES = tuple(USAGE_MEASURES)
 UNCACHED, CACHE_READ, CACHE_WRITE_5M, CACHE_WRITE_1H, OUTPUT = TOKEN_TYPES
 
+
+MORE_INPUTS_PREFIX = "cache_creation."
+"""What the token types, and measures, of cache writes that are not documented begin with."""
+
+
+def measure_of(token_type: str) -> str:
+    """The measure of the usage report for a token type; one that is not documented has the same name in both."""
+    return USAGE_MEASURES.get(token_type, token_type)
+
+
 KNOWN_VALUES: Mapping[str, tuple[str, ...]] = {
     "cost_type": ("tokens", "web_search", "code_execution", "session_usage"),
     "token_type": TOKEN_TYPES,

@@ -14,7 +14,7 @@ from .buckets import bucket_end, bucket_starts
 from .dimensions import Filters
 from .money import exact
 from .periods import Granularity, Period, midnight
-from .rows import DayRows, Key, Number, Row, Sums
+from .rows import DayRows, Key, Number, Row, Sums, alignment, all_names
 from .upstream_reports import UpstreamReport
 
 Columns = list[Sums]
@@ -23,13 +23,18 @@ Columns = list[Sums]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The sums of each group in each bucket; zero where a group has no rows."""
+    """The sums of each group in each bucket; zero where a group has no rows.
+
+    Attributes:
+        more_inputs: Names of the counts that the sums have after the known measures, as in `DayRows`.
+    """
 
     period: Period
     granularity: Granularity
     starts: Sequence[datetime]
     zero: Sums
     groups: dict[Key, Columns]
+    more_inputs: tuple[str, ...] = ()
 
     @property
     def zeros(self) -> Columns:
@@ -58,6 +63,7 @@ class Table:
             starts,
             self.zero,
             {key: self._gather(columns, target, len(starts)) for key, columns in self.groups.items()},
+            self.more_inputs,
         )
 
     def _gather(self, columns: Columns, target: Sequence[int], size: int) -> Columns:
@@ -105,16 +111,20 @@ def aggregate(
         now: Buckets that start later are left out.
         group_by: Without it there is exactly one group, `()`, even if there is no row.
         filters: Rows with other values are left out.
-        extra_measures: Measures that the rows have after those of the report.
+        extra_measures: Measures that the rows have after those of the report, and before any `more_inputs`.
         defaults: The value of a dimension in the rows of days that do not have the dimension.
     """
     starts = bucket_starts(period, granularity, now)
-    zero: Sums = (0,) * (len(report.measures) + len(extra_measures))
+    days = list(days)
+    more_inputs = all_names(day.more_inputs for day in days)
+    known = len(report.measures) + len(extra_measures)
+    zero: Sums = (0,) * (known + len(more_inputs))
     groups: dict[Key, Columns] = {} if group_by else {(): [zero] * len(starts)}
     grouping = _Grouping(group_by, filters or {}, defaults)
     with exact():
         for day in days:
             group_of = grouping[day.dimensions]
+            aligned = alignment(day.more_inputs, more_inputs, known)
             for minute, rows in day.rows.items():
                 moment = midnight(day.day) + timedelta(minutes=minute)
                 bucket = _bucket_index(starts, moment)
@@ -122,8 +132,8 @@ def aggregate(
                     columns = groups.setdefault(group, [])
                     if not columns:
                         columns += [zero] * len(starts)
-                    columns[bucket] = _sum([columns[bucket], *many])
-    return Table(period, granularity, starts, zero, groups)
+                    columns[bucket] = _sum([columns[bucket], *map(aligned, many)])
+    return Table(period, granularity, starts, zero, groups, more_inputs)
 
 
 def _bucket_index(starts: Sequence[datetime], moment: datetime) -> int:

@@ -75,6 +75,10 @@ class UpstreamReport:
     def measure_names(self) -> tuple[str, ...]:
         return tuple(measure.name for measure in self.measures)
 
+    def measure_places(self, more_inputs: Iterable[str]) -> dict[str, int]:
+        """The position of each measure in the sums of a row that also has some further counts of input."""
+        return {name: place for place, name in enumerate((*self.measure_names, *more_inputs))}
+
     def views_for(self, needed: Iterable[str]) -> list[tuple[str, ...]]:
         """The views that hold some dimensions, the best one first: the base view where it suffices, then a narrow one.
 

@@ -4,9 +4,16 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from fractions import Fraction
 
 from usage_cost_mcp.analysis.allocation import PRICE_DIMENSIONS
-from usage_cost_mcp.analysis.cache_savings import SAVINGS_MEASURES, cache_tokens, can_be_priced, with_savings
+from usage_cost_mcp.analysis.cache_savings import (
+    SAVINGS_MEASURES,
+    cache_tokens,
+    can_be_priced,
+    with_savings,
+    without_savings,
+)
 from usage_cost_mcp.analysis.cost_usage_join import join
 from usage_cost_mcp.analysis.prices import Prices, changed_prices, prices_of
 from usage_cost_mcp.cache import CacheResult, combine_statuses
@@ -21,22 +28,26 @@ from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
-from . import notes
 from .answers import Note
 from .context import ReportContext
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage, usage_by_speed
 from .query import Query
 from .series_report import OFFLOAD_ROWS, FilteredNotes, Measure, SeriesDefinition, SeriesResult
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
+from .wording import whole_percent
 
 _DIGITS = 9
 _SAVED, _PRICED, _ESTIMATED = range(len(USAGE_REPORT.measures), len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES))
 """Positions of the savings measures in a row."""
 
 
+def _input_tokens(sums: Sums) -> int:
+    return input_tokens(without_savings(sums))
+
+
 def cache_hit_ratio(sums: Sums) -> float | None:
     """Cache reads divided by all input tokens, from 0 to 1, to nine digits; None without input."""
-    total = input_tokens(sums)
+    total = _input_tokens(sums)
     return round(cache_read_tokens(sums) / total, _DIGITS) if total else None
 
 
@@ -51,6 +62,7 @@ def _format_savings(sums: Sums) -> str | None:
 
 
 CACHE_HIT_RATIO = Measure("cache_hit_ratio", "ratio from 0 to 1", cache_hit_ratio)
+_INPUT_TOKENS = Measure("input_tokens", "tokens", _input_tokens)
 CACHE_SAVINGS = Measure("cache_savings", "USD", _format_savings)
 
 
@@ -59,7 +71,7 @@ def _headline(result: SeriesResult) -> str:
     ratio, saved = cache_hit_ratio(totals), cache_savings(totals)
     if ratio is None:
         return "no input tokens"
-    summary = f"{ratio:.1%} of {input_tokens(totals):,} input tokens were read from the cache"
+    summary = f"{ratio:.1%} of {_input_tokens(totals):,} input tokens were read from the cache"
     if saved:
         summary += f", {'saving' if saved > 0 else 'at a net cost of'} about {format_dollars(abs(saved))}"
     if not result.query.group_by:
@@ -167,28 +179,29 @@ def _savings_notes(held: CacheResult, filters: Filters) -> Iterator[Note]:
     if sums[_ESTIMATED]:
         yield Note(
             code="cache_savings_estimated",
-            message=f"The price of {notes.whole_percent(sums[_ESTIMATED], tokens)} of the cache tokens is estimated "
-            "from the nearest use or day of the same model, service tier and speed that has one.",
+            message=f"The price of {whole_percent(Fraction(sums[_ESTIMATED]) / tokens)} of the cache tokens is "
+            "estimated from the nearest use or day of the same model, service tier and speed that has one.",
         )
     if priority:
         yield Note(
             code="priority_tier_excluded",
-            message=f"cache_savings excludes {notes.whole_percent(priority, tokens)} of the cache tokens: Priority "
-            "Tier, whose cost Anthropic does not report.",
+            message=f"cache_savings excludes {whole_percent(Fraction(priority) / tokens)} of the cache tokens: "
+            "Priority Tier, whose cost Anthropic does not report.",
         )
     if unpriced > priority:
         yield Note(
             code="cache_savings_incomplete",
-            message=f"cache_savings excludes {notes.whole_percent(unpriced - priority, tokens)} of the cache tokens: "
-            "the cost report of the period has no price for them.",
+            message=f"cache_savings excludes {whole_percent(Fraction(unpriced - priority) / tokens)} of the cache "
+            "tokens: the cost report of the period has no price for them.",
         )
 
 
 def _sums(held: CacheResult, filters: Filters) -> Sums:
-    """The sums of all rows that pass the filters."""
+    """The sums of all rows that pass the filters; counts of input that are not documented as one."""
+    known = len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES)
     with exact():
-        none: Sums = (0,) * (len(USAGE_REPORT.measures) + len(SAVINGS_MEASURES))
-        return tuple(map(sum, zip(none, *matching(held.days, filters), strict=True)))
+        rows = ((*sums[:known], sum(sums[known:])) for sums in matching(held.days, filters))
+        return tuple(map(sum, zip((0,) * (known + 1), *rows, strict=True)))
 
 
 CACHE_REPORT = SeriesDefinition(
@@ -199,10 +212,11 @@ CACHE_REPORT = SeriesDefinition(
     totals=[
         CACHE_HIT_RATIO,
         CACHE_SAVINGS,
-        *(measure for name, measure in MEASURES.items() if name.endswith("input_tokens")),
+        _INPUT_TOKENS,
+        *(measure for name, measure in MEASURES.items() if name.endswith("_input_tokens")),
     ],
-    group_totals=[CACHE_HIT_RATIO, CACHE_SAVINGS, MEASURES["input_tokens"], MEASURES["cache_read_input_tokens"]],
-    sort_key=input_tokens,
+    group_totals=[CACHE_HIT_RATIO, CACHE_SAVINGS, _INPUT_TOKENS, MEASURES["cache_read_input_tokens"]],
+    sort_key=_input_tokens,
     headline=_headline,
     fetch=_fetch,
     extra_measures=SAVINGS_MEASURES,

@@ -14,12 +14,13 @@ from usage_cost_mcp.model.buckets import bucket_end, bucket_start
 from usage_cost_mcp.model.dimensions import CREDIT, NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
-from usage_cost_mcp.model.rows import DayRows, Number
+from usage_cost_mcp.model.rows import DayRows
 from usage_cost_mcp.model.series import matching, values_of
 
 from . import wording
 from .answers import Note
 from .labels import Labels
+from .wording import whole_percent
 
 _NAMED_AS = {"workspace_id": "workspaces", "api_key_id": "API keys", "account_id": "accounts"}
 
@@ -114,27 +115,19 @@ def allocation_notes(
             sum((abs(Decimal(sums[0])) for sums in matching(days, filters)), Decimal(0))
             for days in (assumed_spend, spend)
         )
-    share = (
-        f" For {format_dollars(assumed)} of it ({whole_percent(assumed, cost)}) the reports do not have all of these "
-        "dimensions together, so the tokens of the next broader group are taken: an assumption."
-        if assumed
-        else ""
-    )
+    part = ""
+    if assumed:
+        share = whole_percent(Fraction(assumed) / Fraction(cost))
+        part = (
+            f" For {format_dollars(assumed)} of it ({share}) the reports do not have all of these dimensions together, "
+            "so the tokens of the next broader group are taken: an assumption."
+        )
     yield Note(
         code="allocated",
         message=f"Estimated: the cost report has no {ALLOCATED_TO[rule.dimension]}, so each cost is allocated in "
         f"proportion to tokens of the same token_type, {', '.join(rule.cell)}; web search cost in proportion to "
-        f"searches. The parts add up to the reported cost exactly.{share}",
+        f"searches. The parts add up to the reported cost exactly.{part}",
     )
-
-
-def whole_percent(part: Number, whole: Number) -> str:
-    """A share of a total as whole percent."""
-    share = Fraction(part) / Fraction(whole)
-    return f"{float(share):.0%}" if share >= _ONE_PERCENT else "less than 1%"
-
-
-_ONE_PERCENT = Fraction(1, 100)
 
 
 def label_notes(labels: Labels) -> Iterator[Note]:

@@ -41,6 +41,11 @@ class Measure:
     of: Callable[[Sums], Value]
 
 
+def count_measure(name: str, place: int) -> Measure:
+    """The count at a position of the sums."""
+    return Measure(name, "requests" if name.endswith("requests") else "tokens", lambda sums: int(sums[place]))
+
+
 @dataclass(frozen=True, slots=True)
 class GroupLine:
     """A group with its sums per bucket. `key` is None for Other, into which `other_groups` groups are merged."""
@@ -77,6 +82,7 @@ class SeriesDefinition:
         group_totals: The measures of each group's totals, if they are fewer than `totals`.
         ranked_measures: The measures whose largest group is not merged into Other, unless the caller chose a top.
         has_credits: Whether rows may be negative.
+        more_inputs: Which of the counts of input that are not documented have a value per bucket; totals have all.
         is_unreported: Whether no report has the rows of the filters, so that the measures are unknown, not zero.
     """
 
@@ -93,6 +99,7 @@ class SeriesDefinition:
     group_totals: Sequence[Measure] = ()
     ranked_measures: Sequence[Measure] = ()
     has_credits: bool = False
+    more_inputs: Callable[[Sequence[str]], Sequence[str]] = lambda _names: ()
     is_unreported: Callable[[CacheResult, Filters], bool] = lambda _held, _filters: False
 
 
@@ -137,6 +144,20 @@ class SeriesResult:
     @property
     def default_size(self) -> bool:
         return self.query.default_size
+
+    @property
+    def shown(self) -> Sequence[Measure]:
+        """The measures that have a value per bucket."""
+        return [*self.definition.shown, *self._more_inputs(self.definition.more_inputs(self.table.more_inputs))]
+
+    @property
+    def _more_totals(self) -> Sequence[Measure]:
+        return self._more_inputs(self.table.more_inputs)
+
+    def _more_inputs(self, names: Sequence[str]) -> list[Measure]:
+        """The measures of counts of input that are not documented; they are the last ones of the sums."""
+        first = len(self.table.zero) - len(self.table.more_inputs)
+        return [count_measure(name, first + self.table.more_inputs.index(name)) for name in names]
 
     def label(self, group: Key) -> str:
         return self.labels.of_group(self.query.group_by, group)
@@ -192,7 +213,7 @@ class SeriesResult:
             report=self.definition.name,
             estimated=bool(query.allocation_rule),
             summary=f"{self.definition.title} {subject}: {self._headline()}.{self.warnings}",
-            measures={measure.name: measure.unit for measure in self.definition.shown},
+            measures={measure.name: measure.unit for measure in self.shown},
             period=PeriodModel(start=query.period.start, end=query.period.end, timezone=str(query.period.zone)),
             granularity=granularity,
             group_by=query.group_by,
@@ -200,7 +221,7 @@ class SeriesResult:
             buckets=self._names(table, table.starts),
             series=[self._series(line) for line in lines],
             bucket_totals=self._values(bucket_totals),
-            totals=self._totals(self.definition.totals, self.totals),
+            totals=self._totals([*self.definition.totals, *self._more_totals], self.totals),
             partial_buckets=self._names(table, table.partial(self.meta.now)),
             **self.meta.common_fields(
                 query.period,
@@ -222,7 +243,9 @@ class SeriesResult:
             label=line.label,
             group=group,
             values=self._values(line.columns),
-            totals=self._totals(self.definition.group_totals or self.definition.totals, line.sums),
+            totals=self._totals(
+                self.definition.group_totals or [*self.definition.totals, *self._more_totals], line.sums
+            ),
             other_groups=line.other_groups,
         )
 
@@ -231,8 +254,8 @@ class SeriesResult:
 
     def _values(self, columns: Columns) -> dict[str, list[Value]]:
         if self.is_unreported:
-            return {measure.name: [None] * len(columns) for measure in self.definition.shown}
-        return {measure.name: [measure.of(sums) for sums in columns] for measure in self.definition.shown}
+            return {measure.name: [None] * len(columns) for measure in self.shown}
+        return {measure.name: [measure.of(sums) for sums in columns] for measure in self.shown}
 
     def _totals(self, measures: Sequence[Measure], sums: Sums) -> dict[str, Value]:
         return {measure.name: None if self.is_unreported else measure.of(sums) for measure in measures}

@@ -1,33 +1,33 @@
 """Tokens and web searches by the dimensions of the usage report."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
-from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
+from usage_cost_mcp.model.dimensions import MORE_INPUTS_PREFIX, PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.query_schema import USAGE_QUERY
 from usage_cost_mcp.model.rows import Key, Sums
 from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 from .answers import Note
-from .series_report import Measure, SeriesDefinition, SeriesResult
+from .series_report import Measure, SeriesDefinition, SeriesResult, count_measure
 from .wording import enumeration, whole_percent
 
 ALL = "all"
 DEFAULT_MEASURES = ("input_tokens", "output_tokens")
 
-_INPUTS = slice(0, 4)
-"""The four disjoint counts of input tokens in a row of the usage report."""
+_INPUTS, _MORE_INPUTS = slice(0, 4), slice(len(USAGE_REPORT.measures), None)
+"""The disjoint counts of input tokens in a row of the usage report: the documented ones, and any others at its end."""
 _CACHE_READ = USAGE_REPORT.measure_names.index("cache_read_input_tokens")
 _OUTPUT = USAGE_REPORT.measure_names.index("output_tokens")
 
 
 def input_tokens(sums: Sums) -> int:
     """All input: uncached, read from the cache, and written to it."""
-    return int(sum(sums[_INPUTS]))
+    return int(sum(sums[_INPUTS]) + sum(sums[_MORE_INPUTS]))
 
 
 def cache_read_tokens(sums: Sums) -> int:
@@ -38,20 +38,13 @@ def all_tokens(sums: Sums) -> int:
     return input_tokens(sums) + int(sums[_OUTPUT])
 
 
-def _count(index: int) -> Callable[[Sums], int]:
-    return lambda sums: int(sums[index])
-
-
 INPUT_TOKENS = Measure("input_tokens", "tokens", input_tokens)
 
 MEASURES = {
     measure.name: measure
     for measure in (
         INPUT_TOKENS,
-        *(
-            Measure(name, "requests" if name.endswith("requests") else "tokens", _count(index))
-            for index, name in enumerate(USAGE_REPORT.measure_names)
-        ),
+        *(count_measure(name, place) for place, name in enumerate(USAGE_REPORT.measure_names)),
     )
 }
 
@@ -59,15 +52,33 @@ MEASURES = {
 def parse_measures(names: Sequence[str]) -> list[Measure]:
     """The measures to show per bucket; "all" means every measure.
 
+    Cache writes that are not documented are left out: which there are is known when the rows are.
+
     Raises:
         InvalidQueryError: For a name that is not a measure.
     """
     if ALL in names:
         return list(MEASURES.values())
-    for name in names:
+    known = [name for name in dict.fromkeys(names) if not name.startswith(MORE_INPUTS_PREFIX)]
+    for name in known:
         if name not in MEASURES:
             raise unknown_value_error("measures", name, [*MEASURES, ALL])
-    return [MEASURES[name] for name in dict.fromkeys(names)]
+    return [MEASURES[name] for name in known]
+
+
+def _named_more_inputs(names: Sequence[str], more_inputs: Sequence[str]) -> Sequence[str]:
+    """The cache writes that are not documented and that are to be shown per bucket.
+
+    Raises:
+        InvalidQueryError: For a name that the report does not have.
+    """
+    if ALL in names:
+        return more_inputs
+    named = [name for name in dict.fromkeys(names) if name.startswith(MORE_INPUTS_PREFIX)]
+    for name in named:
+        if name not in more_inputs:
+            raise unknown_value_error("measures", name, [*MEASURES, *more_inputs, ALL])
+    return named
 
 
 def token_report(names: Sequence[str]) -> SeriesDefinition:
@@ -76,7 +87,7 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
     Raises:
         InvalidQueryError: For a name that is not a measure.
     """
-    shown = parse_measures(names or DEFAULT_MEASURES)
+    shown = parse_measures(names) or parse_measures(DEFAULT_MEASURES)
 
     def headline(result: SeriesResult) -> str:
         counts = ", ".join(f"{measure.of(result.totals):,} {_words(measure.name)}" for measure in shown)
@@ -97,6 +108,7 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
         totals=list(MEASURES.values()),
         sort_key=lambda sums: _counted(shown[0].name, sums),
         ranked_measures=shown,
+        more_inputs=lambda more_inputs: _named_more_inputs(names, more_inputs),
         headline=headline,
         caveats=_caveats,
     )

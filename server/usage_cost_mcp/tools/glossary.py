@@ -44,7 +44,7 @@ _DIMENSIONS = {
 _MEASURES = {
     "cost": "Billed cost, exact. Includes credits as negative amounts. Excludes the Priority Tier, seats, "
     "subscriptions, taxes, the prepaid balance and usage through other clouds. It is not the invoice.",
-    "input_tokens": "All input: the sum of the four counts below.",
+    "input_tokens": "All input: the sum of the four counts below, and of cache writes of any other kind.",
     "uncached_input_tokens": "Input neither read from the prompt cache nor written to it.",
     "cache_read_input_tokens": "Input read from the prompt cache.",
     "cache_creation_5m_input_tokens": "Input written to the prompt cache for five minutes.",
