@@ -148,8 +148,9 @@ async def test_what_an_answer_calls_a_value_is_understood_as_a_filter(
 async def test_a_value_that_upstream_has_used_is_known_from_then_on(client: Client, upstream: Upstream) -> None:
     def newer(request: Request) -> Response | None:
         response = DemoApi(lambda: NOW).respond(request)
-        for row in response.body["data"][0]["results"]:
-            row["inference_geo"] = "eu"
+        for bucket in response.body["data"]:
+            for row in bucket["results"]:
+                row["inference_geo"] = "eu"
         return response
 
     assert "'eu' is not known" in await refusal(client, "get_spend", filter_by={"inference_geo": ["eu"]})

@@ -16,7 +16,7 @@ async def test_status_names_the_organization_the_key_and_the_newest_data(client:
     status = await ask(client, "get_status")
     assert status["organization"]["name"] == "Demo Organization"
     assert status["key"] == {"kind": "admin", "source": "the demo"}
-    assert status["newest_data"] == {"spend": "2026-11-22", "usage": "2026-11-22"}
+    assert status["newest_data"] == {"spend": "2026-11-22", "usage": "2026-11-22", "billed_through": "2026-11-21"}
     assert (status["today"], status["provisional_since"]) == ("2026-11-22", "2026-11-19")
     assert status["demo"] is True
 

@@ -309,9 +309,9 @@ async def test_who_used_what_is_looked_up_once_for_all_names_of_a_filter(
     read: list[str] = []
     reading = ScopedReportCache.days
 
-    async def days(self: ScopedReportCache, *query: Any) -> CacheResult:
+    async def days(self: ScopedReportCache, *query: Any, **options: Any) -> CacheResult:
         read.append(query[0].name)
-        return await reading(self, *query)
+        return await reading(self, *query, **options)
 
     monkeypatch.setattr(ScopedReportCache, "days", days)
     spellings = ["Demo Analyst", "demo analyst", "DEMO ANALYST", "demo analyst,Demo analyst"]

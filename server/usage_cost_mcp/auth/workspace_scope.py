@@ -6,7 +6,7 @@ only the rows of their workspaces, as if the organization had no others.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.cache.ports import Directory, ReportData
@@ -38,10 +38,17 @@ class ScopedReportCache:
         self._workspaces = workspaces
 
     async def days(
-        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self,
+        report: UpstreamReport,
+        views: Sequence[tuple[str, ...]],
+        width: Width,
+        period: Period,
+        call: CallContext,
+        *,
+        also: Sequence[date] = (),
     ) -> CacheResult:
         with_workspace = [_with_workspace(report, view) for view in views]
-        result = await self._cache.days(report, with_workspace, width, period, call)
+        result = await self._cache.days(report, with_workspace, width, period, call, also=also)
         return await _filter_days(result, WORKSPACE, self._workspaces)
 
     async def key_usage_days(

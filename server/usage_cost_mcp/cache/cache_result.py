@@ -50,6 +50,10 @@ class CacheResult:
         """Without the rows outside the period."""
         return replace(self, days=[day.clipped(period.begins, period.ends) for day in self.days])
 
+    def of(self, period: Period) -> "CacheResult":
+        """Without the days outside the period."""
+        return replace(self, days=self.for_days(period.days))
+
     def for_days(self, days: Iterable[date]) -> list[DayRows]:
         """The given days in the given order; a day that is given twice is returned twice."""
         by_day = {rows.day: rows for rows in self.days}

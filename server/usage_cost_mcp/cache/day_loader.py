@@ -44,6 +44,11 @@ class DayLoader:
         self._fetcher = WindowFetcher(source, clock)
         self._loads: SingleFlight[tuple[View, date], LoadedDays] = SingleFlight()
 
+    def that_fit(self, view: View, days: Sequence[date], more: Sequence[date]) -> Sequence[date]:
+        """The days, and more of them if they take no more requests."""
+        wider = [*more, *days]
+        return wider if len(self._fetcher.plan(view, wider)) == len(self._fetcher.plan(view, days)) else days
+
     async def load(self, view: View, days: Collection[date], call: CallContext) -> LoadedDays:
         """All the days.
 

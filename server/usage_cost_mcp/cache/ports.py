@@ -70,9 +70,18 @@ class ReportData(Protocol):
     """The report data that the reports read: all of it, or that of some workspaces."""
 
     async def days(
-        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self,
+        report: UpstreamReport,
+        views: Sequence[tuple[str, ...]],
+        width: Width,
+        period: Period,
+        call: CallContext,
+        *,
+        also: Sequence[date] = (),
     ) -> CacheResult:
         """All days of the period, in the first view (a list of dimensions) that is not too large.
+
+        Before them come those of the earlier days `also` that are cached, or fit the requests that the period needs.
 
         Raises:
             InvalidQueryError: A view cannot have the dimensions that it needs.

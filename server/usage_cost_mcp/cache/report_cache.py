@@ -1,6 +1,7 @@
 """Read-through cache of report days: memory, then the tiers shared with other processes, then the Admin API."""
 
 from collections.abc import Sequence
+from datetime import date
 
 from cachetools import TTLCache
 
@@ -55,10 +56,18 @@ class ReportCache:
         self._refused_headers: TTLCache[str, bool] = TTLCache(1, REFUSED_HEADERS_TTL_SECONDS, timer=clock.monotonic)
 
     async def days(
-        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self,
+        report: UpstreamReport,
+        views: Sequence[tuple[str, ...]],
+        width: Width,
+        period: Period,
+        call: CallContext,
+        *,
+        also: Sequence[date] = (),
     ) -> CacheResult:
         """All days of the period, in the first view (a list of dimensions) that is not too large.
 
+        Before them come those of the earlier days `also` that are cached, or fit the requests that the period needs.
         If the API is unavailable, stale days are used, provided that they cover the whole period. If it rejects a
         request with the headers of the report, the same question is asked without them. If that is answered, the
         headers were the reason, and are left out for an hour; otherwise its error is raised.
@@ -69,24 +78,30 @@ class ReportCache:
         """
         plain = report.without_headers
         if plain is None:
-            return await self._days(report, views, width, period, call)
+            return await self._days(report, views, width, period, also, call)
         if report.name in self._refused_headers:
-            return await self._days(plain, views, width, period, call)
+            return await self._days(plain, views, width, period, also, call)
         try:
-            return await self._days(report, views, width, period, call)
+            return await self._days(report, views, width, period, also, call)
         except BetaHeaderError:
-            result = await self._days(plain, views, width, period, call)
+            result = await self._days(plain, views, width, period, also, call)
             if result.status != "stale":
                 self._refused_headers[report.name] = True
             return result
 
     async def _days(
-        self, report: UpstreamReport, views: Sequence[tuple[str, ...]], width: Width, period: Period, call: CallContext
+        self,
+        report: UpstreamReport,
+        views: Sequence[tuple[str, ...]],
+        width: Width,
+        period: Period,
+        also: Sequence[date],
+        call: CallContext,
     ) -> CacheResult:
         usable = [View(report, dimensions, width) for dimensions in views]
         not_oversized = [view for view in usable if view not in self._oversized_views]
         try:
-            result = await self._read_first(not_oversized or usable[-1:], period, call)
+            result = await self._read_first(not_oversized or usable[-1:], period, also, call)
         except AccessError:
             await self._loader.clear()
             raise
@@ -103,30 +118,33 @@ class ReportCache:
         """
         return await self.days(report, [view], "1d", period, call)
 
-    async def _read_first(self, views: Sequence[View], period: Period, call: CallContext) -> CacheResult:
+    async def _read_first(
+        self, views: Sequence[View], period: Period, also: Sequence[date], call: CallContext
+    ) -> CacheResult:
         """Read the first view that is not too large."""
         view, *coarser = views
         try:
-            return await self._read(view, period, call)
+            return await self._read(view, period, also, call)
         except ResponseTooLargeError as error:
             self._oversized_views[view] = True
             if coarser:
-                return await self._read_first(coarser, period, call)
+                return await self._read_first(coarser, period, also, call)
             return await self._read_stale(view, period, error, call)
         except (RateLimitedError, UnavailableError) as error:
             return await self._read_stale(view, period, error, call)
 
-    async def _read(self, view: View, period: Period, call: CallContext) -> CacheResult:
+    async def _read(self, view: View, period: Period, also: Sequence[date], call: CallContext) -> CacheResult:
         days = period.days
-        found = await self._memory.get_many(view, days)
+        found = await self._memory.get_many(view, [*also, *days])
         missing = [day for day in days if day not in found]
-        if not missing:
-            return CacheResult([found[day] for day in days], "hit")
-        loaded = await self._loader.load(view, missing, call)
-        found |= loaded.days
-        fetched = len(missing) - len(loaded.cached)
-        status: CacheStatus = "hit" if not fetched else "partial" if fetched < len(days) else "miss"
-        return CacheResult([found[day] for day in days], status)
+        fetched: set[date] = set()
+        if missing:
+            missing_also = [day for day in also if day not in found]
+            loaded = await self._loader.load(view, self._loader.that_fit(view, missing, missing_also), call)
+            found |= loaded.days
+            fetched = {*missing} - loaded.cached
+        status: CacheStatus = "hit" if not fetched else "partial" if len(fetched) < len(days) else "miss"
+        return CacheResult([found[day] for day in (*also, *days) if day in found], status)
 
     async def _read_stale(self, view: View, period: Period, error: UpstreamError, call: CallContext) -> CacheResult:
         found = await self._loader.find_stale(view, period.days, call)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 from usage_cost_mcp.analysis.allocation import (
     WORKSPACE_KEY_VIEW,
@@ -36,27 +37,32 @@ class AllocatedSpend:
     Attributes:
         held: The spend, and where it came from.
         assumed: The part of it that rests on an assumption.
+        spend: The cost report as it is, also of earlier days.
+        usage: The usage report in its base view, also of earlier days; None if it was not needed.
     """
 
     held: CacheResult
     assumed: Sequence[DayRows]
+    spend: CacheResult
+    usage: CacheResult | None
 
 
 async def allocated_spend(
-    rule: AllocationRule, period: Period, context: ReportContext, call: CallContext
+    rule: AllocationRule, period: Period, also: Sequence[date], context: ReportContext, call: CallContext
 ) -> AllocatedSpend:
-    """The spend of a period, allocated.
+    """The spend of a period, allocated; with the reports of the earlier days `also` that took no more requests.
 
     Raises:
         UpstreamError: If any rows, or for API keys their list, cannot be fetched.
     """
     if rule.dimension == API_KEY:
-        sources, usages = await _usage_by_key(rule, period, context, call)
+        sources, usages, billing = await _usage_by_key(rule, period, also, context, call)
     else:
-        spend, used = await gather_pair(
-            _days(COST_REPORT, COST_REPORT.base_view, period, context, call),
-            _days(USAGE_REPORT, rule.view, period, context, call),
+        reported, used = await gather_pair(
+            _days(COST_REPORT, COST_REPORT.base_view, period, also, context, call),
+            _days(USAGE_REPORT, rule.view, period, (), context, call),
         )
+        spend, billing = reported.of(period), (reported, None)
         used = await usage_by_speed(spend, used, context, call, rule.view)
         sources, usages = [spend, used], lambda: [usage_by(rule, day) for day in used.days]
 
@@ -71,32 +77,35 @@ async def allocated_spend(
     days = await run_in_thread_if(allocate, when=sum(source.row_count for source in sources) > OFFLOAD_ROWS)
     stale_reason = next((source.stale_reason for source in sources if source.stale_reason), "")
     held = CacheResult([day.spend for day in days], combine_statuses(source.status for source in sources), stale_reason)
-    return AllocatedSpend(held, [day.assumed for day in days])
+    return AllocatedSpend(held, [day.assumed for day in days], *billing)
 
 
 async def _usage_by_key(
-    rule: AllocationRule, period: Period, context: ReportContext, call: CallContext
-) -> tuple[list[CacheResult], Callable[[], Iterable[Usage]]]:
+    rule: AllocationRule, period: Period, also: Sequence[date], context: ReportContext, call: CallContext
+) -> tuple[list[CacheResult], Callable[[], Iterable[Usage]], tuple[CacheResult, CacheResult]]:
     """The cost report and the usage by key that it is allocated by: a function, because it takes long.
 
-    Where several keys that are not in the list may have used several workspaces, one more request tells which.
+    Where several keys that are not in the list may have used several workspaces, one more request tells which. Both
+    reports in their base view, also of earlier days, come last.
     """
-    (spend, used, everything), workspaces = await gather_pair(
+    (reported, used, used_by_all), workspaces = await gather_pair(
         gather_or_cancel(
             [
-                _days(COST_REPORT, COST_REPORT.base_view, period, context, call),
+                _days(COST_REPORT, COST_REPORT.base_view, period, also, context, call),
                 context.cache.key_usage_days(USAGE_REPORT, rule.view, period, call),
-                _days(USAGE_REPORT, USAGE_REPORT.base_view, period, context, call),
+                _days(USAGE_REPORT, USAGE_REPORT.base_view, period, also, context, call),
             ]
         ),
         _workspaces(context, call),
     )
 
+    spend, billing = reported.of(period), (reported, used_by_all)
+
     def fast_usage_of_keys(days: Period) -> Awaitable[CacheResult]:
         return context.cache.key_usage_days(FAST_USAGE_REPORT, rule.view, days, call)
 
     used = await split_fast_days(spend, used, rule.view, "1d", fast_usage_of_keys)
-    everything = await usage_by_speed(spend, everything, context, call)
+    everything = await usage_by_speed(spend, used_by_all.of(period), context, call)
     sources = [spend, used, everything]
 
     def usage_of_days() -> list[KeyUsage]:
@@ -104,18 +113,25 @@ async def _usage_by_key(
 
     days = await run_in_thread_if(usage_of_days, when=used.row_count + everything.row_count > OFFLOAD_ROWS)
     if context.workspaces is None and not any(day.is_ambiguous for day in days):
-        return sources, lambda: [day.usage() for day in days]
-    placed = await _days(USAGE_REPORT, WORKSPACE_KEY_VIEW, period, context, call)
+        return sources, lambda: [day.usage() for day in days], billing
+    placed = await _days(USAGE_REPORT, WORKSPACE_KEY_VIEW, period, (), context, call)
     placed = await usage_by_speed(spend, placed, context, call, WORKSPACE_KEY_VIEW)
-    return [*sources, placed], lambda: [
-        day.usage(of_workspaces) for day, of_workspaces in zip(days, placed.days, strict=True)
-    ]
+    return (
+        [*sources, placed],
+        lambda: [day.usage(of_workspaces) for day, of_workspaces in zip(days, placed.days, strict=True)],
+        billing,
+    )
 
 
 async def _days(
-    report: UpstreamReport, view: tuple[str, ...], period: Period, context: ReportContext, call: CallContext
+    report: UpstreamReport,
+    view: tuple[str, ...],
+    period: Period,
+    also: Sequence[date],
+    context: ReportContext,
+    call: CallContext,
 ) -> CacheResult:
-    return await context.cache.days(report, [view], "1d", period, call)
+    return await context.cache.days(report, [view], "1d", period, call, also=also)
 
 
 async def _workspaces(context: ReportContext, call: CallContext) -> Mapping[str | None, str | None]:

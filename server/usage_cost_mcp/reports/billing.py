@@ -1,6 +1,6 @@
 """Through which day the spend of an answer is billed. Later days have usage whose cost has not arrived."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -11,14 +11,14 @@ from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 
-from . import notes
+from . import notes, wording
 from .answers import Note
 from .context import ReportContext
 
 _DAY = timedelta(days=1)
 
-LEFT_OUT = "Days from then on are left out."
-"""The effect of an incomplete bill on reports that use complete days only."""
+COUNTED = "Cost from then on is counted as far as it is reported."
+LEFT_OUT = "These days are left out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,8 @@ class Bill:
 
     def part_of(self, period: Period) -> Period | None:
         """The billed days of a period; None if there are none."""
-        if period.start > self.through:
-            return None
-        return replace(period, end=min(period.end, self.through))
+        end = min(period.end, self.through)
+        return replace(period, end=end, requested_end=end) if period.start <= end else None
 
     def billed_part(self, period: Period) -> Period:
         """The billed days of a period, for reports that compare or judge days.
@@ -54,23 +53,30 @@ class Bill:
             return part
         if self.gap is None or period.start >= self.today:
             raise InvalidQueryError(
-                f"{self.today} (today, UTC) is not over, and only complete days can be compared or judged. Use a "
+                f"{self.today} (today, UTC) is not over; prices, comparisons and anomalies need complete days. Use a "
                 f"period that ends by {self.through}; get_spend has what today cost so far."
             )
         raise InvalidQueryError(
-            f"The period has no complete billed day yet, and only such days can be compared or judged: spend is billed "
-            f"through {self.through}. Use a period that ends by then, or ask again later; get_spend has the cost that "
-            "is reported so far."
+            f"{wording.bill_gap(self.gap)} Prices, comparisons and anomalies need complete days. Use a period that "
+            f"ends by {self.through}, or ask again later; get_spend has the cost that is reported so far."
         )
 
-    def notes(self, period: Period, effect: str = LEFT_OUT) -> Iterator[Note]:
+    def notes(self, period: Period, effect: str = LEFT_OUT) -> list[Note]:
         """The note on the days of a period that are not billed; it comes before all others.
 
         Args:
             period: As asked for, before `part_of`.
             effect: What that means for the answer, as a sentence.
         """
-        return notes.billing_notes(period, self.gap, effect)
+        return list(notes.billing_notes(period, self.gap, effect))
+
+    def exclusion_notes(self, period: Period) -> list[Note]:
+        """The note on the days of a period, as asked for, that `part_of` leaves out; it comes before all others."""
+        if unbilled := self.notes(period):
+            return unbilled
+        if period.end < self.today:
+            return []
+        return [Note(code="today_excluded", message=f"{self.today} is not complete yet and is excluded.")]
 
 
 async def find_billed_through(
@@ -116,9 +122,9 @@ async def _recent_usage(context: ReportContext, spend: CacheResult, call: CallCo
         return None
 
 
-def lookback(period: Period, today: date) -> Period | None:
-    """The days before a period that help to judge its recent days; None if it has enough, or no recent ones."""
+def lookback(period: Period, today: date) -> Sequence[date]:
+    """The days before a period that help to judge its recent days; none if it has enough, or no recent ones."""
     first = today - LOOKBACK_DAYS * _DAY
-    if period.start <= first or period.start >= today or period.end < today - MAX_LAG_DAYS * _DAY:
-        return None
-    return Period(first, period.start - _DAY, period.start - _DAY)
+    if period.end < today - MAX_LAG_DAYS * _DAY:
+        return ()
+    return [first + n * _DAY for n in range((period.start - first).days)]

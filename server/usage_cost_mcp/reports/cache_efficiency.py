@@ -29,10 +29,11 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from .answers import Note
+from .billing import find_bill, lookback
 from .context import ReportContext
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage, usage_by_speed
 from .query import Query
-from .series_report import OFFLOAD_ROWS, FilteredNotes, Measure, SeriesDefinition, SeriesResult
+from .series_report import OFFLOAD_ROWS, Fetched, Measure, SeriesDefinition, SeriesResult
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
 from .wording import whole_percent
 
@@ -80,9 +81,7 @@ def _headline(result: SeriesResult) -> str:
     return f"{summary}; largest group by input: {result.label(largest)}, {cache_hit_ratio(sums) or 0:.1%}"
 
 
-async def _fetch(
-    query: Query, days: Period, context: ReportContext, call: CallContext
-) -> tuple[CacheResult, FilteredNotes]:
+async def _fetch(query: Query, days: Period, context: ReportContext, call: CallContext) -> Fetched:
     """The rows of the usage report with the savings of each, or without them and a note on the reason."""
     views = _views(query)
     held, price_data = await gather_pair(
@@ -93,18 +92,28 @@ async def _fetch(
         price_data = _TOO_LARGE
     if isinstance(price_data, str):
         note = Note(code="cache_savings_unavailable", message=f"cache_savings is unavailable: {price_data}")
-        return replace(held, days=with_savings(held.days, Prices())), lambda _: [note]
-    held = await _split_by_speed(held, views, query.width, price_data.spend, context, call)
+        return Fetched(replace(held, days=with_savings(held.days, Prices())), lambda _: [note])
+    held = await _split_by_speed(held, views, query.width, price_data.spend.of(days), context, call)
     now = context.now()
-    spend, usage = price_data.spend.days, price_data.usage.days
+    bill = await find_bill(context, price_data.spend, call, price_data.usage)
+    priced = price_data.with_prices(bill.through)
 
     def compute_savings() -> list[DayRows]:
-        changed = changed_prices(spend, usage, days, now)
-        return with_savings(held.days, prices_of(join(spend, usage, days, now), changed))
+        if priced is None:
+            return with_savings(held.days, Prices())
+        spend, usage = priced.spend.days, priced.usage.days
+        changed = changed_prices(spend, usage, priced.period, now)
+        return with_savings(held.days, prices_of(join(spend, usage, priced.period, now), changed))
 
     with_prices = await run_in_thread_if(compute_savings, when=held.row_count + price_data.rows > OFFLOAD_ROWS)
     result = _combined(with_prices, [held, price_data.spend, price_data.usage])
-    return result, lambda filters: _savings_notes(result, filters)
+    return Fetched(
+        result,
+        lambda filters: [
+            *bill.notes(days, "Cache savings from then on are estimated at earlier prices."),
+            *_savings_notes(result, filters),
+        ],
+    )
 
 
 async def _split_by_speed(
@@ -156,7 +165,7 @@ async def _fetch_price_data(
         return _TOO_LARGE
     try:
         async with asyncio.timeout((call.deadline - context.clock.monotonic()) / 2):
-            return await fetch_spend_and_usage(context, days, call)
+            return await fetch_spend_and_usage(context, days, call, also=lookback(days, context.today()))
     except KeyRefusedError:
         raise
     except UpstreamError as failure:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -21,6 +22,7 @@ from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import housekeeping, notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
+from .billing import COUNTED, Bill, find_bill, lookback
 from .context import ReportContext
 from .credits import ONLY_CREDITS, before_credits, credit_notes, share_of
 from .labels import Labels, fetch_labels
@@ -90,11 +92,14 @@ class _Amounts:
     """Dollars or tokens by value, from one report.
 
     Attributes:
+        fetched: The days of the report, and those before them that were fetched with them.
+        held: The days of the period.
         charged: The amounts before credits, and `total` their sum.
         credits: The credits in the dollars, below zero, of the values that have some.
         unpriced: The Priority Tier tokens of the values that have some, where the tier is known.
     """
 
+    fetched: CacheResult
     held: CacheResult
     by_value: Mapping[str | None, Number]
     charged: Mapping[str | None, Number]
@@ -122,6 +127,7 @@ class ValuesResult:
     labels: Labels
     cost: _Amounts | None
     tokens: _Amounts | None
+    bill: Bill | None
     top: int | None
     housekeeping: Sequence[Note]
     meta: ResultMeta
@@ -133,6 +139,10 @@ class ValuesResult:
     @property
     def _amounts(self) -> list[_Amounts]:
         return [each for each in (self.cost, self.tokens) if each]
+
+    def _complete(self) -> Period | None:
+        """The days whose data is complete: the billed ones, unless usage is known."""
+        return self.bill.part_of(self.period) if self.bill and not self.tokens else self.period
 
     def candidates(self) -> Iterator[ValuesAnswer]:
         """The answer with all requested values, then with fewer and fewer."""
@@ -197,9 +207,10 @@ class ValuesResult:
                 self.period,
                 held,
                 [
+                    *(self.bill.notes(self.period, COUNTED) if self.bill else ()),
                     *notes.period_notes(self.period, "total", self.meta.now),
                     *(note for each in held for note in notes.freshness_notes(each, self.meta.now)),
-                    *notes.row_notes(held[-1], self.period),
+                    *notes.row_notes(held[-1], self._complete()),
                     *notes.label_notes(self.labels),
                     *self._reported_amounts(),
                     *self.housekeeping,
@@ -232,19 +243,22 @@ async def run_values(
     if top is not None and not 1 <= top <= MAX_VALUES:
         raise InvalidQueryError(f"top must be from 1 to {MAX_VALUES}, not {top}.")
     days = parse_period(period, context.today())
+    also = lookback(days, context.today())
     (cost, tokens), (labels, keys) = await gather_pair(
         gather_pair(
-            _fetch_amounts(COST_REPORT, dimension, days, context, call),
-            _fetch_amounts(USAGE_REPORT, dimension, days, context, call),
+            _fetch_amounts(COST_REPORT, dimension, days, also, context, call),
+            _fetch_amounts(USAGE_REPORT, dimension, days, also, context, call),
         ),
         gather_pair(fetch_labels(context.directory, [dimension], call), _keys(dimension, context, call)),
     )
+    bill = await find_bill(context, cost.fetched, call, _usage(tokens)) if cost else None
     return ValuesResult(
         dimension=dimension,
         period=days,
         labels=labels,
         cost=cost,
         tokens=tokens,
+        bill=bill,
         top=top,
         housekeeping=list(_housekeeping(dimension, cost, tokens, labels, keys)),
         meta=result_meta(context, call),
@@ -268,11 +282,17 @@ def _housekeeping(
 
 
 async def _fetch_amounts(
-    report: UpstreamReport, dimension: str, period: Period, context: ReportContext, call: CallContext
+    report: UpstreamReport,
+    dimension: str,
+    period: Period,
+    also: Sequence[date],
+    context: ReportContext,
+    call: CallContext,
 ) -> _Amounts | None:
     if dimension not in report.dimensions:
         return None
-    held = await context.cache.days(report, report.views_for([dimension]), "1d", period, call)
+    fetched = await context.cache.days(report, report.views_for([dimension]), "1d", period, call, also=also)
+    held = fetched.of(period)
     now = context.now()
 
     def amounts(filters: Filters) -> dict[str | None, Number]:
@@ -286,7 +306,13 @@ async def _fetch_amounts(
     charged = before_credits(by_value, credited)
     with exact():
         total = sum(charged.values(), Decimal(0))
-    return _Amounts(held, by_value, charged, total, credited, unpriced)
+    return _Amounts(fetched, held, by_value, charged, total, credited, unpriced)
+
+
+def _usage(tokens: _Amounts | None) -> CacheResult | None:
+    """The usage report if it is in its base view, and so can show how far the bill has arrived."""
+    in_base_view = tokens and tokens.fetched.days[0].dimensions == USAGE_REPORT.base_view
+    return tokens.fetched if tokens and in_base_view else None
 
 
 _AMOUNT: dict[str, Callable[[Sums], Number]] = {COST_REPORT.name: lambda sums: sums[0], USAGE_REPORT.name: all_tokens}

@@ -36,6 +36,7 @@ from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
+from .billing import Bill, find_bill, lookback
 from .context import ReportContext
 from .filters import FilterResolver, normalize_values
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage
@@ -142,7 +143,9 @@ def _known_value(value: Value, unit: str) -> str:
 class PricesResult:
     """All prices, from which answers of several sizes are built."""
 
-    period: Period
+    requested: Period
+    billed: Period | None
+    bill: Bill
     filters: Filters
     labels: Labels
     held: SpendAndUsage
@@ -195,19 +198,22 @@ class PricesResult:
 
     def _answer(self, prices: Sequence[PriceRow], rest: Sequence[UnpricedRow], count: int) -> PricesAnswer:
         omitted = len(prices[count:]) + len(rest[count:])
+        period = self.billed or self.requested
+        headline = _headline(prices) if self.billed else "no complete billed day"
         return PricesAnswer(
-            summary=f"Effective prices {self.period}: {_headline(prices)}.",
-            period=PeriodModel(start=self.period.start, end=self.period.end),
+            summary=f"Effective prices {period}: {headline}.",
+            period=PeriodModel(start=period.start, end=period.end),
             filter_by=sorted_filters(self.filters),
             prices=prices[:count],
             unpriced=rest[:count],
             omitted=omitted,
             **self.meta.common_fields(
-                self.period,
+                period,
                 [self.held],
                 [
-                    *notes.period_notes(self.period, "total", self.meta.now),
-                    *self.held.notes(self.meta.now),
+                    *self.bill.exclusion_notes(self.requested),
+                    *notes.period_notes(self.requested, "total", self.meta.now),
+                    *(self.held.notes(self.meta.now) if self.billed else ()),
                     *self._filter_notes(),
                     *notes.label_notes(self.labels),
                     *self._price_notes(prices),
@@ -311,22 +317,30 @@ async def run_prices(
         SPEND_QUERY, context.today(), period=period, filter_by=filter_by, top=top, default_top=default_top
     )
     filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
-    held, labels = await gather_pair(
-        fetch_spend_and_usage(context, query.period, call), fetch_labels(context.directory, filters, call)
+    fetched, labels = await gather_pair(
+        fetch_spend_and_usage(context, query.period, call, also=lookback(query.period, context.today())),
+        fetch_labels(context.directory, filters, call),
     )
+    bill = await find_bill(context, fetched.spend, call, fetched.usage)
+    billed = bill.part_of(query.period)
+    held = fetched.within(billed or query.period)
     filters = normalize_geo_filter(normalize_values(filters, held.spend))
     now = context.now()
     workspaces = {name: values for name, values in filters.items() if name == "workspace_id"}
 
     def joined() -> tuple[PricedCells, PriceChanges]:
+        if billed is None:
+            return PricedCells({}, {}, {}), {}
         return (
-            _filtered(join(held.spend.days, held.usage.days, query.period, now), filters),
-            changed_prices(held.spend.days, held.usage.days, query.period, now, workspaces),
+            _filtered(join(held.spend.days, held.usage.days, held.period, now), filters),
+            changed_prices(held.spend.days, held.usage.days, held.period, now, workspaces),
         )
 
     cells, changed = await run_in_thread_if(joined, when=held.rows > OFFLOAD_ROWS)
     return PricesResult(
-        period=query.period,
+        requested=query.period,
+        billed=billed,
+        bill=bill,
         filters=filters,
         labels=labels,
         held=held,

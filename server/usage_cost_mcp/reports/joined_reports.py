@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from usage_cost_mcp.analysis.cost_usage_join import PricedCells, WorkspacePriceKey, join
 from usage_cost_mcp.analysis.speeds import has_fast_cost, split_by_speed
@@ -46,6 +46,16 @@ class SpendAndUsage:
         spend, usage = (replace(held, days=held.for_days(period.days)) for held in (self.spend, self.usage))
         return SpendAndUsage(period, spend, usage)
 
+    def with_prices(self, through: date) -> "SpendAndUsage | None":
+        """The days of the period up to a last one, or where there are none, earlier days; None without any."""
+        both = {day.day for day in self.spend.days} & {day.day for day in self.usage.days}
+        days = sorted(day for day in both if day <= through)
+        days = [day for day in days if day >= self.period.start] or days
+        if not days:
+            return None
+        spend, usage = (replace(held, days=held.for_days(days)) for held in (self.spend, self.usage))
+        return SpendAndUsage(Period(days[0], days[-1], days[-1]), spend, usage)
+
     def priced_cells(self, now: datetime, filters: Filters) -> PricedCells:
         """Both reports joined by price cell, after filters by common dimensions."""
         return join(self.spend.days, self.usage.days, self.period, now, filters)
@@ -57,15 +67,19 @@ class SpendAndUsage:
         yield from notes.row_notes(self.spend, self.period)
 
 
-async def fetch_spend_and_usage(context: ReportContext, period: Period, call: CallContext) -> SpendAndUsage:
+async def fetch_spend_and_usage(
+    context: ReportContext, period: Period, call: CallContext, *, also: Sequence[date] = ()
+) -> SpendAndUsage:
     """Both reports of a period, each in its base view; usage also by speed where there is any in fast mode.
+
+    Of the earlier days `also` they have those that took no more requests.
 
     Raises:
         UpstreamError: If any rows cannot be fetched.
     """
     spend, usage = await gather_pair(
-        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", period, call),
-        context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", period, call),
+        context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", period, call, also=also),
+        context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", period, call, also=also),
     )
     return SpendAndUsage(period, spend, await usage_by_speed(spend, usage, context, call))
 

@@ -57,23 +57,40 @@ def billing_notes(period: Period, gap: BillGap | None, effect: str) -> Iterator[
         yield Note(code=NOT_BILLED_YET, message=f"{wording.bill_gap(gap)} {effect}")
 
 
-def row_notes(held: CacheResult, period: Period) -> Iterator[Note]:
-    """Notes on days without any data."""
+TODAY_SO_FAR = ", today as far as it is reported"
+"""What a summary says of a period that includes today."""
+
+
+def today_cost_notes(held: CacheResult, today: date) -> Iterator[Note]:
+    """A note on today if it has no cost yet."""
+    if held.days[-1].day == today and not len(held.days[-1]):
+        yield Note(code=NOT_BILLED_YET, message=f"No cost is reported yet for {today} (today, UTC).")
+
+
+def row_notes(held: CacheResult, complete: Period | None) -> Iterator[Note]:
+    """Notes on days without any data; only those whose data is complete can be called unused."""
+    if complete:
+        yield from _empty_day_notes(held, complete)
+    if held.missing_days:
+        yield Note(
+            code="days_not_reported",
+            message=f"Anthropic's response omits {_list_days(held.missing_days)}, wholly or partly; counted as zero.",
+        )
+
+
+def _empty_day_notes(held: CacheResult, period: Period) -> Iterator[Note]:
     first = min(_days_with_rows(held, period.zone), default=None)
     if first is None:
+        days = f"{period.start}" if len(period) == 1 else f"{period.start} to {period.end}"
+        done = "charged" if "description" in held.days[0].dimensions else "used"
         yield Note(
             code="no_data",
-            message="There is no data at all for these days: nothing was used, or they are before the first use.",
+            message=f"There is no data at all for {days}: nothing was {done}, or this was before the first use.",
         )
     elif first > period.start:
         yield Note(
             code="data_starts_later",
             message=f"Data for the period starts on {first}; earlier days have none.",
-        )
-    if held.missing_days:
-        yield Note(
-            code="days_not_reported",
-            message=f"Anthropic's response omits {_list_days(held.missing_days)}, wholly or partly; counted as zero.",
         )
 
 

@@ -1,7 +1,7 @@
 """Runs the reports that are series: spend, token usage and the cache hit ratio."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
 from . import notes
-from .allocated_spend import allocated_spend
 from .answers import Note, PeriodModel
+from .billing import Bill
 from .context import ReportContext
 from .credits import credits_by_group
 from .filters import FilterResolver, normalize_values
@@ -61,7 +61,29 @@ FilteredNotes = Callable[[Filters], Iterable[Note]]
 """Notes on the rows that pass the filters."""
 
 
-Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any, tuple[CacheResult, FilteredNotes]]]
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The rows of a series, and what is to be noted on them.
+
+    Attributes:
+        bill: How far the bill has arrived; None if the series has no dollars.
+        bill_effect: What a missing bill means for the series, as a sentence.
+    """
+
+    held: CacheResult
+    notes: FilteredNotes = lambda _: ()
+    bill: Bill | None = None
+    bill_effect: str = ""
+
+    def data_notes(self, period: Period, now: datetime) -> Iterator[Note]:
+        """Notes on the bill, which come first, on freshness, and on days without data."""
+        if self.bill:
+            yield from self.bill.notes(period, self.bill_effect) or notes.today_cost_notes(self.held, self.bill.today)
+        yield from notes.freshness_notes(self.held, now)
+        yield from notes.row_notes(self.held, self.bill.part_of(period) if self.bill else period)
+
+
+Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any, Fetched]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +99,7 @@ class SeriesDefinition:
         sort_key: The size of a group, by which groups are ranked.
         headline: The end of the summary, after the period.
         caveats: Notes on what the numbers exclude or unexpectedly include.
-        fetch: Fetches the rows of the UTC days, and notes on them; None for those of the report, allocated if needed.
+        fetch: Fetches the rows of the UTC days, and notes on them; None for the plain rows of the report.
         extra_measures: The measures that `fetch` adds to each row.
         group_totals: The measures of each group's totals, if they are fewer than `totals`.
         ranked_measures: The measures whose largest group is not merged into Other, unless the caller chose a top.
@@ -135,11 +157,6 @@ class SeriesResult:
     def filtered_to(self) -> str:
         """The filters, for the summary; empty without filters."""
         return notes.filter_clause(self.filters, self.labels)
-
-    @property
-    def warnings(self) -> str:
-        """The notes that are repeated in the summary."""
-        return "".join(f" {note.message}" for note in self.notes if note.code in notes.SUMMARY_WARNINGS)
 
     @property
     def default_size(self) -> bool:
@@ -208,11 +225,12 @@ class SeriesResult:
         query, granularity = self.query, table.granularity
         lines = self._lines(table, top)
         bucket_totals = table.bucket_totals()
-        subject = f"{query.period}{self.estimated}{self.filtered_to}"
+        today = notes.TODAY_SO_FAR if self.meta.now < query.period.ends else ""
+        subject = f"{query.period}{today}{self.estimated}{self.filtered_to}"
         return SeriesAnswer(
             report=self.definition.name,
             estimated=bool(query.allocation_rule),
-            summary=f"{self.definition.title} {subject}: {self._headline()}.{self.warnings}",
+            summary=f"{self.definition.title} {subject}: {self._headline()}.",
             measures={measure.name: measure.unit for measure in self.shown},
             period=PeriodModel(start=query.period.start, end=query.period.end, timezone=str(query.period.zone)),
             granularity=granularity,
@@ -320,11 +338,11 @@ async def run_series(
         query = with_workspace_dimension(query)
     days = query.period.in_utc(context.today())
     filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
-    (held, filtered_notes), labels = await gather_pair(
+    fetched, labels = await gather_pair(
         (definition.fetch or _fetch)(query, days, context, call),
         fetch_labels(context.directory, [*query.group_by, *query.filter_by], call),
     )
-    held = held.within(query.period)
+    held = fetched.held.within(query.period)
     filters = normalize_values(filters, held)
     # The clock is read after the fetch, so that an hour that began meanwhile has a bucket.
     now = context.now()
@@ -344,11 +362,10 @@ async def run_series(
         is_unreported=unreported,
         labels=labels,
         notes=[
-            *notes.freshness_notes(held, now),
-            *notes.row_notes(held, query.period),
+            *replace(fetched, held=held).data_notes(query.period, now),
             *notes.filter_notes({} if unreported else filters, held, labels),
             *notes.label_notes(labels),
-            *filtered_notes(filters),
+            *fetched.notes(filters),
             *definition.caveats(held, filters),
         ],
         meta=result_meta(context, call, now),
@@ -375,13 +392,6 @@ def _sums(
     return table, group_sums, credited
 
 
-async def _fetch(
-    query: Query, days: Period, context: ReportContext, call: CallContext
-) -> tuple[CacheResult, FilteredNotes]:
-    """The rows of the report; allocated to a dimension that it lacks where the query asks for one."""
-    if rule := query.allocation_rule:
-        allocated = await allocated_spend(rule, days, context, call)
-        return allocated.held, lambda filters: notes.allocation_notes(
-            rule, allocated.held.days, allocated.assumed, filters
-        )
-    return await context.cache.days(query.schema.report, query.views, query.width, days, call), lambda _: ()
+async def _fetch(query: Query, days: Period, context: ReportContext, call: CallContext) -> Fetched:
+    """The rows of the report."""
+    return Fetched(await context.cache.days(query.schema.report, query.views, query.width, days, call))

@@ -6,13 +6,19 @@ from decimal import Decimal
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.money import format_dollars, format_exact
+from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import SPEND_QUERY
 from usage_cost_mcp.model.series import matching
+from usage_cost_mcp.runtime.call_context import CallContext
 
 from . import notes
+from .allocated_spend import allocated_spend
 from .answers import Note
+from .billing import COUNTED, find_bill, lookback
+from .context import ReportContext
 from .credits import before_credits, credit_notes, share_of
-from .series_report import Measure, SeriesDefinition, SeriesResult
+from .query import Query
+from .series_report import Fetched, Measure, SeriesDefinition, SeriesResult
 from .wording import whole_percent
 
 COST = Measure("cost", "USD", lambda sums: format_exact(sums[0]))
@@ -55,6 +61,23 @@ def is_unreported(held: CacheResult, filters: Filters) -> bool:
     return tiers is not None and tiers <= PRIORITY_TIERS and not any(map(any, matching(held.days, filters)))
 
 
+async def _fetch(query: Query, days: Period, context: ReportContext, call: CallContext) -> Fetched:
+    """The rows of the cost report, allocated if the query asks for a dimension that they lack."""
+    today = context.today()
+    also = lookback(days, today) if days.start < today else ()
+    if rule := query.allocation_rule:
+        allocated = await allocated_spend(rule, days, also, context, call)
+        bill = await find_bill(context, allocated.spend, call, allocated.usage)
+        return Fetched(
+            allocated.held,
+            lambda filters: notes.allocation_notes(rule, allocated.held.days, allocated.assumed, filters),
+            bill,
+            COUNTED,
+        )
+    spend = await context.cache.days(query.schema.report, query.views, query.width, days, call, also=also)
+    return Fetched(spend.of(days), bill=await find_bill(context, spend, call), bill_effect=COUNTED)
+
+
 SPEND_REPORT = SeriesDefinition(
     name="spend",
     title="Spend",
@@ -64,6 +87,7 @@ SPEND_REPORT = SeriesDefinition(
     sort_key=lambda sums: sums[0],
     headline=_headline,
     caveats=caveats,
+    fetch=_fetch,
     has_credits=True,
     is_unreported=is_unreported,
 )

@@ -343,12 +343,13 @@ async def _fetch(
     What is adjacent is fetched as one, which takes fewer requests.
     """
     first, last = sorted((current, previous), key=lambda period: period.start)
-    if before := lookback(last, context.today()):
-        last = Period(before.start, last.end, last.end)
-    if first.end + _DAY >= last.start:
-        first = last = Period(min(first.start, last.start), last.end, last.end)
-        return [await fetch_spend_and_usage(context, last, call)]
-    return await gather_pair(fetch_spend_and_usage(context, first, call), fetch_spend_and_usage(context, last, call))
+    before = lookback(last, context.today())
+    if first.end + _DAY >= min([*before, last.start]):
+        both = Period(first.start, last.end, last.end)
+        return [await fetch_spend_and_usage(context, both, call, also=lookback(both, context.today()))]
+    return await gather_pair(
+        fetch_spend_and_usage(context, first, call), fetch_spend_and_usage(context, last, call, also=before)
+    )
 
 
 _DAY = timedelta(days=1)

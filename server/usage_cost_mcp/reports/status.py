@@ -15,6 +15,7 @@ from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
 from .answers import Answer, AnswerModel, CacheUse, OrganizationInfo
+from .billing import find_bill
 from .context import ReportContext
 from .credits import before_credits, credits_by_group
 from .housekeeping import UsageMix, dominant_model, usage_mix
@@ -46,10 +47,14 @@ class KeyInfo(AnswerModel):
 
 
 class NewestData(AnswerModel):
-    """The latest UTC day with data; null if the last 30 days have none."""
+    """The latest UTC day with data; null if the last 30 days have none.
+
+    `billed_through` is the last day before today whose spend can be taken as complete.
+    """
 
     spend: date | None
     usage: date | None
+    billed_through: date
 
 
 class CacheSize(AnswerModel):
@@ -79,6 +84,7 @@ class StatusAnswer(Answer):
             f"Key: {self.key.kind}, from {self.key.source}",
             f"Today (UTC): {self.today}",
             f"Newest data: spend {self.newest_data.spend or 'none'}, usage {self.newest_data.usage or 'none'}",
+            f"Billed through {self.newest_data.billed_through}",
             f"Usage mix {_usage_mix_line(self.usage_mix)}",
             f"Cached: {self.cached.days} days, {self.cached.rows} rows",
             f"Version: {self.version}",
@@ -127,12 +133,13 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
         ),
     )
     charged, has_credits = _charged_by_model(spend.within(complete), complete, context)
+    bill = await find_bill(context, spend, call, usage)
     days, rows = context.cache.size()
-    newest = NewestData(spend=_newest(spend), usage=_newest(usage))
+    newest = NewestData(spend=_newest(spend), usage=_newest(usage), billed_through=bill.through)
     return StatusResult(
         StatusAnswer(
             summary=f"Connected to {name}; latest spend {newest.spend or 'none'}, latest usage "
-            f"{newest.usage or 'none'} (UTC); {days} days cached.",
+            f"{newest.usage or 'none'}, billed through {newest.billed_through} (UTC); {days} days cached.",
             version=version,
             organization=OrganizationInfo(id=organization_id, name=name),
             key=KeyInfo(kind="admin", source=key_source),
@@ -146,6 +153,7 @@ async def run_status(version: str, key_source: str, context: ReportContext, call
             cache=CacheUse(status=combine_statuses([spend.status, usage.status]), upstream_requests=call.requests),
             demo=context.demo,
             notes=[
+                *bill.notes(recent, "Spend from then on may still rise."),
                 *(note for each in (spend, usage) for note in notes.freshness_notes(each, context.now())),
                 *dominant_model(charged, has_credits=has_credits),
             ],

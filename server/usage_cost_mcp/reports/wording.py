@@ -45,9 +45,7 @@ def bill_gap(gap: BillGap) -> str:
             "usage to check it by is unavailable."
         )
     if gap.coverage <= 0:
-        return (
-            f"No cost is reported yet for the tokens used on {gap.day}; from that day on the bill may not be complete."
-        )
+        return f"No cost is reported yet for the tokens of {gap.day}; from that day on the bill may not be complete."
     share = max(1, math.floor(100 * gap.coverage))
     return (
         f"The bill for {gap.day} covers {share}% of what its usage cost at earlier prices; from that day on it may not "

@@ -14,6 +14,7 @@ from usage_cost_mcp.errors import InvalidQueryError, UnavailableError, UpstreamE
 from usage_cost_mcp.render.markdown import as_markdown
 from usage_cost_mcp.reports.answers import Answer, Note, OrganizationInfo
 from usage_cost_mcp.reports.context import ReportContext
+from usage_cost_mcp.reports.notes import NOT_BILLED_YET, SUMMARY_WARNINGS
 from usage_cost_mcp.reports.results import ReportResult
 from usage_cost_mcp.reports.scope_note import ScopeNote, scope_note
 from usage_cost_mcp.reports.series_report import OFFLOAD_ROWS, SeriesResult
@@ -105,13 +106,15 @@ def _completed(
 ) -> Answer:
     """The answer with what its report does not know: the organization, the scope of the caller, extra notes."""
     known = context.directory.known_organization
+    warnings = [note.message for note in answer.notes if note.code in SUMMARY_WARNINGS]
     update: dict[str, Any] = {
+        "summary": " ".join([answer.summary, *warnings]),
         "organization": OrganizationInfo(id=known[0], name=known[1]) if known else None,
-        "notes": [*answer.notes, *notes],
+        "notes": sorted([*answer.notes, *notes], key=lambda note: note.code != NOT_BILLED_YET),
     }
     if scope is not None:
         update |= {
-            "summary": f"{answer.summary}{scope.summary_suffix}",
+            "summary": f"{update['summary']}{scope.summary_suffix}",
             "notes": [scope.note, *update["notes"]],
             "cache": answer.cache.model_copy(update={"upstream_requests": call.requests}),
         }
