@@ -12,6 +12,7 @@ from usage_cost_mcp.model.money import (
     exact,
     format_dollars,
     format_exact,
+    format_rate,
     format_signed,
     parse_dollars,
 )
@@ -142,6 +143,24 @@ def test_a_person_reads_cents(dollars: str, text: str) -> None:
 )
 def test_a_change_has_a_plus_sign_if_it_is_positive(dollars: str, text: str) -> None:
     assert format_signed(Decimal(dollars)) == text
+
+
+@pytest.mark.parametrize(
+    ("dollars", "text"),
+    [
+        ("0", "$0.00"),
+        ("0.01", "$0.01"),
+        ("-12.345", "-$12.34"),
+        ("0.0066", "$0.0066"),
+        ("0.00666", "$0.0067"),
+        ("-0.005", "-$0.005"),
+        ("0.00996", "$0.01"),
+        ("0.000001", "$0.000001"),
+        ("0.0000012345", "$0.0000012"),
+    ],
+)
+def test_a_rate_below_a_cent_has_two_digits(dollars: str, text: str) -> None:
+    assert format_rate(Decimal(dollars)) == text
 
 
 @pytest.mark.parametrize(

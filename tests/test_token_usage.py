@@ -7,6 +7,7 @@ from mcp import Client
 
 from tests.support import oracle
 from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal
+from tests.support.planted_orgs import OUTPUT, UNCACHED, PlantedOrg, Workload, client_of
 from usage_cost_mcp.demo.http import Request
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +63,58 @@ async def test_groups_are_ranked_by_the_measure_that_was_asked_for(client: Clien
     share = round(100 * sizes[0] / answer["totals"][measure])
     most = f"; most {measure.replace('_', ' ')} ({share}%): {answer['series'][0]['label']}."
     assert answer["summary"].endswith(most)
+
+
+def org_of_keys(count: int) -> PlantedOrg:
+    """Keys with less and less input; the last one has most of the output and the searches."""
+    workloads = [Workload({UNCACHED: 100_000 - n, OUTPUT: 10}, api_key=f"apikey_{n:02}") for n in range(count - 1)]
+    writer = Workload({UNCACHED: 1_000, OUTPUT: 10_000}, api_key="apikey_writer", searches=5)
+    return PlantedOrg([*workloads, writer])
+
+
+YESTERDAY = {"period": "yesterday", "group_by": ["api_key_id"]}
+
+
+async def test_the_largest_group_of_each_measure_is_named_and_shown() -> None:
+    async with client_of(org_of_keys(20)) as client:
+        answer = await ask(client, "get_token_usage", **YESTERDAY)
+    assert answer["summary"].endswith("; most input tokens (5%): apikey_00; most output tokens (98%): apikey_writer.")
+    labels = [series["label"] for series in answer["series"]]
+    assert labels == [*(f"apikey_{n:02}" for n in range(10)), "apikey_writer", "Other (9 groups)"]
+
+
+async def test_a_chosen_top_is_kept_and_the_summary_names_the_others() -> None:
+    async with client_of(org_of_keys(20)) as client:
+        answer = await ask(client, "get_token_usage", **YESTERDAY, top=2)
+    assert [series["label"] for series in answer["series"]] == ["apikey_00", "apikey_01", "Other (18 groups)"]
+    assert answer["summary"].endswith("most output tokens (98%): apikey_writer.")
+
+
+async def test_one_group_may_be_the_largest_by_several_measures() -> None:
+    measures = ["output_tokens", "web_search_requests", "cache_read_input_tokens"]
+    async with client_of(org_of_keys(4)) as client:
+        answer = await ask(client, "get_token_usage", **YESTERDAY, measures=measures)
+    assert answer["summary"].endswith(
+        "; most output tokens (more than 99%) and web search requests (100%): apikey_writer."
+    )
+    assert answer["series"][0]["label"] == "apikey_writer"
+
+
+@pytest.mark.parametrize(("keys", "shown"), [(10, 10), (15, 15), (16, 12)])
+async def test_a_handful_of_groups_is_not_merged_into_other(keys: int, shown: int) -> None:
+    async with client_of(org_of_keys(keys)) as client:
+        answer = await ask(client, "get_token_usage", **YESTERDAY)
+    assert len(answer["series"]) == shown
+
+
+async def test_searches_are_counted_as_run_and_the_note_says_so_where_they_are_shown() -> None:
+    async with client_of(org_of_keys(4)) as client:
+        shown = await ask(client, "get_token_usage", **YESTERDAY, measures=["web_search_requests"])
+        none = await ask(
+            client, "get_token_usage", **YESTERDAY, measures="all", filter_by={"api_key_id": ["apikey_00"]}
+        )
+        hidden = await ask(client, "get_token_usage", **YESTERDAY)
+    assert ["searches_run" in str(answer["notes"]) for answer in (shown, none, hidden)] == [True, False, False]
 
 
 async def test_priority_tier_tokens_come_with_a_warning_not_to_divide_by_them(client: Client) -> None:

@@ -62,6 +62,15 @@ def format_dollars(dollars: Decimal | int) -> str:
     return f"{sign}${rounded.copy_abs():,.2f}"
 
 
+def format_rate(dollars: Decimal | int) -> str:
+    """Dollars a day for people: like `format_dollars`, but below a cent with two significant digits."""
+    size = Decimal(dollars).copy_abs()
+    if not 0 < size < _CENT:
+        return format_dollars(dollars)
+    rounded = _ROUNDING.quantize(size, _ROUNDING.scaleb(Decimal(1), size.adjusted() - 1))
+    return f"{'-' if dollars < 0 else ''}${rounded.normalize(_ROUNDING):f}"
+
+
 def format_signed(dollars: Decimal | int) -> str:
     """A change as a person reads it: like `format_dollars`, with a plus sign if it is positive."""
     return f"{'+' if dollars > 0 else ''}{format_dollars(dollars)}"

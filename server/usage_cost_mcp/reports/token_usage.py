@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
@@ -21,8 +22,10 @@ DEFAULT_MEASURES = ("input_tokens", "output_tokens")
 
 _INPUTS, _MORE_INPUTS = slice(0, 4), slice(len(USAGE_REPORT.measures), None)
 """The disjoint counts of input tokens in a row of the usage report: the documented ones, and any others at its end."""
+SEARCHES = "web_search_requests"
 _CACHE_READ = USAGE_REPORT.measure_names.index("cache_read_input_tokens")
 _OUTPUT = USAGE_REPORT.measure_names.index("output_tokens")
+_SEARCHES = USAGE_REPORT.measure_names.index(SEARCHES)
 
 
 def input_tokens(sums: Sums) -> int:
@@ -110,7 +113,7 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
         ranked_measures=shown,
         more_inputs=lambda more_inputs: _named_more_inputs(names, more_inputs),
         headline=headline,
-        caveats=_caveats,
+        caveats=partial(_caveats, searches=MEASURES[SEARCHES] in shown),
     )
 
 
@@ -122,7 +125,13 @@ def _words(measure: str) -> str:
     return measure.replace("_", " ")
 
 
-def _caveats(held: CacheResult, filters: Filters) -> Iterator[Note]:
+def _caveats(held: CacheResult, filters: Filters, *, searches: bool) -> Iterator[Note]:
+    if searches and any(sums[_SEARCHES] for sums in matching(held.days, filters)):
+        yield Note(
+            code="searches_run",
+            message=f"{SEARCHES} counts the searches that ran. Anthropic may bill fewer, as failed ones are free: "
+            "their cost is in get_spend, cost_type web_search.",
+        )
     if any("service_tier" not in day.dimensions for day in held.days):
         yield Note(
             code="priority_tier_included",

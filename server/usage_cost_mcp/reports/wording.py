@@ -10,7 +10,7 @@ from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.cost_usage_join import WorkspacePriceKey
 from usage_cost_mcp.analysis.price_volume_mix import Driver, Effect, Group, variant_label
 from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, OUTPUT, UNCACHED
-from usage_cost_mcp.model.money import exact, format_dollars, format_signed, round_half_even
+from usage_cost_mcp.model.money import exact, format_dollars, format_rate, format_signed, round_half_even
 from usage_cost_mcp.model.periods import Period
 
 from .labels import NULL_LABELS, Labels
@@ -172,19 +172,19 @@ def comparison_summary(
     if len(current) != len(previous):
         per_day = change_per_day(current, previous, cost, previous_cost)
         ratio = change_ratio(Fraction(cost) / len(current), Fraction(previous_cost) / len(previous))
-        summary += f"; per day {_difference(per_day, ratio)}"
+        summary += f"; per day {_difference(per_day, ratio, format_rate)}"
     if not drivers:
         return f"{summary}."
     largest = "; ".join(driver_with_change(driver, labels) for driver in drivers[:_MAX_DRIVERS])
     return f"{summary}. Largest drivers: {largest}."
 
 
-def _difference(change: Decimal, ratio: float | None) -> str:
+def _difference(change: Decimal, ratio: float | None, formatted: Callable[[Decimal], str] = format_dollars) -> str:
     """Such as "$5.00 (2.5%) more"; without a ratio where it is unknown."""
     if not change:
         return "the same"
     share = "" if ratio is None else f" ({format_ratio(abs(ratio))})"
-    return f"{format_dollars(abs(change))}{share} {'more' if change > 0 else 'less'}"
+    return f"{formatted(abs(change))}{share} {'more' if change > 0 else 'less'}"
 
 
 def change_ratio(cost: Decimal | Fraction, previous_cost: Decimal | Fraction) -> float | None:
