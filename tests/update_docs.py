@@ -1,7 +1,7 @@
 """`python -m tests.update_docs`: renew what the README and docs/ show of the demo organization.
 
 Each block of the kind `console` begins with a command, and what follows is its output, at the moment at which the
-tests take place. `test_docs.py` holds that this is so.
+tests take place. `test_docs.py` holds that this is so. The tables of docs/truth.md are made by `truth_page`.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from mcp import Client
 
 from benchmarks import demo
 from benchmarks.questions import text_of
+from tests.support import truth_page
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.render.terminal import render
 from usage_cost_mcp.reports.registry import parse_answer
@@ -36,6 +37,7 @@ def main() -> None:
         if renewed != text:
             path.write_text(renewed, encoding="utf-8")
             print(f"renewed {path.relative_to(ROOT)}")
+    truth_page.PAGE.write_text(asyncio.run(truth_page.page()), encoding="utf-8")
 
 
 async def current(text: str) -> str:

@@ -51,6 +51,8 @@ class Workload:
         end: The last day; None for always.
         discount: What the list price is multiplied by on a day.
         searches: Web searches of a day, at one cent each.
+        in_costs: Whether the cost report has it.
+        in_usage: Whether the usage report has it.
     """
 
     tokens: Tokens | Callable[[date], Tokens]
@@ -67,6 +69,8 @@ class Workload:
     end: date | None = None
     discount: Callable[[date], Decimal] = lambda _: Decimal(1)
     searches: int = 0
+    in_costs: bool = True
+    in_usage: bool = True
 
     def on(self, day: date) -> Tokens:
         """Tokens of a day."""
@@ -86,7 +90,7 @@ class Workload:
 
     def cost(self, day: date) -> dict[str, Decimal]:
         """Dollars of a day by token type; none for the Priority Tier."""
-        if self.tier.startswith("priority"):
+        if self.tier.startswith("priority") or not self.in_costs:
             return {}
         return {name: self.price(name, day) * count / 10**6 for name, count in self.on(day).items()}
 
@@ -171,7 +175,7 @@ class PlantedOrg:
         speeds = {value for name, value in request.query if name == "speeds[]"}
         groups: defaultdict[tuple[str | None, ...], defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
         for each in self.workloads:
-            if speeds and each.speed not in speeds:
+            if (speeds and each.speed not in speeds) or not each.in_usage:
                 continue
             counts = groups[tuple(_dimensions(each)[name] for name in group_by)]
             for name, count in (*each.on(start.date()).items(), ("searches", _searches(each, start.date()))):

@@ -1,0 +1,76 @@
+"""docs/truth.md: the stories of `truth_stories`, what a good analyst says of each, and what the product says."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.planted_orgs import client_of
+from tests.support.truth_stories import CAUSES_AND_MIRROR_IMAGES, STATEMENTS, CauseStory, Statement
+from usage_cost_mcp.model.money import format_signed
+
+PAGE = Path(__file__).parents[2] / "docs" / "truth.md"
+_START = "<!-- written by python -m tests.update_docs -->"
+
+
+async def cause_answer(story: CauseStory) -> Mapping[str, Any]:
+    """The comparison of the later with the earlier period of a story."""
+    async with client_of(story.organization) as client:
+        arguments = {"period": "2026-10", "against": "2026-08", "top": 1}
+        return (await client.call_tool("compare_spend", arguments)).structured_content or {}
+
+
+async def statement_answer(statement: Statement) -> tuple[str, Mapping[str, Any] | None]:
+    """The summary and the answer, or the error and None."""
+    async with client_of(statement.organization) as client:
+        result = await client.call_tool(statement.tool, dict(statement.arguments))
+    answer = None if result.is_error else result.structured_content
+    return answer["summary"] if answer else "".join(getattr(block, "text", "") for block in result.content), answer
+
+
+def cause_row(story: CauseStory, answer: Mapping[str, Any]) -> str:
+    """The planted events, and what the answer says, without causes below a thousandth of the largest."""
+    planted = "; ".join(f"{event.says[0]} {format_signed(event.change)}" for event in story.events)
+    told = [(each["label"], float(each["change"])) for each in answer["drivers"]]
+    largest = max((abs(change) for _, change in told), default=0)
+    return _row(
+        story.name,
+        planted,
+        "; ".join(f"{label} {_signed(change)}" for label, change in told if abs(change) > largest / 1000),
+    )
+
+
+def _signed(change: float) -> str:
+    return f"{'+' if change > 0 else '-'}${abs(change):,.2f}"
+
+
+def statement_row(statement: Statement, said: str) -> str:
+    return _row(statement.name, statement.analyst, said)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+async def page() -> str:
+    """The page with its tables as of now."""
+    head, _, _ = PAGE.read_text(encoding="utf-8").partition(_START)
+    causes = [cause_row(story, await cause_answer(story)) for story in CAUSES_AND_MIRROR_IMAGES]
+    statements = [statement_row(each, (await statement_answer(each))[0]) for each in STATEMENTS]
+    return "\n".join(
+        [
+            head + _START,
+            "",
+            "## Causes of a change",
+            "",
+            *_table(["what happens", "planted, the largest first", "the product says"], causes),
+            "",
+            "## Comparisons",
+            "",
+            *_table(["situation", "a good analyst says", "the product says"], statements),
+            "",
+        ]
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[str]) -> Sequence[str]:
+    return [_row(*head), "|---" * len(head) + "|", *rows]
