@@ -31,6 +31,7 @@ def main() -> int:
     if done.returncode:
         print(f"No forecast: {done.stderr.strip()}", file=sys.stderr)
         return UNKNOWN
+    print(done.stderr, end="", file=sys.stderr)  # warnings, such as data that is stale
     forecast = json.loads(done.stdout)
     status = forecast["budget"]
     interval = f" (80% interval {dollars(forecast['low'])} to {dollars(forecast['high'])})" if forecast["low"] else ""

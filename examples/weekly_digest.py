@@ -45,13 +45,15 @@ def week_section(comparison: Answer) -> Iterator[str]:
     difference = (
         f"{dollars(str(abs(change)))}{percent} {'more' if change > 0 else 'less'} than" if change else "as much as"
     )
-    before = dollars(comparison["previous_cost"])
-    yield f"We spent **{dollars(comparison['cost'])}**, {difference} in the previous week ({before})."
+    before = "{start} to {end}".format(**comparison["against"])
+    cost, previous_cost = dollars(comparison["cost"]), dollars(comparison["previous_cost"])
+    yield f"We spent **{cost}**, {difference} from {before} ({previous_cost})."
+    yield from (note["message"] for note in comparison["notes"] if note["code"] == "not_billed_yet")
     rows = [
         f"| {escape(each['label'])} | {dollars(each['cost'])} | {dollars(each['previous_cost'])} |"
         for each in sorted(comparison["groups"], key=lambda each: -Decimal(each["cost"]))
     ]
-    yield "\n".join(["| | last week | previous week |", "|---|---:|---:|", *rows])
+    yield "\n".join(["| | last week | before |", "|---|---:|---:|", *rows])
     if comparison["provisional_since"]:
         yield f"Anthropic may still revise the days from {comparison['provisional_since']} on."
 

@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from mcp import Client, StdioServerParameters
 
 from tests.support import oracle
 from tests.support.harness import ask
+from tests.support.planted_orgs import OUTPUT, PlantedOrg, Workload
 from tests.support.processes import HANDSHAKE, connected_to, environment, message, run, run_here
 from usage_cost_mcp.demo import DemoApi, serve_on_loopback
 
@@ -55,6 +56,38 @@ def test_call_gives_every_cent_of_every_day_as_csv(api: str) -> None:
     assert len(lines) == 90 * len(expected)
     for line in lines:
         assert Fraction(line["cost"]) == expected[(line["model"] or None,)][line["bucket"]]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (("period=yesterday", 'filter_by={"model": ["claude-opus-4-1"]}'), "Warning: There is no data for model"),
+        (("period=yesterday", "filter_by=null_tier"), "Warning: Anthropic does not report Priority Tier cost"),
+        (("period=yesterday",), "may not be complete"),
+        (("period=2023",), "Warning: There is no data at all for 2023-01-01 to 2023-12-31"),
+    ],
+    ids=["no match", "in no report", "not billed yet", "no data"],
+)
+def test_grave_notes_go_to_stderr_where_the_format_may_lose_them(
+    form: str, arguments: Sequence[str], warning: str
+) -> None:
+    now = datetime.now(UTC)
+    workload = Workload({OUTPUT: 10**6}, start=(now - timedelta(days=20)).date())
+    org = PlantedOrg([workload], now=now, billing_lag=timedelta(days=2, hours=1))
+    words = [word.replace("null_tier", '{"service_tier": ["priority"]}') for word in arguments]
+    with serve_on_loopback(org) as url:
+        done = run_here("call", "get_spend", "granularity=total", *words, "--format", form, env=connected_to(url))
+    assert done.returncode == 0
+    assert done.stderr.startswith("Warning: ")
+    assert warning in done.stderr
+    assert "Warning" not in done.stdout
+
+
+def test_a_table_begins_with_the_grave_notes_so_that_stderr_stays_empty() -> None:
+    done = run_here("call", "get_spend", "period=2023", "--demo")
+    assert "There is no data at all for 2023-01-01 to 2023-12-31" in done.stdout
+    assert done.stderr == ""
 
 
 def test_call_gives_json_by_either_option(api: str) -> None:

@@ -232,8 +232,19 @@ async def _call_tool(settings: Settings, tool: str, given: dict[str, Any], form:
     if result.is_error:
         print(text, file=sys.stderr)
         return 1
-    print(_printed(result.structured_content or {}, form), flush=True)
+    structured: dict[str, Any] = result.structured_content or {}
+    print(_printed(structured, form), flush=True)
+    if form != "table":  # which begins with them
+        for warning in _warnings(structured):
+            print(warning, file=sys.stderr)
     return 0
+
+
+def _warnings(structured: dict[str, Any]) -> Iterator[str]:
+    """The notes without which the numbers are misread: CSV has none, and programs that read JSON often skip them."""
+    from usage_cost_mcp.reports.notes import WARNINGS
+
+    yield from (f"Warning: {note['message']}" for note in structured["notes"] if note["code"] in WARNINGS)
 
 
 def _printed(structured: dict[str, Any], form: str) -> str:

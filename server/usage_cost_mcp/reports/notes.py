@@ -73,7 +73,7 @@ def row_notes(held: CacheResult, complete: Period | None) -> Iterator[Note]:
         yield from _empty_day_notes(held, complete)
     if held.missing_days:
         yield Note(
-            code="days_not_reported",
+            code=DAYS_NOT_REPORTED,
             message=f"Anthropic's response omits {_list_days(held.missing_days)}, wholly or partly; counted as zero.",
         )
 
@@ -84,7 +84,7 @@ def _empty_day_notes(held: CacheResult, period: Period) -> Iterator[Note]:
         days = f"{period.start}" if len(period) == 1 else f"{period.start} to {period.end}"
         done = "charged" if "description" in held.days[0].dimensions else "used"
         yield Note(
-            code="no_data",
+            code=NO_DATA,
             message=f"There is no data at all for {days}: nothing was {done}, or this was before the first use.",
         )
     elif first > period.start:
@@ -177,11 +177,16 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
             yield Note(code=NO_MATCH, message=f"There {what} in this period{hint}.")
 
 
+NO_DATA = "no_data"
+DAYS_NOT_REPORTED = "days_not_reported"
 NO_MATCH = "filter_matches_nothing"
 NOT_BILLED_YET = "not_billed_yet"
 NOT_IN_ANY_REPORT = "not_in_any_report"
 SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, STALE})
 """Codes of notes that are repeated in the summary, because some hosts show nothing else."""
+
+WARNINGS = SUMMARY_WARNINGS | {NO_DATA, DAYS_NOT_REPORTED}
+"""Codes of notes without which a number, often a zero, is misread."""
 
 
 def filter_clause(filters: Filters, labels: Labels) -> str:
