@@ -283,10 +283,10 @@ def _list(items: Sequence[Mapping[str, Any]]) -> Response:
 
 
 @asynccontextmanager
-async def client_of(org: PlantedOrg) -> AsyncGenerator[Client]:
-    """An MCP client on a server of the organization, at its moment."""
+async def client_of(org: PlantedOrg, clock: FrozenClock | None = None) -> AsyncGenerator[Client]:
+    """An MCP client on a server of the organization, by default at its moment."""
     with serve_on_loopback(org) as url:
-        async with Client(build_server(Settings.for_demo({}, url), FrozenClock(org.now))) as client:
+        async with Client(build_server(Settings.for_demo({}, url), clock or FrozenClock(org.now))) as client:
             yield client
 
 

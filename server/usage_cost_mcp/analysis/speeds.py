@@ -1,12 +1,20 @@
 """Splits usage by speed, a price dimension for which one request has no room: what is not in fast mode is standard."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
+from operator import itemgetter
 
-from usage_cost_mcp.model.dimensions import FAST_SPEED, STANDARD_SPEED
+from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, FAST_SPEED, STANDARD_SPEED, USAGE, WORKSPACE, Filters
+from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.rows import DayRows, Key, Row, Sums, alignment
+from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import FAST_USAGE_REPORT
+
+from .cost_usage_join import WorkspacePriceKey
 
 _MINUTE = timedelta(minutes=1)
 
@@ -15,6 +23,58 @@ def has_fast_cost(spend: DayRows) -> bool:
     """Whether a day of the cost report has a cost of fast mode."""
     place = spend.dimensions.index("speed")
     return any(key[place] == FAST_SPEED for rows in spend.rows.values() for key, _ in rows)
+
+
+def cost_without_speed(spend: Iterable[DayRows], filters: Filters) -> Decimal:
+    """Dollars for tokens whose speed the cost report does not have, after the filters other than that by speed."""
+    no_speed = {**filters, "speed": frozenset[str | None]({None})}
+    no_tokens = {**no_speed, "token_type": filters.get("token_type", _NULL) & _NULL}
+    days = list(spend)
+    with exact():
+        return sum((Decimal(sums[0]) for sums in matching(days, no_speed)), Decimal(0)) - sum(
+            (Decimal(sums[0]) for sums in matching(days, no_tokens)), Decimal(0)
+        )
+
+
+_NULL = frozenset[str | None]({None})
+
+
+def models_with_unlike_lines(spend: Iterable[DayRows], filters: Filters) -> set[str]:
+    """Models whose token costs differ in something that the cost report does not have, such as the speed.
+
+    They are seen where a day has several lines for the same kind of tokens, and where a line without a speed is for
+    fast mode by its description and another one is not. Nothing else shows it without a further request.
+    """
+    common = {name: values for name, values in filters.items() if name in {WORKSPACE, "model"}}
+    unlike: set[Key] = set()
+    in_fast_mode: set[Key] = set()
+    others: set[Key] = set()
+    for day in spend:
+        lines = set(_token_lines(day, common))
+        unlike |= {kind for kind, count in Counter(kind for kind, _ in lines).items() if count > 1}
+        for kind, description in lines:
+            is_fast = kind[_SPEED] is None and _FAST.search(description or "")
+            (in_fast_mode if is_fast else others).add(kind)
+    return {kind[_MODEL] or "no model" for kind in unlike | (in_fast_mode & others)}
+
+
+_MODEL, _SPEED = (WorkspacePriceKey._fields.index(name) for name in ("model", "speed"))
+_FAST = re.compile(r"\bfast\b", re.IGNORECASE)
+
+
+def _token_lines(day: DayRows, filters: Filters) -> Iterator[tuple[Key, str | None]]:
+    """The kind of tokens (price dimensions and token type) and the description of each token cost that is no credit.
+
+    A line that is allocated has several rows with the same description.
+    """
+    places = {dimension: place for place, dimension in enumerate(day.dimensions)}
+    kind_of = itemgetter(*(places[dimension] for dimension in WorkspacePriceKey._fields), places["token_type"])
+    description, token_type, category = (places[name] for name in ("description", "token_type", CHARGE_CATEGORY))
+    tests = [(places[name], values) for name, values in filters.items()]
+    for rows in day.rows.values():
+        for key, _ in rows:
+            if key[token_type] and key[category] == USAGE and all(key[place] in values for place, values in tests):
+                yield kind_of(key), key[description]
 
 
 def split_by_speed(usage: DayRows, fast: DayRows, dimensions: Sequence[str], step: timedelta) -> DayRows:

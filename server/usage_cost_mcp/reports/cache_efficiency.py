@@ -28,6 +28,7 @@ from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
 
+from . import notes
 from .answers import Note
 from .billing import find_bill, lookback
 from .context import ReportContext
@@ -107,11 +108,13 @@ async def _fetch(query: Query, days: Period, context: ReportContext, call: CallC
 
     with_prices = await run_in_thread_if(compute_savings, when=held.row_count + price_data.rows > OFFLOAD_ROWS)
     result = _combined(with_prices, [held, price_data.spend, price_data.usage])
+    mixed = await notes.mixed_price_notes(price_data.spend.days, {})
     return Fetched(
         result,
         lambda filters: [
             *bill.notes(days, "Cache savings from then on are estimated at earlier prices."),
             *_savings_notes(result, filters),
+            *mixed,
         ],
     )
 

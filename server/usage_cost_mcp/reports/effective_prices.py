@@ -153,6 +153,7 @@ class PricesResult:
     changed: PriceChanges
     top: int | None
     default_size: bool
+    mixed: Sequence[Note]
     meta: ResultMeta
 
     def candidates(self) -> Iterator[PricesAnswer]:
@@ -217,6 +218,7 @@ class PricesResult:
                     *self._filter_notes(),
                     *notes.label_notes(self.labels),
                     *self._price_notes(prices),
+                    *self.mixed,
                     *_omitted(omitted, count),
                 ],
             ),
@@ -348,6 +350,7 @@ async def run_prices(
         changed=changed,
         top=query.top,
         default_size=query.default_size,
+        mixed=await notes.mixed_price_notes(held.spend.days, filters),
         meta=result_meta(context, call, now),
     )
 

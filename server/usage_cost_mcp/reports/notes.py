@@ -1,21 +1,23 @@
 """Notes that several reports need: caveats that a reader should know before using the numbers."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
 
 from usage_cost_mcp.analysis.allocation import AllocationRule
 from usage_cost_mcp.analysis.billing_lag import BillGap
+from usage_cost_mcp.analysis.speeds import cost_without_speed, models_with_unlike_lines
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
-from usage_cost_mcp.model.dimensions import CREDIT, NAMED_DIMENSIONS, Filters
+from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, CREDIT, NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.rows import DayRows
 from usage_cost_mcp.model.series import matching, values_of
+from usage_cost_mcp.runtime.concurrency import run_in_thread_if
 
 from . import wording
 from .answers import Note
@@ -147,6 +149,43 @@ def allocation_notes(
     )
 
 
+def speed_notes(named: Iterable[str], filters: Filters, spend: Sequence[DayRows]) -> Iterator[Note]:
+    """A note on costs whose speed is not reported, if the speed is one of the named dimensions."""
+    if "speed" not in named or any(CHARGE_CATEGORY not in day.dimensions for day in spend):
+        return
+    if cost := cost_without_speed(spend, filters):
+        effect = "not included" if None not in filters.get("speed", {None}) else "shown without one"
+        yield Note(
+            code=SPEED_UNKNOWN,
+            message=f"The cost report does not have the speed of {format_dollars(cost)} of token costs, which are "
+            f"{effect}: Anthropic leaves it out, or does not accept the beta header for fast mode.",
+        )
+
+
+SPEED_UNKNOWN = "speed_unknown"
+
+
+async def mixed_price_notes(spend: Sequence[DayRows], filters: Filters) -> list[Note]:
+    """A note on models whose token costs differ in something that the cost report does not have."""
+    mixed = await run_in_thread_if(
+        lambda: models_with_unlike_lines(spend, filters), when=sum(map(len, spend)) > _OFFLOAD_ROWS
+    )
+    if not mixed:
+        return []
+    return [
+        Note(
+            code="prices_mixed",
+            message=f"The bill has unlike lines for the same kind of tokens of {', '.join(sorted(mixed))}, such as "
+            "standard and fast mode, and the cost report does not say how they differ. Prices, spend by key or "
+            "account, cache savings and causes use their average, so a change of price may be a change of the mix.",
+        )
+    ]
+
+
+_OFFLOAD_ROWS = 20_000
+"""With more rows than this, the lines are compared in a thread so that other calls are not blocked."""
+
+
 def label_notes(labels: Labels) -> Iterator[Note]:
     """Notes on names that could not be looked up."""
     for dimension in labels.unavailable:
@@ -163,7 +202,11 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
     Raises:
         InvalidQueryError: For a model without data whose name does not look like a model.
     """
+    unknown_speed = list(speed_notes(filters, filters, held.days))
+    yield from unknown_speed
     for dimension, values in filters.items():
+        if dimension == "speed" and unknown_speed:
+            continue
         occurring = {value for value in values_of(held.days, dimension) if value is not None}
         absent = sorted(value for value in values - occurring if value is not None)
         for value in absent:
@@ -182,7 +225,7 @@ DAYS_NOT_REPORTED = "days_not_reported"
 NO_MATCH = "filter_matches_nothing"
 NOT_BILLED_YET = "not_billed_yet"
 NOT_IN_ANY_REPORT = "not_in_any_report"
-SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, STALE})
+SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, SPEED_UNKNOWN, STALE})
 """Codes of notes that are repeated in the summary, because some hosts show nothing else."""
 
 WARNINGS = SUMMARY_WARNINGS | {NO_DATA, DAYS_NOT_REPORTED}

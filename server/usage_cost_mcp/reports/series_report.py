@@ -365,6 +365,7 @@ async def run_series(
             *replace(fetched, held=held).data_notes(query.period, now),
             *notes.filter_notes({} if unreported else filters, held, labels),
             *notes.label_notes(labels),
+            *notes.speed_notes([*query.group_by] if "speed" not in filters else [], filters, held.days),
             *fetched.notes(filters),
             *definition.caveats(held, filters),
         ],

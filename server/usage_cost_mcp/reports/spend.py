@@ -68,9 +68,13 @@ async def _fetch(query: Query, days: Period, context: ReportContext, call: CallC
     if rule := query.allocation_rule:
         allocated = await allocated_spend(rule, days, also, context, call)
         bill = await find_bill(context, allocated.spend, call, allocated.usage)
+        mixed = await notes.mixed_price_notes(allocated.held.days, {})
         return Fetched(
             allocated.held,
-            lambda filters: notes.allocation_notes(rule, allocated.held.days, allocated.assumed, filters),
+            lambda filters: [
+                *notes.allocation_notes(rule, allocated.held.days, allocated.assumed, filters),
+                *mixed,
+            ],
             bill,
             COUNTED,
         )

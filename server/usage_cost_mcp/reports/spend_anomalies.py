@@ -208,6 +208,7 @@ async def run_anomalies(
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
             *_insufficient_history_notes(detection.result, query, labels),
+            *(await notes.mixed_price_notes(held.days, filters) if any(drivers) else ()),
         ],
         meta=result_meta(context, call, now),
     )

@@ -301,6 +301,7 @@ async def run_comparison(
         lambda: _compare(current_data, previous_data, query, filters, now, incomparable),
         when=current_data.rows + previous_data.rows > OFFLOAD_ROWS,
     )
+    both = [*current_data.spend.days, *previous_data.spend.days]
     return ComparisonResult(
         query=replace(query, default_size=top is None),
         filters=filters,
@@ -317,6 +318,8 @@ async def run_comparison(
             *_period_notes(current_data, previous_data, incomparable, now),
             *notes.label_notes(labels),
             *_driver_notes(filters),
+            *notes.speed_notes([*query.group_by, *filters], filters, both),
+            *await notes.mixed_price_notes(both, filters),
             *caveats(current_data.spend, filters),
         ],
         meta=result_meta(context, call, now),
