@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from . import answers, callers, cold, conversation, large, peers, startup, warm
+from . import answers, callers, cold, conversation, forecasts, large, peers, startup, warm
 from .figures import Figure, Measure, as_table, nothing, save
 
 
@@ -32,9 +32,10 @@ PARTS = {
     "callers": Part(callers.counts, callers.times),
     "large": Part(times=large.times),
     "answers": Part(answers.counts),
+    "forecasts": Part(forecasts.counts),
     "peers": Part(times=peers.times),
 }
-USUAL = [name for name in PARTS if name != "peers"]
+USUAL = [name for name in PARTS if name not in {"forecasts", "peers"}]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

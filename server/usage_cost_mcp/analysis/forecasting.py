@@ -1,51 +1,43 @@
 """Forecasts cumulative spend with an 80% prediction interval, and back-tests the forecast.
 
-The point forecast is level x weekday share. The share of a weekday is its median over the last eight weeks. The level
-is the winsorized mean of the last four weeks; where that differs from the last week by more than noise, of the last
-two weeks, else the median of the last week, so that a new price is followed within days. The same forecast is then
-repeated from every earlier day of the history. The median of those errors corrects the point forecast, because growth
-biases each forecast in the same way, and their outer deciles bound the interval.
+The point forecast is what recurs (`spend_pattern`): level x weekday share x growth, and the days of the month that
+stand out. To bound the interval, the forecast by level and weekday is repeated from every earlier day of the history.
+The outer deciles of its errors count, widened by what else is uncertain: the size of the days of the month that stand
+out, the level after a change, growth beyond the days on which it was tested. Where a level changed within the last
+week, the interval reaches from the old level to the new one.
 
 The forecast is deterministic: every past error is used once, nothing is sampled. Amounts are estimates: floats
 inside, whole cents outside.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from itertools import accumulate, count, pairwise, takewhile
+from itertools import accumulate, count, takewhile
 from statistics import fmean, median, quantiles
 
 from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.periods import month_of, months_earlier
 
+from .spend_pattern import WEEK, Level, Pattern, find_level, find_pattern, scale_of, weekday_shares
+
 History = Mapping[date, Decimal]
-"""Exact dollars of complete UTC days, negative for credits. A missing day cost nothing."""
+"""Exact dollars of complete UTC days, without credits. A missing day cost nothing."""
 
 HISTORY_DAYS = 180
 """Days of history that a forecast uses: several months to back-test, in six pages of the cost report."""
 
-_WEEK = 7
 _TRAINING_DAYS = 14
-"""The shortest history with weekday shares: one week cannot separate a weekday from a trend."""
+"""The first earlier forecast: one week cannot separate a weekday from a trend."""
 _MIN_BACKTEST_DAYS = 21
-"""The shortest history with a back-test and an interval: two weeks of training, and one to test on."""
-_WEEKDAY_WEEKS = 8
-"""Weeks in a weekday median: enough to resist an outlier, few enough to follow a new pattern."""
-_LEVEL_WINDOWS = (28, 14)
-"""Days over which the level is averaged, the least noisy first; the last week is used when both are out of date."""
-_LEVEL_TOLERANCE = 2
-"""Standard errors by which a window's level may differ from that of the last week."""
-_DAYS_PER_OUTLIER = 14
-"""One day in 14 at either end of the ranking may be a spike or a credit, and is winsorized."""
-_MIN_WEEKDAY_SHARE = 0.05
-"""Weekdays below this share of an average day do not enter the level: dividing by their share amplifies noise."""
-_SIGMA_PER_MEDIAN_CHANGE = 1.05
-"""Standard deviation over the median absolute change from day to day, for normal noise."""
-_MEDIAN_ERROR_RATIO = 1.25
-"""Standard error of a median over that of a mean, for normal noise."""
-_INTERVAL_WIDENING = 1.5
+"""The shortest history whose earlier forecasts bound the interval: two weeks of training, and one to test on."""
+_SIGMAS = 1.28
+"""Half the width of an 80% interval, in standard deviations of normal noise."""
+_SIGMAS_WHEN_SHORT = 1.5
+"""The same when the standard deviation itself is estimated from one or two weeks."""
+_INTERVAL_WIDENING = 1
 """The interval widens by this over the number of non-overlapping windows: overlapping errors vary too little."""
 
 _DAY = timedelta(days=1)
@@ -58,7 +50,7 @@ class ForecastDay:
     Attributes:
         day: The UTC day.
         expected: Dollars, never less than on the day before.
-        low: Dollars, the lower bound of the 80% interval; None when the history is shorter than 21 days.
+        low: Dollars, the lower bound of the 80% interval; None when the history is shorter than a week.
         high: Dollars, its upper bound.
     """
 
@@ -69,10 +61,28 @@ class ForecastDay:
 
 
 @dataclass(frozen=True, slots=True)
+class LevelChange:
+    """A change that is too young to tell whether it lasts.
+
+    Attributes:
+        since: The first day of the new level, or the only one that differs.
+        before: Dollars of an average day before.
+        now: Dollars of an average day since.
+        days: The number of complete days since. A single day is taken for an exception: the interval ignores it.
+    """
+
+    since: date
+    before: Decimal
+    now: Decimal
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
-    """Cumulative spend of the forecast days, one entry per day."""
+    """Cumulative spend of the forecast days, one entry per day; and a change that unsettles it."""
 
     days: Sequence[ForecastDay]
+    change: LevelChange | None = None
 
     @property
     def expected(self) -> Decimal:
@@ -103,22 +113,31 @@ class Backtest:
     months: int
 
 
-def forecast(history: History, first: date, last: date) -> Forecast:
+def forecast(history: History, first: date, last: date, start: date | None = None) -> Forecast:
     """Forecast the cumulative spend from `first` to each day until `last`.
 
-    With less than 14 days since the first spend, each day is forecast as the mean day, without an interval; with less
-    than 21 days there is no interval; without any spend the forecast is zero.
+    With less than a week since the first spend, each day is forecast as the mean day, without an interval; without any
+    spend the forecast is zero.
 
     Args:
         history: Complete days. Days from `first` on, and more than `HISTORY_DAYS` before it, are ignored.
-        first: The first day to forecast: today, because it is incomplete.
+        first: The first day to forecast: the first one that is incomplete.
         last: The last day to forecast, not before `first`.
+        start: The first day that counts, if it is later than `first`.
     """
-    ahead = (last - first).days + 1
-    expected, *interval = _interval_path(_spent_before(history, first), ahead)
-    low, high = interval or ([None] * ahead, [None] * ahead)
-    days = (first + n * _DAY for n in range(ahead))
-    return Forecast(tuple(map(ForecastDay, days, expected, low, high)))
+    past, spent = _spent_before(history, first)
+    coming = _days(first, last)
+    lead = max(0, ((start or first) - first).days)
+    if len(spent) < WEEK:
+        mean = _cents(accumulate([fmean(spent) if spent else 0.0] * (len(coming) - lead)))
+        return Forecast(
+            [ForecastDay(day, dollars, None, None) for day, dollars in zip(coming[lead:], mean, strict=True)]
+        )
+    pattern = find_pattern(spent, past)
+    path = accumulate(pattern.daily(coming)[lead:])
+    low, high = zip(*_interval(pattern, coming, lead), strict=True)
+    days = [*map(ForecastDay, coming[lead:], _cents(path), _cents(low), _cents(high))]
+    return Forecast(days, _level_change(pattern.level, past))
 
 
 def backtest(history: History, start: date, first: date, last: date) -> Backtest:
@@ -170,23 +189,75 @@ def _cumulative(spent: History, remaining: Forecast) -> list[tuple[date, Decimal
     return [*zip(days, totals[1:], strict=True), *rest]
 
 
+def allow_for_errors(made: Forecast, tested: Backtest, spent: Decimal) -> Forecast:
+    """Widen the interval to at least the median error of earlier months: they are errors of the same forecast.
+
+    Args:
+        made: The forecast.
+        tested: Its back-test.
+        spent: Dollars of the period before the forecast.
+    """
+    if not tested.median_error:
+        return made
+    error, days = Decimal(tested.median_error), list[ForecastDay]()
+    for each in made.days:
+        if each.low is not None and each.high is not None:
+            off = round(error * (abs(spent) + each.expected), 2)
+            low, high = min(each.low, max(Decimal("0.00"), each.expected - off)), max(each.high, each.expected + off)
+            days.append(replace(each, low=max([low, *(day.low for day in days[-1:] if day.low)]), high=high))
+    return replace(made, days=days or made.days)
+
+
+def include_spent(made: Forecast, so_far: History, left_of_today: float) -> Forecast:
+    """Add what the days that are not complete have cost so far, where it is more than expected by now.
+
+    Less than expected changes nothing: the bill may be hours late.
+
+    Args:
+        made: The forecast.
+        so_far: Dollars of its first days, the last of which is today; earlier ones are over, but not completely billed.
+        left_of_today: The share of today that is still to come.
+    """
+    days: list[ForecastDay] = []
+    spent, more, before = Decimal(0), Decimal(0), Decimal(0)
+    for each in made.days:
+        usual, before = each.expected - before, each.expected
+        if each.day in so_far:
+            left = Decimal(left_of_today) if each.day == max(so_far) else Decimal(0)
+            spent += so_far[each.day]
+            more += max(Decimal(0), so_far[each.day] - usual * (1 - left))
+        expected, low, high = (_at_least(spent, line, more) for line in (each.expected, each.low, each.high))
+        days.append(ForecastDay(each.day, expected or spent, low, high))
+    return replace(made, days=days)
+
+
+def _at_least(spent: Decimal, line: Decimal | None, more: Decimal) -> Decimal | None:
+    return None if line is None else max(spent, line + more)
+
+
 def _begin(history: History, first: date) -> date:
     """The first day of the history: the zeros before an organization's first spend are not part of its pattern."""
     oldest = first - HISTORY_DAYS * _DAY
-    return min((day for day, dollars in history.items() if dollars and oldest <= day < first), default=first)
+    return min((day for day, dollars in history.items() if dollars > 0 and oldest <= day < first), default=first)
 
 
-def _spent_before(history: History, first: date) -> list[float]:
-    begin = _begin(history, first)
-    return [float(history.get(begin + n * _DAY, 0)) for n in range((first - begin).days)]
+def _spent_before(history: History, first: date) -> tuple[list[date], list[float]]:
+    days = _days(_begin(history, first), first - _DAY)
+    return days, [max(0.0, float(history.get(day, 0))) for day in days]
 
 
 def _error(history: History, start: date, first: date, last: date) -> float | None:
     """The absolute error of the forecast of a past period, as a share of its actual total."""
-    actual = float(sum(history.get(first + n * _DAY, 0) for n in range((last - first).days + 1)))
-    total = actual + float(sum(history.get(start + n * _DAY, 0) for n in range((first - start).days)))
-    expected = float(forecast(history, first, last).expected)
+    coming = _days(first, last)
+    ahead = coming[max(0, (start - first).days) :]
+    actual, total = (float(sum(history.get(day, 0) for day in days)) for days in (ahead, _days(start, last)))
+    past, spent = _spent_before(history, first)
+    expected = sum(find_pattern(spent, past).daily(coming)[-len(ahead) :])
     return abs(expected - actual) / total if total > 0 else None
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + number * _DAY for number in range((last - first).days + 1)]
 
 
 def _same_day_earlier(day: date, months: int) -> date:
@@ -195,99 +266,90 @@ def _same_day_earlier(day: date, months: int) -> date:
     return month_of(earlier)[1] if at_end else earlier
 
 
-def _interval_path(spent: Sequence[float], ahead: int) -> list[list[Decimal]]:
-    """The cumulative expected, lower and upper amounts of each day; only the expected ones without past errors."""
-    path = _expected(spent, ahead)
-    errors = _past_errors(spent, ahead)
-    if not errors:
-        return [_cents(path)]
-    horizon, daily = len(errors[0]), _scale(spent)
-    widening = 1 + _INTERVAL_WIDENING * horizon / (len(spent) - _TRAINING_DAYS)
-    deciles = [quantiles(column, n=10, method="inclusive") for column in zip(*errors, strict=True)]
-    fan: list[list[float]] = []
-    for days, point in enumerate(path, 1):
-        low, _, _, _, middle, _, _, _, high = deciles[min(days, horizon) - 1]
-        scale = daily * max(1, days / horizon)
-        residuals = (middle, middle - (middle - low) * widening, middle + (high - middle) * widening)
-        fan.append([point + scale * residual for residual in residuals])
-    return [_cents(line) for line in zip(*fan, strict=True)]
-
-
-def _cents(path: Sequence[float]) -> list[Decimal]:
+def _cents(path: Iterable[float]) -> list[Decimal]:
     """Whole cents of a cumulative path, which starts at zero and does not decrease."""
     return [Decimal(f"{dollars:.2f}") for dollars in accumulate(path, max, initial=0.0)][1:]
 
 
-def _past_errors(spent: Sequence[float], ahead: int) -> list[list[float]]:
-    """The cumulative error (actual - expected) of every earlier forecast, in multiples of the daily scale at its time.
+def _level_change(level: Level, past: Sequence[date]) -> LevelChange | None:
+    if len(level.possible) > 1:
+        now, before = level.possible
+        return LevelChange(past[-level.days], _dollars(before), _dollars(now), level.days)
+    if level.exception is not None:
+        return LevelChange(past[-1], _dollars(level.now), _dollars(level.exception), 1)
+    return None
 
-    The horizon is limited to half the days after training; beyond it, the error is extrapolated in proportion to time.
+
+def _dollars(amount: float) -> Decimal:
+    return Decimal(f"{amount:.2f}")
+
+
+def _interval(pattern: Pattern, coming: Sequence[date], lead: int) -> Iterator[tuple[float, float]]:
+    """The cumulative bounds of each day after the first `lead` ones."""
+    totals = zip(*(accumulate(pattern.daily(coming, level)[lead:]) for level in pattern.level.possible), strict=True)
+    errors = _past_errors(pattern.flat, lead, len(coming))
+    noise = _noise_errors(pattern, coming, lead)
+    growth = accumulate(pattern.growth_factors(len(coming))[lead:])
+    bounds = pattern.growth_bounds(coming, _tested_days(pattern.flat, len(coming)))[lead:]
+    slower, faster = (accumulate(line) for line in zip(*bounds, strict=True))
+    rows = zip(totals, errors, noise, growth, slower, faster, strict=True)
+    for days, (total, (low, high), (least, other), factors, less, more) in enumerate(rows, 1):
+        below, above = (math.hypot(max(least, error) * factors / days, other) for error in (-low, high))
+        yield min(total) - below - less, max(total) + above + more
+
+
+def _noise_errors(pattern: Pattern, coming: Sequence[date], lead: int) -> Iterator[tuple[float, float]]:
+    """The cumulative error by the noise of the days, and by what earlier forecasts did not have to foresee.
+
+    The latter are the sizes of days of the month that stand out, and a level that is averaged over a few days only.
     """
-    if len(spent) < _MIN_BACKTEST_DAYS:
-        return []
-    horizon = min(ahead, (len(spent) - _TRAINING_DAYS) // 2)
+    level, equal = pattern.level, min(pattern.flat) == max(pattern.flat)
+    sigmas = _SIGMAS if len(pattern.flat) >= _MIN_BACKTEST_DAYS else _SIGMAS_WHEN_SHORT
+    spreads = accumulate(spread**2 for spread in pattern.effect_spreads(coming)[lead:])
+    squares = [pattern.shares[number % WEEK] ** 2 for number in range(len(coming))]
+    of_day = level.noise * math.sqrt(fmean(share**2 for share in pattern.shares))
+    for days, (variance, shares) in enumerate(zip(spreads, accumulate(squares[lead:]), strict=True), 1):
+        of_days, of_level = level.noise * math.sqrt(shares), of_day * days / math.sqrt(level.days)
+        changed = 0.0 if level.before is None else of_level
+        least = 0.0 if equal else sigmas * math.hypot(of_days, of_level)
+        yield least, _SIGMAS * math.hypot(math.sqrt(variance), changed)
+
+
+def _tested_days(flat: Sequence[float], ahead: int) -> int:
+    """How many days ahead earlier forecasts are tested: at most half the days after training."""
+    return min(ahead, (len(flat) - _TRAINING_DAYS) // 2) if len(flat) >= _MIN_BACKTEST_DAYS else 0
+
+
+def _past_errors(flat: Sequence[float], lead: int, ahead: int) -> list[tuple[float, float]]:
+    """The outer deciles of the cumulative error (actual - expected) of every earlier forecast, by days after `lead`.
+
+    They are in proportion to today's level. Beyond the days that can be tested, the error is in proportion to time.
+    """
+    tested, wanted = _tested_days(flat, ahead), ahead - lead
+    if not tested:
+        return [(0.0, 0.0)] * wanted
+    counted = min(wanted, tested)
+    skipped = min(lead, tested - counted)
     errors: list[list[float]] = []
-    for origin in range(_TRAINING_DAYS, len(spent) - horizon + 1):
-        before, actuals = spent[:origin], accumulate(spent[origin : origin + horizon])
-        if scale := _scale(before):
-            path = zip(actuals, _expected(before, horizon), strict=True)
-            errors.append([(actual - expected) / scale for actual, expected in path])
-    return errors if len(errors) > 1 else []
+    for origin in range(_TRAINING_DAYS, len(flat) - tested + 1):
+        shares = weekday_shares(flat[:origin])
+        level = find_level(flat[:origin], shares)
+        if scale := _scale(flat[:origin], level):
+            days = range(skipped, skipped + counted)
+            missed = (flat[origin + day] - level.expected * shares[day % WEEK] for day in days)
+            errors.append([error / scale for error in accumulate(missed)])
+    if len(errors) < 2:  # noqa: PLR2004 - deciles need two
+        return [(0.0, 0.0)] * wanted
+    scale = _scale(flat, find_level(flat, weekday_shares(flat)))
+    widened = scale * (1 + _INTERVAL_WIDENING * tested / (len(flat) - _TRAINING_DAYS))
+    deciles = [quantiles(column, n=10, method="inclusive") for column in zip(*errors, strict=True)]
+    outer = [(widened * low, widened * high) for low, *_, high in deciles]
+    return [
+        tuple(bound * (lead + day + 1) / (skipped + place + 1) for bound in outer[place])
+        for day, place in ((day, min(day, counted - 1)) for day in range(wanted))
+    ]
 
 
-def _scale(spent: Sequence[float]) -> float:
-    """The mean absolute spend per day over the last four weeks, without the largest days: the unit of errors."""
-    days = sorted(map(abs, spent[-_LEVEL_WINDOWS[0] :]))
-    return fmean(days[: -(len(days) // _DAYS_PER_OUTLIER)])
-
-
-def _expected(spent: Sequence[float], ahead: int) -> list[float]:
-    """The cumulative point forecast: the level times the share of each weekday."""
-    if not spent:
-        return [0.0] * ahead
-    if len(spent) < _TRAINING_DAYS:
-        return list(accumulate([fmean(spent)] * ahead))
-    shares = _weekday_shares(spent)
-    level = _level(spent, shares)
-    return list(accumulate(level * shares[n % _WEEK] for n in range(ahead)))
-
-
-def _weekday_shares(spent: Sequence[float]) -> list[float]:
-    """The median ratio of a day to the mean day of its week, with mean 1, by weekday from the first forecast day on."""
-    ends = range(len(spent), _WEEK - 1, -_WEEK)[:_WEEKDAY_WEEKS]
-    weeks = [spent[end - _WEEK : end] for end in ends]
-    ratios = [[day / fmean(week) for day in week] for week in weeks if sum(week) > 0]
-    shares = [max(0.0, median(column)) for column in zip(*ratios, strict=True)]
-    average = fmean(shares) if shares else 0
-    return [share / average for share in shares] if average else [1.0] * _WEEK
-
-
-def _level(spent: Sequence[float], shares: Sequence[float]) -> float:
-    """The deseasonalized spend per day, over the longest window that agrees with the last week."""
-    now = _weighted_median(_rates(spent, shares, _WEEK))
-    rates = [rate for rate, _ in _rates(spent, shares, _LEVEL_WINDOWS[0])]
-    noise = _SIGMA_PER_MEDIAN_CHANGE * median(abs(b - a) for a, b in pairwise(rates))
-    tolerance = _LEVEL_TOLERANCE * _MEDIAN_ERROR_RATIO * noise / _WEEK**0.5
-    levels = (_winsorized_mean(_rates(spent, shares, days), days // _DAYS_PER_OUTLIER) for days in _LEVEL_WINDOWS)
-    return max(0.0, next((level for level in levels if abs(level - now) <= tolerance), now))
-
-
-def _rates(spent: Sequence[float], shares: Sequence[float], days: int) -> list[tuple[float, float]]:
-    """The deseasonalized spend (dollars over weekday share) of the last days, and the share as its weight."""
-    latest = ((spent[-ago], shares[-ago % _WEEK]) for ago in range(min(days, len(spent)), 0, -1))
-    return [(dollars / share, share) for dollars, share in latest if share > _MIN_WEEKDAY_SHARE]
-
-
-def _weighted_median(rates: Sequence[tuple[float, float]]) -> float:
-    ranked = sorted(rates)
-    half = sum(share for _, share in ranked) / 2
-    weights = accumulate(share for _, share in ranked)
-    return next(rate for (rate, _), weight in zip(ranked, weights, strict=True) if weight >= half)
-
-
-def _winsorized_mean(rates: Sequence[tuple[float, float]], outliers: int) -> float:
-    """The weighted mean after the lowest and the highest `outliers` rates are clamped to the next ones."""
-    ranked = [rate for rate, _ in sorted(rates)]
-    outliers = min(outliers, (len(ranked) - 1) // 2)
-    low, high = ranked[outliers], ranked[-1 - outliers]
-    return sum(min(max(rate, low), high) * share for rate, share in rates) / sum(share for _, share in rates)
+def _scale(spent: Sequence[float], level: Level) -> float:
+    """The unit of errors, in dollars a day: a level that fell does not make them small at once."""
+    return max(*level.possible, level.now, scale_of(spent))

@@ -361,7 +361,7 @@ HORIZONS = {"month_end": month_of, "quarter_end": _quarter, "year_end": _year}
 
 
 def parse_horizon(text: str, today: date) -> Period:
-    """The period of a forecast: the current month, quarter or year, or this month up to a given day.
+    """The period of a forecast: a whole month, quarter or year, or this month up to a given day.
 
     Raises:
         InvalidQueryError: The text is unknown, or the last day is before today or more than a year ahead.
@@ -371,16 +371,16 @@ def parse_horizon(text: str, today: date) -> Period:
         start, end = HORIZONS[words](today)
         return Period(start, end, end)
     try:
-        start, end = today.replace(day=1), _span(text.strip().upper())[1]
+        start, end = _span(text.strip().upper())
     except ValueError:
         accepted = ", ".join(HORIZONS)
         raise InvalidQueryError(
-            f"until {short_repr(text)} is not known. Accepted: {accepted}, or a future day or month: "
-            "2026-12-15, 2026-12."
+            f"until {short_repr(text)} is not known. Accepted: {accepted}, a month, quarter or year that is not over "
+            "(2026-12, 2026-Q4, 2026), or a future day: 2026-12-15."
         ) from None
     if not today <= end <= today + 366 * _DAY:
         raise InvalidQueryError(f"until {end} must be a day from today ({today}, UTC) to a year ahead.")
-    return Period(start, end, end)
+    return Period(today.replace(day=1) if start == end else start, end, end)
 
 
 def until_yesterday(period: Period, today: date) -> Period:
