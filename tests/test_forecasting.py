@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from random import Random
 from statistics import median
 
@@ -447,6 +447,11 @@ def test_a_perfectly_regular_history_has_no_back_test_error() -> None:
     assert (tested.median_error, tested.months) == (pytest.approx(0, abs=1e-5), 5)
 
 
+def totals(spent: History, made: Forecast) -> list[tuple[date, Decimal]]:
+    known = [*accumulate(spent.values())]
+    return [*zip(spent, known, strict=True), *((each.day, known[-1] + each.expected) for each in made.days)]
+
+
 @pytest.mark.parametrize(
     ("budget", "day"),
     [
@@ -462,10 +467,11 @@ def test_a_perfectly_regular_history_has_no_back_test_error() -> None:
 def test_a_budget_is_exhausted_on_the_first_day_that_exceeds_it(budget: str, day: date | None) -> None:
     history = before(TODAY, 60, lambda _: 10)
     spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
-    assert exhaustion_date(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(budget)) == day
+    assert exhaustion_date(totals(spent, forecast(history, TODAY, month_end(TODAY))), Decimal(budget)) == day
 
 
 def test_a_credit_restores_an_exhausted_budget() -> None:
     history = {**before(TODAY, 60, lambda _: 10), TODAY - DAY: Decimal(-100)}
     spent = {each: history[each] for each in days_of(TODAY.replace(day=1), TODAY - DAY)}
-    assert exhaustion_date(spent, forecast(history, TODAY, month_end(TODAY)), Decimal(150)) == date(2026, 11, 27)
+    made = forecast({**history, TODAY - DAY: Decimal(10)}, TODAY, month_end(TODAY))
+    assert exhaustion_date(totals(spent, made), Decimal(150)) == date(2026, 11, 27)

@@ -1,6 +1,6 @@
 """forecast_spend: exact days so far, an estimate with an interval for the rest, and how a budget stands."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +11,7 @@ from mcp import Client
 
 from tests.support.harness import Connect, FrozenClock, Upstream, ask, refusal, text_of
 from tests.support.oracle import dollars
+from tests.support.planted_orgs import NOW, RESEARCH, UNCACHED, Charge, PlantedOrg, Workload, client_of
 from usage_cost_mcp.demo.http import Response
 
 pytestmark = pytest.mark.anyio
@@ -20,20 +21,25 @@ def codes(answer: Mapping[str, Any]) -> list[str]:
     return [note["code"] for note in answer["notes"]]
 
 
-async def test_what_is_spent_is_exact_and_of_complete_days_only(client: Client, upstream: Upstream) -> None:
+async def test_what_is_spent_is_exact_and_equals_the_spend_to_date(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "forecast_spend")
-    truth = dollars(upstream.url, "2026-11-01", "2026-11-21", [])
+    truth = dollars(upstream.url, "2026-11-01", "2026-11-22", [])
     assert Fraction(answer["spent"]) == sum(truth[()].values())
+    assert answer["spent"] == (await ask(client, "get_spend", period="this_month"))["totals"]["cost"]
+    assert "(21 complete days and what is reported so far for 2026-11-22)" in answer["summary"]
     assert answer["period"] == {"start": "2026-11-01", "end": "2026-11-30", "timezone": "UTC"}
     assert answer["complete_until"] == "2026-11-21"
 
 
-async def test_the_course_is_exact_until_yesterday_and_ends_in_what_is_expected(client: Client) -> None:
+async def test_the_course_is_exact_until_yesterday_and_ends_in_what_is_expected(
+    client: Client, upstream: Upstream
+) -> None:
     answer = await ask(client, "forecast_spend")
     course = {day: place for place, day in enumerate(answer["buckets"])}
     lines: dict[str, list[str]] = answer["cumulative"]
     assert len(course) == 30
-    assert {line[course["2026-11-21"]] for line in lines.values()} == {answer["spent"]}
+    truth = dollars(upstream.url, "2026-11-01", "2026-11-21", [])
+    assert {Fraction(line[course["2026-11-21"]]) for line in lines.values()} == {sum(truth[()].values())}
     assert [line[-1] for line in lines.values()] == [answer[name] for name in lines]
     for low, expected, high in zip(lines["low"], lines["expected"], lines["high"], strict=True):
         assert Decimal(low) <= Decimal(expected) <= Decimal(high)
@@ -87,7 +93,7 @@ async def test_a_budget_that_holds_is_under_however_it_is_written(client: Client
 
 async def test_one_workspace_is_forecast_by_its_name(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "forecast_spend", filter_by={"workspace_id": ["Production"]})
-    truth = dollars(upstream.url, "2026-11-01", "2026-11-21", ["workspace_id"])[("wrkspc_demoProduction",)]
+    truth = dollars(upstream.url, "2026-11-01", "2026-11-22", ["workspace_id"])[("wrkspc_demoProduction",)]
     assert Fraction(answer["spent"]) == sum(truth.values())
     assert "workspace_id Production" in answer["summary"]
 
@@ -98,7 +104,11 @@ async def test_one_workspace_is_forecast_by_its_name(client: Client, upstream: U
         ("quarter_end", "2026-10-01", "2026-12-31"),
         ("year end", "2026-01-01", "2026-12-31"),
         ("2026-12-15", "2026-11-01", "2026-12-15"),
-        ("2026-12", "2026-11-01", "2026-12-31"),
+        ("2026-12", "2026-12-01", "2026-12-31"),
+        ("2026-11", "2026-11-01", "2026-11-30"),
+        ("2026-Q4", "2026-10-01", "2026-12-31"),
+        ("2026", "2026-01-01", "2026-12-31"),
+        ("2027-Q1", "2027-01-01", "2027-03-31"),
         ("2026-11-22", "2026-11-01", "2026-11-22"),
     ],
 )
@@ -142,5 +152,96 @@ async def test_on_the_first_of_a_month_all_of_it_is_still_to_come(connect: Conne
     clock.moment = datetime(2026, 11, 1, 9, tzinfo=UTC)
     async with connect() as client:
         answer = await ask(client, "forecast_spend")
-    assert (answer["spent"], answer["complete_until"]) == ("0", None)
+    assert answer["complete_until"] is None
+    assert 0 < Decimal(answer["spent"]) < 200
+    assert "(what is reported so far for 2026-11-01)" in answer["summary"]
     assert Decimal(answer["expected"]) > 5000
+
+
+LATE = NOW.replace(hour=23, minute=0)
+TODAY = NOW.date()
+
+
+def input_tokens(count: Callable[[date], float]) -> Workload:
+    """Some tokens a day, at five dollars a million."""
+    return Workload(lambda day: {UNCACHED: int(count(day))})
+
+
+async def forecast_of(org: PlantedOrg, **arguments: Any) -> Mapping[str, Any]:
+    async with client_of(org) as client:
+        return await ask(client, "forecast_spend", **arguments)
+
+
+async def test_a_forecast_is_never_below_what_is_spent_and_includes_today() -> None:
+    org = PlantedOrg([input_tokens(lambda day: 400_000_000 if day == TODAY else 20_000_000)], now=LATE)
+    answer = await forecast_of(org, budget=4000)
+    before_today, today = 21 * 100, Decimal(2000) * 23 / 24
+    assert Decimal(answer["spent"]) == pytest.approx(before_today + today, abs=Decimal("0.01"))
+    assert Decimal(answer["low"]) >= Decimal(answer["spent"]).quantize(Decimal("0.01"))
+    assert Decimal(answer["expected"]) == pytest.approx(
+        before_today + today + Decimal(100) / 24 + 800, rel=Decimal("0.001")
+    )
+    assert answer["budget"]["exhausted_on"] == str(TODAY)
+    assert "it was exhausted on 2026-11-22" in answer["summary"]
+
+
+async def test_days_without_a_bill_are_forecast_and_named_first() -> None:
+    org = PlantedOrg([input_tokens(lambda _: 26_000_000)], billing_lag=timedelta(days=1.5))
+    answer = await forecast_of(org, budget=3800)
+    assert answer["complete_until"] == "2026-11-20"
+    assert float(answer["expected"]) == pytest.approx(3900, rel=0.002)
+    assert answer["budget"]["over_budget"] is True
+    assert codes(answer)[0] == "not_billed_yet"
+    assert answer["summary"].startswith("The bill for 2026-11-21 covers")
+    assert "(20 complete days and what is reported so far since 2026-11-21)" in answer["summary"]
+
+
+async def test_credits_are_deducted_from_what_is_spent_and_not_forecast() -> None:
+    charges = [Charge(date(2026, month, 5), Decimal(-5000)) for month in (8, 9, 10, 11)]
+    org = PlantedOrg([input_tokens(lambda _: 26_000_000)], charges)
+    answer = await forecast_of(org)
+    assert float(answer["expected"]) == pytest.approx(30 * 130 - 5000, abs=1)
+    assert "credits_not_forecast" in codes(answer)
+    assert any("negative amounts of $5,000.00 are deducted" in note["message"] for note in answer["notes"])
+    assert "credits_not_forecast" not in codes(await forecast_of(PlantedOrg([input_tokens(lambda _: 26_000_000)])))
+
+
+@pytest.mark.parametrize(("days", "code"), [(1, "no_interval"), (3, "no_interval"), (12, "short_history")])
+async def test_the_history_of_a_new_workspace_starts_with_its_first_day(days: int, code: str) -> None:
+    new = Workload({UNCACHED: 10_000_000}, RESEARCH, start=TODAY - timedelta(days=days))
+    org = PlantedOrg([input_tokens(lambda _: 20_000_000), new])
+    answer = await forecast_of(org, filter_by={"workspace_id": ["Research"]})
+    (message,) = (note["message"] for note in answer["notes"] if note["code"] == code)
+    assert f"{days} day{'s' if days > 1 else ''} of spend history" in message
+    assert float(answer["expected"]) == pytest.approx(50 * (days + 9), rel=0.001)
+    assert (answer["low"] is None) == (code == "no_interval")
+
+
+async def test_a_level_of_this_week_is_pointed_out_and_the_interval_covers_both() -> None:
+    since = TODAY - timedelta(days=3)
+    org = PlantedOrg([input_tokens(lambda day: (40 if day >= since else 20) * 10**6 + day.day)])
+    answer = await forecast_of(org)
+    assert "level_changed" in codes(answer)
+    assert "The level of spend changed on 2026-11-19: an average day costs $200.00 since then" in answer["summary"]
+    spent = 18 * 100 + 3 * 200
+    assert float(answer["low"]) <= spent + 9 * 100
+    assert float(answer["high"]) >= spent + 9 * 200
+
+
+@pytest.mark.parametrize("until", ["month_end", "quarter_end"])
+async def test_the_stated_error_is_within_the_interval(until: str) -> None:
+    def spend(day: date) -> float:
+        return 10**6 * (20 + 80 * ((day + timedelta(days=1)).day == 1)) * (1 + (day.month % 3) / 4)
+
+    answer = await forecast_of(PlantedOrg([input_tokens(spend)]), until=until)
+    expected, off = float(answer["expected"]), answer["median_error"]
+    assert off > 0
+    assert float(answer["low"]) <= expected * (1 - off) + 0.01
+    assert float(answer["high"]) >= expected * (1 + off) - 0.01
+
+
+async def test_a_later_month_is_forecast_without_the_rest_of_this_one() -> None:
+    answer = await forecast_of(PlantedOrg([input_tokens(lambda day: 20_000_000 + day.day)]), until="2026-12")
+    assert answer["spent"] == "0"
+    assert float(answer["expected"]) == pytest.approx(3100, rel=0.002)
+    assert "none of these days has begun" in answer["summary"]

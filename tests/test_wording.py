@@ -1,11 +1,14 @@
 """Every sentence that states a change, a cause, a forecast or an oddity, against the numbers that it is made of."""
 
+from collections.abc import Sequence
 from datetime import date
+from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
+from usage_cost_mcp.analysis.forecasting import Backtest, LevelChange
 from usage_cost_mcp.reports import wording
 
 DAY = date(2026, 11, 20)
@@ -30,3 +33,135 @@ UNKNOWN = (
 )
 def test_an_incomplete_bill_is_told_by_the_share_that_has_arrived(coverage: Fraction | None, sentence: str) -> None:
     assert wording.bill_gap(BillGap(DAY, coverage)) == sentence
+
+
+# --- forecasts
+
+TODAY = date(2026, 11, 22)
+YESTERDAY = date(2026, 11, 21)
+INTERVAL = (Decimal("6928.97"), Decimal("7058.14"))
+
+
+@pytest.mark.parametrize(
+    ("interval", "complete_days", "incomplete_days", "tested", "sentence"),
+    [
+        (
+            INTERVAL,
+            21,
+            [TODAY],
+            Backtest(0.002, 5),
+            (
+                "(80% interval $6,928.97 to $7,058.14); $5,100.00 is spent (21 complete days and what is reported so "
+                "far for 2026-11-22). Earlier forecasts by this method were off by 0.2% (median of 5)."
+            ),
+        ),
+        (None, 1, [TODAY], Backtest(None, 0), "; $5,100.00 is spent (1 complete day and what is reported so far for "),
+        (None, 0, [TODAY], Backtest(None, 0), "; $5,100.00 is spent (what is reported so far for 2026-11-22)."),
+        (
+            None,
+            20,
+            [YESTERDAY, TODAY],
+            Backtest(None, 0),
+            "; $5,100.00 is spent (20 complete days and what is reported so far since 2026-11-21).",
+        ),
+        (None, 0, [], Backtest(None, 0), "; none of these days has begun."),
+    ],
+)
+def test_a_forecast_says_what_is_spent_and_which_days_that_covers(
+    interval: tuple[Decimal, Decimal] | None,
+    complete_days: int,
+    incomplete_days: Sequence[date],
+    tested: Backtest,
+    sentence: str,
+) -> None:
+    made = wording.forecast_summary(
+        "November", Decimal("7003.9"), interval, Decimal(5100), complete_days, incomplete_days, tested
+    )
+    assert made.startswith("Spend for November is expected to be $7,003.90")
+    assert sentence in made
+
+
+@pytest.mark.parametrize(
+    ("error", "months", "sentence"),
+    [
+        (0.2132, 5, "Earlier forecasts by this method were off by 21.3% (median of 5)."),
+        (0.001, 2, "Earlier forecasts by this method were off by 0.1% (median of 2)."),
+        (0.0005, 5, "Earlier forecasts by this method were off by less than 0.1% (median of 5)."),
+        (0.0, 5, "Earlier forecasts by this method were off by less than 0.1% (median of 5)."),
+        (0.03, 1, "An earlier forecast by this method was off by 3.0%."),
+    ],
+)
+def test_a_past_error_is_never_told_as_zero(error: float, months: int, sentence: str) -> None:
+    assert wording.past_error(Backtest(error, months)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "exhausted_on", "sentence"),
+    [
+        (8000, 5100, None, "That is $996.10 under the budget of $8,000.00; 64% of it is used."),
+        (
+            7000,
+            5100,
+            date(2026, 11, 30),
+            (
+                "That is $3.90 over the budget of $7,000.00, which is within the interval; it is expected to be "
+                "exhausted on 2026-11-30; 73% of it is used."
+            ),
+        ),
+        (
+            5000,
+            5100,
+            YESTERDAY,
+            "That is $2,003.90 over the budget of $5,000.00; it was exhausted on 2026-11-21; 102% of it is used.",
+        ),
+        ("7003.9", 7000, None, "That is exactly the budget of $7,003.90, which is within the interval; more than 99%"),
+        (8000, 1, None, "; less than 1% of it is used."),
+        (8000, 0, None, "; none of it is used."),
+        (8000, -100, None, "; none of it is used."),
+    ],
+)
+def test_a_budget_is_compared_with_what_is_expected_the_interval_and_what_is_spent(
+    budget: str | int, spent: int, exhausted_on: date | None, sentence: str
+) -> None:
+    made = wording.budget_summary(Decimal(budget), Decimal("7003.9"), INTERVAL, Decimal(spent), exhausted_on)
+    assert sentence in made
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            LevelChange(YESTERDAY, Decimal(100), Decimal(400), 1),
+            (
+                "2026-11-21 cost $400.00, where about $100.00 was usual. The forecast takes that day for an exception; "
+                "if spend stays there, the outcome may be outside the interval."
+            ),
+        ),
+        (
+            LevelChange(date(2026, 11, 20), Decimal(100), Decimal(200), 2),
+            (
+                "The level of spend changed on 2026-11-20: an average day costs $200.00 since then, and $100.00 "
+                "before. It is too early to tell whether this lasts, so the interval covers both."
+            ),
+        ),
+    ],
+)
+def test_a_young_change_is_told_by_both_levels(change: LevelChange, sentence: str) -> None:
+    assert wording.level_change(change) == sentence
+
+
+@pytest.mark.parametrize(
+    ("granted", "sentence"),
+    [
+        (
+            -50,
+            (
+                "Credits and other negative amounts of $50.00 are deducted from what is spent; further ones are not "
+                "forecast."
+            ),
+        ),
+        (0, "Credits are not forecast, and earlier ones are not part of the pattern."),
+    ],
+)
+def test_credits_are_told_apart_from_a_forecast(granted: int, sentence: str) -> None:
+    assert wording.credits_left_out(Decimal(granted)) == sentence

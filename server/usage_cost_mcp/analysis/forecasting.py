@@ -18,7 +18,6 @@ from decimal import Decimal
 from itertools import accumulate, count, takewhile
 from statistics import fmean, median, quantiles
 
-from usage_cost_mcp.model.money import exact
 from usage_cost_mcp.model.periods import month_of, months_earlier
 
 from .spend_pattern import WEEK, Level, Pattern, find_level, find_pattern, scale_of, weekday_shares
@@ -66,8 +65,8 @@ class LevelChange:
 
     Attributes:
         since: The first day of the new level, or the only one that differs.
-        before: Dollars of an average day before.
-        now: Dollars of an average day since.
+        before: Dollars of an average day before; of a single day, what its weekday usually costs.
+        now: Dollars of an average day since, or of the single day.
         days: The number of complete days since. A single day is taken for an exception: the interval ignores it.
     """
 
@@ -137,7 +136,7 @@ def forecast(history: History, first: date, last: date, start: date | None = Non
     path = accumulate(pattern.daily(coming)[lead:])
     low, high = zip(*_interval(pattern, coming, lead), strict=True)
     days = [*map(ForecastDay, coming[lead:], _cents(path), _cents(low), _cents(high))]
-    return Forecast(days, _level_change(pattern.level, past))
+    return Forecast(days, _level_change(pattern, past))
 
 
 def backtest(history: History, start: date, first: date, last: date) -> Backtest:
@@ -160,33 +159,23 @@ def backtest(history: History, start: date, first: date, last: date) -> Backtest
     return Backtest(median(known) if known else None, len(known))
 
 
-def exhaustion_date(spent: History, remaining: Forecast, budget: Decimal) -> date | None:
+def exhaustion_date(totals: Iterable[tuple[date, Decimal]], budget: Decimal) -> date | None:
     """The first day on which cumulative spend exceeds the budget and stays above it.
 
     Args:
-        spent: The complete days of the period.
-        remaining: The forecast of the other days of the period.
+        totals: The cumulative spend at the end of each day of the period, actual or expected.
         budget: Dollars for the whole period.
 
     Returns:
         A past day when the budget is already exceeded; None when the budget lasts.
     """
     exhausted = None
-    for day, total in _cumulative(spent, remaining):
+    for day, total in totals:
         if total <= budget:
             exhausted = None
         elif exhausted is None:
             exhausted = day
     return exhausted
-
-
-def _cumulative(spent: History, remaining: Forecast) -> list[tuple[date, Decimal]]:
-    """The cumulative spend at the end of each day of the period."""
-    days = sorted(spent)
-    with exact():
-        totals = list(accumulate((spent[day] for day in days), initial=Decimal(0)))
-        rest = [(each.day, totals[-1] + each.expected) for each in remaining.days]
-    return [*zip(days, totals[1:], strict=True), *rest]
 
 
 def allow_for_errors(made: Forecast, tested: Backtest, spent: Decimal) -> Forecast:
@@ -271,12 +260,13 @@ def _cents(path: Iterable[float]) -> list[Decimal]:
     return [Decimal(f"{dollars:.2f}") for dollars in accumulate(path, max, initial=0.0)][1:]
 
 
-def _level_change(level: Level, past: Sequence[date]) -> LevelChange | None:
+def _level_change(pattern: Pattern, past: Sequence[date]) -> LevelChange | None:
+    level, share = pattern.level, pattern.shares[-1]
     if len(level.possible) > 1:
         now, before = level.possible
         return LevelChange(past[-level.days], _dollars(before), _dollars(now), level.days)
     if level.exception is not None:
-        return LevelChange(past[-1], _dollars(level.now), _dollars(level.exception), 1)
+        return LevelChange(past[-1], _dollars(level.now * share), _dollars(level.exception * share), 1)
     return None
 
 

@@ -1,5 +1,6 @@
 """Forecasts the spend of a month, a quarter or other days, and compares it with a budget."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -9,35 +10,50 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from usage_cost_mcp.analysis.forecasting import HISTORY_DAYS, Backtest, Forecast, backtest, exhaustion_date, forecast
+from usage_cost_mcp.analysis.forecasting import (
+    HISTORY_DAYS,
+    Backtest,
+    Forecast,
+    History,
+    allow_for_errors,
+    backtest,
+    exhaustion_date,
+    forecast,
+    include_spent,
+)
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_exact, parse_dollars
-from usage_cost_mcp.model.periods import Period, parse_horizon
+from usage_cost_mcp.model.periods import Period, midnight, parse_horizon
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
-from usage_cost_mcp.model.series import aggregate
+from usage_cost_mcp.model.rows import DayRows
+from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import COST_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
 from usage_cost_mcp.runtime.concurrency import gather_pair
 
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
+from .billing import find_bill
 from .context import ReportContext
 from .filters import FilterResolver, normalize_values
 from .labels import fetch_labels
 from .query import RawFilters, parse_query
 from .results import ResultMeta, result_meta, sorted_filters
 from .tables import Bars, CsvRows, Table, readable_value
-from .wording import budget_summary, forecast_summary, plural
+from .wording import budget_summary, credits_left_out, forecast_summary, level_change, plural
 
 DEFAULT_UNTIL = "month_end"
 
 _DAY = timedelta(days=1)
 _CENT = Decimal("0.01")
 _LINES = ("expected", "low", "high")
+_LEVEL_CHANGED = "level_changed"
+_SUMMARY_WARNINGS = {_LEVEL_CHANGED, *notes.SUMMARY_WARNINGS} - {notes.NOT_BILLED_YET}
+"""Notes that follow in the summary; the one on the bill comes first."""
 _MAX_TERMINAL_ROWS = 10
 _SHORT_HISTORY = 60
-"""With fewer days of history, intervals are known to be too narrow."""
+"""With fewer days of history, intervals are rough, and no day of the month can be told from chance."""
 
 
 class BudgetStatus(AnswerModel):
@@ -52,7 +68,7 @@ class BudgetStatus(AnswerModel):
 
 
 class ForecastAnswer(Answer):
-    """Exact spend so far, and an estimate of the rest with an 80% interval; `cumulative` covers the whole period."""
+    """Spend so far, and an estimate of the whole period with an 80% interval; `cumulative` is its course."""
 
     drawable: ClassVar[bool] = True
 
@@ -73,7 +89,7 @@ class ForecastAnswer(Answer):
     def tables(self) -> Sequence[Table]:
         """The total so far, projected and at both ends of the interval; then the budget."""
         lines = [
-            (f"spent through {self.complete_until}" if self.complete_until else "spent", self.spent),
+            ("spent so far", self.spent),
             (f"expected through {self.period.end}", self.expected),
             ("80% interval from", self.low),
             ("80% interval to", self.high),
@@ -106,14 +122,18 @@ class ForecastResult:
     """The complete forecast, from which answers with daily or longer steps are built.
 
     Attributes:
-        spent: Dollars of the complete days of the period.
-        remaining: The forecast from today on.
+        complete: Dollars of the complete days of the period, credits deducted.
+        begun: Dollars reported for the days of the period that have begun and are not complete.
+        credits_begun: The credits among them, below zero.
+        remaining: The forecast of the days after the complete ones, without credits.
     """
 
     period: Period
     filters: Filters
     filtered_to: str
-    spent: Mapping[date, Decimal]
+    complete: History
+    begun: History
+    credits_begun: Decimal
     remaining: Forecast
     tested: Backtest
     budget: Decimal | None
@@ -130,30 +150,38 @@ class ForecastResult:
             step *= 2
 
     @property
-    def _total_spent(self) -> Decimal:
-        with exact():
-            return sum(self.spent.values(), Decimal(0))
+    def _spent(self) -> Decimal:
+        return _sum([*self.complete.values(), *self.begun.values()])
+
+    @property
+    def _interval(self) -> tuple[Decimal, Decimal] | None:
+        low, high = self._period_total(self.remaining.low), self._period_total(self.remaining.high)
+        return None if low is None or high is None else (low, high)
 
     def _period_total(self, forecast_cost: Decimal | None) -> Decimal | None:
         """The estimated total of the period, in whole cents."""
-        return None if forecast_cost is None else (self._total_spent + forecast_cost).quantize(_CENT)
+        if forecast_cost is None:
+            return None
+        return _sum([*self.complete.values(), self.credits_begun, forecast_cost]).quantize(_CENT)
 
     def _answer(self, step: int) -> ForecastAnswer:
         expected = self._period_total(self.remaining.expected) or Decimal(0)
-        low, high = self._period_total(self.remaining.low), self._period_total(self.remaining.high)
-        days, *lines = zip(*self._cumulative()[::-step][::-1], strict=True)
+        low, high = self._interval or (None, None)
+        course = self._cumulative()
+        days, *lines = zip(*course[::-step][::-1], strict=True)
+        budget = self._budget_status(expected, [(day, total or Decimal(0)) for day, total, _, _ in course])
         return ForecastAnswer(
-            summary=self._summary(expected, low, high),
+            summary=self._summary(expected, budget),
             period=PeriodModel(start=self.period.start, end=self.period.end),
-            complete_until=max(self.spent, default=None),
+            complete_until=max(self.complete, default=None),
             filter_by=sorted_filters(self.filters),
-            spent=format_exact(self._total_spent),
+            spent=format_exact(self._spent),
             expected=format_exact(expected),
             low=_format_optional(low),
             high=_format_optional(high),
             median_error=None if self.tested.median_error is None else round(self.tested.median_error, 4),
             tested_periods=self.tested.months,
-            budget=self._budget_status(expected),
+            budget=budget,
             buckets=days,
             cumulative={name: [*map(_format_optional, line)] for name, line in zip(_LINES, lines, strict=True)},
             **self.meta.common_fields(self.period, [self.held], self.notes),
@@ -161,9 +189,9 @@ class ForecastResult:
 
     def _cumulative(self) -> list[tuple[date, Decimal | None, Decimal | None, Decimal | None]]:
         """The total at the end of each day: actual for complete days, then expected, low and high."""
-        days = sorted(self.spent)
+        days = sorted(self.complete)
         with exact():
-            known = list(accumulate(self.spent[day] for day in days))
+            known = list(accumulate(self.complete[day] for day in days))
         path: list[tuple[date, Decimal | None, Decimal | None, Decimal | None]] = [
             (day, total, total, total) for day, total in zip(days, known, strict=True)
         ]
@@ -173,35 +201,41 @@ class ForecastResult:
         ]
         return path
 
-    def _budget_status(self, expected: Decimal) -> BudgetStatus | None:
+    def _budget_status(self, expected: Decimal, course: Sequence[tuple[date, Decimal]]) -> BudgetStatus | None:
         if self.budget is None:
             return None
-        with exact():
-            overrun = expected - self.budget
+        overrun = _sum([expected, -self.budget])
         return BudgetStatus(
             amount=format_exact(self.budget),
-            share_used=round(float(self._total_spent) / float(self.budget), 4),
-            pace=round(len(self.spent) / len(self.period), 4),
+            share_used=round(float(self._spent) / float(self.budget), 4),
+            pace=round(len(self.complete) / len(self.period), 4),
             projected_overrun=format_exact(overrun),
-            exhausted_on=exhaustion_date(self.spent, self.remaining, self.budget),
+            exhausted_on=exhaustion_date(course, self.budget),
             over_budget=overrun > 0,
         )
 
-    def _summary(self, expected: Decimal, low: Decimal | None, high: Decimal | None) -> str:
-        summary = forecast_summary(
-            f"{self.period}{self.filtered_to}",
-            expected,
-            None if low is None or high is None else (low, high),
-            self._total_spent,
-            len(self.spent),
-            self.tested.median_error,
-            self.tested.months,
-        )
-        status = self._budget_status(expected)
-        if self.budget is None or status is None:
-            return summary
-        overrun = Decimal(status.projected_overrun)
-        return f"{summary} {budget_summary(self.budget, overrun, status.share_used, status.exhausted_on)}"
+    def _summary(self, expected: Decimal, budget: BudgetStatus | None) -> str:
+        sentences = [
+            *(note.message for note in self.notes if note.code == notes.NOT_BILLED_YET),
+            forecast_summary(
+                f"{self.period}{self.filtered_to}",
+                expected,
+                self._interval,
+                self._spent,
+                len(self.complete),
+                sorted(self.begun),
+                self.tested,
+            ),
+        ]
+        if self.budget is not None and budget is not None:
+            sentences.append(budget_summary(self.budget, expected, self._interval, self._spent, budget.exhausted_on))
+        sentences += (note.message for note in self.notes if note.code in _SUMMARY_WARNINGS)
+        return " ".join(sentences)
+
+
+def _sum(amounts: Sequence[Decimal]) -> Decimal:
+    with exact():
+        return sum(amounts, Decimal(0))
 
 
 def _format_optional(amount: Any) -> str | None:
@@ -222,48 +256,89 @@ async def run_forecast(
     period = parse_horizon(until, today)
     query = parse_query(BILLED_QUERY, today, period="yesterday", filter_by=filter_by)
     filters = await FilterResolver(context, query.schema, call).resolve(query.filter_by)
-    known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today - _DAY, today - _DAY)
+    known = Period(min(period.start, today - HISTORY_DAYS * _DAY), today, today)
     held, labels = await gather_pair(
         context.cache.days(COST_REPORT, [COST_REPORT.base_view], "1d", known, call),
         fetch_labels(context.directory, query.filter_by, call),
     )
+    bill = await find_bill(context, held, call)
     filters, now = normalize_values(filters, held), context.now()
-    (columns,) = aggregate(held.days, COST_REPORT, known, "day", now, (), filters).groups.values()
-    history = {day: Decimal(cost) for day, (cost,) in zip(known.days, columns, strict=True)}
-    first = min((day.day for day in held.days if len(day)), default=today)
-    remaining = forecast(history, today, period.end)
-    tested = backtest(history, period.start, today, period.end)
+    charged, credited = _by_sign(held.days, filters)
+    first = bill.through + _DAY
+    net = {day: _sum([charged[day], credited[day]]) for day in known.days if day >= period.start}
+    complete = {day: dollars for day, dollars in net.items() if day < first}
+    begun = {day: dollars for day, dollars in net.items() if day >= first}
+    tested = backtest(charged, period.start, first, period.end)
+    remaining = forecast(charged, first, period.end, period.start)
+    remaining = allow_for_errors(remaining, tested, _sum([charged[day] for day in complete]))
+    left_of_today = 1 - (now - midnight(today)) / _DAY
     return ForecastResult(
         period=period,
         filters=filters,
         filtered_to=notes.filter_clause(filters, labels),
-        spent={day: cost for day, cost in history.items() if day >= period.start},
-        remaining=remaining,
+        complete=complete,
+        begun=begun,
+        credits_begun=_sum([credited[day] for day in begun]),
+        remaining=include_spent(remaining, {day: charged[day] for day in begun}, left_of_today),
         tested=tested,
         budget=amount,
         held=held,
         notes=[
+            *bill.notes(period, "Days from then on are forecast, and include at least the cost reported so far."),
             *notes.freshness_notes(held, now),
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
-            *_reliability_notes(remaining, tested, (today - first).days),
+            *_reliability_notes(remaining, tested, _days_of_history(charged, first)),
+            *_credit_notes(credited, period),
         ],
         meta=result_meta(context, call, now),
     )
 
 
+def _by_sign(days: Sequence[DayRows], filters: Filters) -> tuple[History, History]:
+    """The dollars charged on each day, and the credits, which are below zero."""
+    charged: defaultdict[date, Decimal] = defaultdict(Decimal)
+    credited: defaultdict[date, Decimal] = defaultdict(Decimal)
+    with exact():
+        for rows in days:
+            for cost, *_ in matching([rows], filters):
+                (charged if cost > 0 else credited)[rows.day] += cost
+    return charged, credited
+
+
+def _days_of_history(charged: History, first: date) -> int:
+    return max(((first - day).days for day, dollars in charged.items() if dollars and day < first), default=0)
+
+
+def _credit_notes(credited: History, period: Period) -> Iterator[Note]:
+    if any(credited.values()):
+        granted = _sum([dollars for day, dollars in credited.items() if day >= period.start])
+        yield Note(code="credits_not_forecast", message=credits_left_out(granted))
+
+
 def _reliability_notes(remaining: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
+    if remaining.change:
+        code = _LEVEL_CHANGED if remaining.change.days > 1 else "unusual_day"
+        yield Note(code=code, message=level_change(remaining.change))
     yield Note(
         code="estimate",
-        message="Complete days are exact; today and later days are estimated from past weekdays and the current level "
-        "of spend, which cannot anticipate new events. Excludes Priority Tier cost, which Anthropic does not report.",
+        message="Complete days are exact; today and later days are estimated from past weekdays, days of the month, "
+        "growth and the current level of spend, which cannot anticipate new events. Excludes Priority Tier cost, which "
+        "Anthropic does not report.",
     )
-    if remaining.low is None:
-        yield Note(code="no_interval", message=f"{plural(days, 'day')} of spend history are too few for an interval.")
+    if not days:
+        yield Note(code="no_interval", message="There is no spend on earlier days to forecast from.")
+    elif remaining.low is None:
+        yield Note(
+            code="no_interval",
+            message=f"{plural(days, 'day')} of spend history {'is' if days == 1 else 'are'} too few for an interval, "
+            "which needs a week.",
+        )
     elif days < _SHORT_HISTORY:
         yield Note(
             code="short_history",
-            message=f"With only {days} days of spend history, the interval is probably too narrow.",
+            message=f"With only {days} days of spend history, the interval is rough: it cannot know what recurs by "
+            "month.",
         )
     if not tested.months:
         yield Note(

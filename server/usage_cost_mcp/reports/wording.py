@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.cost_usage_join import WorkspacePriceKey
+from usage_cost_mcp.analysis.forecasting import Backtest, LevelChange
 from usage_cost_mcp.analysis.price_volume_mix import Driver, Effect, Group, variant_label
 from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, OUTPUT, UNCACHED
 from usage_cost_mcp.model.money import exact, format_dollars, format_rate, format_signed, round_half_even
@@ -274,22 +275,77 @@ def forecast_summary(
     interval: tuple[Decimal, Decimal] | None,
     spent: Decimal,
     complete_days: int,
-    median_error: float | None,
-    tested_periods: int,
+    incomplete_days: Sequence[date],
+    tested: Backtest,
 ) -> str:
-    """What a subject (period and filters) is expected to cost, what is spent, and how accurate past forecasts were."""
+    """What a subject (period and filters) is expected to cost, what is spent, and how accurate past forecasts were.
+
+    Args:
+        subject: The period and filters.
+        expected: Dollars of the whole period.
+        interval: Its 80% interval.
+        spent: Dollars that are reported for the period.
+        complete_days: The number of days that are over and billed.
+        incomplete_days: The days after them that have begun: days without a complete bill, and today.
+        tested: The errors of earlier forecasts.
+    """
     between = f" (80% interval {' to '.join(map(format_dollars, interval))})" if interval else ""
-    summary = (
-        f"Spend for {subject} is expected to be {format_dollars(expected)}{between}; {format_dollars(spent)} was spent "
-        f"in {plural(complete_days, 'complete day')}."
+    parts = [plural(complete_days, "complete day")] if complete_days else []
+    if incomplete_days:
+        since = f" since {incomplete_days[0]}" if len(incomplete_days) > 1 else f" for {incomplete_days[0]}"
+        parts.append(f"what is reported so far{since}")
+    covered = f"{format_dollars(spent)} is spent ({' and '.join(parts)})" if parts else "none of these days has begun"
+    error = f" {past_error(tested)}" if tested.median_error is not None else ""
+    return f"Spend for {subject} is expected to be {format_dollars(expected)}{between}; {covered}.{error}"
+
+
+def past_error(tested: Backtest) -> str:
+    """How far off the same forecast was in earlier months."""
+    error = tested.median_error or 0.0
+    size = f"{error:.1%}" if error >= _SMALLEST_ERROR else f"less than {_SMALLEST_ERROR:.1%}"
+    if tested.months == 1:
+        return f"An earlier forecast by this method was off by {size}."
+    return f"Earlier forecasts by this method were off by {size} (median of {tested.months})."
+
+
+_SMALLEST_ERROR = 0.001
+
+
+def level_change(change: LevelChange) -> str:
+    """A change of spend that is too young to tell whether it lasts."""
+    now, before = format_dollars(change.now), format_dollars(change.before)
+    if change.days == 1:
+        return (
+            f"{change.since} cost {now}, where about {before} was usual. The forecast takes that day for an exception; "
+            "if spend stays there, the outcome may be outside the interval."
+        )
+    return (
+        f"The level of spend changed on {change.since}: an average day costs {now} since then, and {before} before. "
+        "It is too early to tell whether this lasts, so the interval covers both."
     )
-    if median_error is None:
-        return summary
-    return f"{summary} Earlier forecasts by this method were off by {median_error:.1%} (median of {tested_periods})."
 
 
-def budget_summary(budget: Decimal, overrun: Decimal, share_used: float, exhausted_on: date | None) -> str:
-    """How an expected cost compares with a budget; `overrun` is negative below the budget."""
-    difference = f"{format_dollars(abs(overrun))} {'over' if overrun > 0 else 'under'}"
-    exhausted = f", exhausted on {exhausted_on}" if exhausted_on else ""
-    return f"That is {difference} the budget of {format_dollars(budget)}{exhausted}; {share_used:.0%} of it is used."
+def credits_left_out(granted: Decimal) -> str:
+    """How credits enter a forecast; `granted` is the sum, below zero, of those in the period."""
+    if granted:
+        return (
+            f"Credits of {format_dollars(-granted)} are deducted from what is spent; further credits are not forecast."
+        )
+    return "Credits are not forecast, and earlier ones are not part of the pattern."
+
+
+def budget_summary(
+    budget: Decimal,
+    expected: Decimal,
+    interval: tuple[Decimal, Decimal] | None,
+    spent: Decimal,
+    exhausted_on: date | None,
+) -> str:
+    """How an expected cost compares with a budget, and how much of the budget is used."""
+    difference = abs(expected - budget)
+    side = f"{format_dollars(difference)} {'over' if expected > budget else 'under'}" if difference else "exactly"
+    possible = ", which is within the interval" if interval and interval[0] < budget < interval[1] else ""
+    tense = "was" if spent > budget else "is expected to be"
+    exhausted = f"; it {tense} exhausted on {exhausted_on}" if exhausted_on else ""
+    used = "none" if spent <= 0 else whole_percent(Fraction(spent) / Fraction(budget))
+    return f"That is {side} the budget of {format_dollars(budget)}{possible}{exhausted}; {used} of it is used."

@@ -144,7 +144,9 @@ Against = Annotated[
     ),
 ]
 
-Until = Annotated[Text, _schema("string", "month_end, quarter_end, year_end or a future day, such as 2026-12-15.")]
+Until = Annotated[
+    Text, _schema("string", "month_end, quarter_end, year_end, 2026-12, 2026-Q4, 2026 or a future day: 2026-12-15.")
+]
 
 
 def _amount_text(given: object) -> object:

@@ -81,7 +81,7 @@ _WORDS = """\
 - **Allocated cost**: spend by API key, account or service account. Each cost is allocated in proportion to tokens of
   the same kind, and the parts add up to the bill. Cost without tokens is unallocated. Showback and chargeback by
   key are estimates.
-- **Forecast** (`forecast_spend`): exact spend so far, and an estimate of the rest with an 80% interval.
+- **Forecast** (`forecast_spend`): spend so far, and an estimate of the rest with an 80% interval.
 - **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its usual spend on that weekday.
   Excludes today.
 - **Partial**: a bucket still in progress, or only partly in the period.
