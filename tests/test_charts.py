@@ -197,7 +197,8 @@ async def test_a_forecast_fan_starts_after_the_complete_days_and_shows_the_budge
     answer = await ask(client, "forecast_spend", budget=8000)
     spec = specification(parse_answer(answer))
     band = marks(spec, "area")
-    assert (band[0]["x"], band[0]["low"], band[0]["high"]) == (21, float(answer["spent"]), float(answer["spent"]))
+    complete = float(answer["cumulative"]["expected"][answer["buckets"].index(answer["complete_until"])])
+    assert (band[0]["x"], band[0]["low"], band[0]["high"]) == (21, complete, complete)
     assert (band[-1]["x"], band[-1]["low"], band[-1]["high"]) == (30, float(answer["low"]), float(answer["high"]))
     assert [row["y"] for row in marks(spec, "rule")] == [8000.0]
 
@@ -301,7 +302,7 @@ async def test_the_terminal_draws_drivers_and_the_cumulative_forecast(client: Cl
     forecast = render(parse_answer(await ask(client, "forecast_spend", budget=8000)))
     assert "+$622.64  █" in comparison
     assert "2026-11-21   $4,940.37  █" in forecast
-    assert "2026-11-30   $7,003.90  ░" in forecast
+    assert "2026-11-30   $6,994.45  ░" in forecast
 
 
 def test_the_png_and_the_interactive_chart_use_the_same_colours() -> None:

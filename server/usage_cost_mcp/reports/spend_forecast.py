@@ -271,7 +271,7 @@ async def run_forecast(
     tested = backtest(charged, period.start, first, period.end)
     remaining = forecast(charged, first, period.end, period.start)
     remaining = allow_for_errors(remaining, tested, _sum([charged[day] for day in complete]))
-    left_of_today = 1 - (now - midnight(today)) / _DAY
+    left_of_today = min(1.0, 1 - (held.fetched_at - midnight(today)) / _DAY)
     return ForecastResult(
         period=period,
         filters=filters,

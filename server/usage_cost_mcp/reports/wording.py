@@ -327,11 +327,10 @@ def level_change(change: LevelChange) -> str:
 
 def credits_left_out(granted: Decimal) -> str:
     """How credits enter a forecast; `granted` is the sum, below zero, of those in the period."""
-    if granted:
-        return (
-            f"Credits of {format_dollars(-granted)} are deducted from what is spent; further credits are not forecast."
-        )
-    return "Credits are not forecast, and earlier ones are not part of the pattern."
+    if not granted:
+        return "Credits are not forecast, and earlier ones are not part of the pattern."
+    deducted = f"Credits and other negative amounts of {format_dollars(-granted)} are deducted from what is spent"
+    return f"{deducted}; further ones are not forecast."
 
 
 def budget_summary(
