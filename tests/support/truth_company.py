@@ -51,7 +51,7 @@ def use(name: str, tokens: Tokens, *, weekend: float = 1, noise: float = 0.06) -
     @cache
     def on(day: date) -> Tokens:
         chance = random.Random(f"{name} {day}")  # noqa: S311
-        amount = chance.lognormvariate(0, noise) * (weekend if day.weekday() >= 5 else 1)  # noqa: PLR2004 - Saturday
+        amount = chance.lognormvariate(0, noise) * (weekend if day.weekday() >= 5 else 1)
         return {each: round(count * amount * chance.lognormvariate(0, noise / 4)) for each, count in tokens.items()}
 
     return on
