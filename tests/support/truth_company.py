@@ -260,7 +260,7 @@ STORIES: Sequence[CompanyStory] = (
         [
             volume(f"{OPUS} in Engineering", [coding], [replace(coding, tokens=times(1.45, CODING))], FIRST_OF_OCTOBER),
             volume(
-                f"{HAIKU} (batch) in Data",
+                f"{HAIKU} in Data",
                 [enrichment],
                 [replace(enrichment, tokens=times(0.7, enrichment.on))],
                 FIRST_OF_OCTOBER,
@@ -556,7 +556,7 @@ STORIES: Sequence[CompanyStory] = (
         "Data reprocesses its archive on October 13 and 14",
         [
             volume(
-                f"{HAIKU} (batch) in Data",
+                f"{HAIKU} in Data",
                 [],
                 [replace(enrichment, tokens=times(25, enrichment.on), end=date(2026, 10, 14))],
                 date(2026, 10, 13),
@@ -754,7 +754,7 @@ QUESTIONS: Sequence[Question] = (
                 dollars([_archive], _TO_DATE),
                 0.1,
             ),
-            "driver": answer["anomalies"][0]["driver"].startswith(f"more use of {HAIKU} (batch) in Data +$"),
+            "driver": answer["anomalies"][0]["driver"].startswith(f"more use of {HAIKU} in Data +$"),
         },
     ),
     Question(

@@ -158,10 +158,9 @@ def _parts(before: PricedCells, after: PricedCells, scale: _Scale, one_time_scal
     yield from unmatched
     yield from _price_parts(cells)
     streams = _streams(cells, before, after, scale)
-    earlier = {stream.key: dict(stream.before) for stream in streams}
     hit_rates = _hit_rates(streams)
     yield from _move_parts(list(token_moves(streams)), hit_rates)
-    yield from _volume_parts(streams, earlier)
+    yield from _volume_parts(streams)
 
 
 # --- costs that are not for tokens
@@ -376,9 +375,7 @@ def _same_model(stream: WorkspacePriceKey) -> GroupKey:
 # --- volume: what is left
 
 
-def _volume_parts(
-    streams: Iterable[Stream], earlier: Mapping[WorkspacePriceKey, Mapping[str, Fraction]]
-) -> Iterator[_Part]:
+def _volume_parts(streams: Iterable[Stream]) -> Iterator[_Part]:
     """By workspace and model, as one if its token types changed together; otherwise by token type.
 
     Variants of a model, such as its tiers, are apart if one has more of a token type and another less.
@@ -387,7 +384,9 @@ def _volume_parts(
     for stream in streams:
         value = stream.value
         change = {name: stream.change(name) * value.get(name, _ZERO) for name in stream.token_types}
-        cost = {name: count * value.get(name, _ZERO) for name, count in earlier[stream.key].items()}
+        cost = {name: count * value.get(name, _ZERO) for name, count in stream.base.items()}
+        if stream.began and sum(cost.values()) < sum(map(abs, change.values())):
+            cost = {}  # mostly new use: what little moved here says nothing of it
         if any(change.values()):
             models[_same_model(stream.key)].append(_Volume(stream.key, change, cost))
     for group, variants in models.items():
@@ -403,7 +402,7 @@ def _volume_parts(
 
 
 class _Volume(NamedTuple):
-    """What a stream's volume changed in dollars, and what it cost before, by token type."""
+    """What a stream's volume changed in dollars, and what its `base` cost, by token type."""
 
     key: WorkspacePriceKey
     change: Mapping[str, Fraction]

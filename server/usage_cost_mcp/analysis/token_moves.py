@@ -37,6 +37,7 @@ class Stream:
     Attributes:
         before: Tokens of the earlier period, less those that are known to have moved away.
         after: Tokens of the later period, less those that are known to have moved here.
+        base: Tokens of the earlier period, those that moved from another stream counted here.
         value: Dollars per token: the earlier price, or the later one of what is new. Empty for the Priority Tier.
     """
 
@@ -44,11 +45,13 @@ class Stream:
     before: Tokens
     after: Tokens
     value: Mapping[str, Fraction]
+    base: Tokens = field(init=False)
     began: bool = field(init=False)
     ended: bool = field(init=False)
     weights: Mapping[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.base = dict(self.before)
         self.began, self.ended = not self.before, not self.after
         self.weights = {token_type: float(price) for token_type, price in self.value.items()}
 
@@ -63,6 +66,9 @@ class Stream:
         """Takes tokens that moved out of both sides, so that they are neither lost nor gained any more."""
         self.before[token_type] = self.before.get(token_type, _ZERO) - count
         target.after[target_type] = target.after.get(target_type, _ZERO) - count
+        if target is not self:
+            self.base[token_type] = self.base.get(token_type, _ZERO) - count
+            target.base[target_type] = target.base.get(target_type, _ZERO) + count
 
 
 @dataclass(frozen=True, slots=True)
