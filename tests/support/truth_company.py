@@ -59,7 +59,12 @@ def use(name: str, tokens: Tokens, *, weekend: float = 1, noise: float = 0.06) -
 
 def times(factor: float, base: Use, **factors: float) -> Use:
     """The same use, times a factor, or by token type times another."""
-    return cache(lambda day: {name: round(count * factors.get(name, factor)) for name, count in base(day).items()})
+
+    @cache
+    def on(day: date) -> Tokens:
+        return {name: round(count * factors.get(name, factor)) for name, count in base(day).items()}
+
+    return on
 
 
 def moved(base: Use, first: str, second: str, share: float = 1) -> Use:
@@ -248,6 +253,10 @@ _agent = Workload(
 )
 
 
+def _a_fifth_off(_day: date) -> Decimal:
+    return Decimal("0.8")
+
+
 def _month_by_month(day: date) -> Tokens:
     """Coding that grows by 6% a month."""
     growth = 1.06 ** ((day - date(2026, 4, 1)).days / 30.4)
@@ -283,7 +292,7 @@ STORIES: Sequence[CompanyStory] = (
                 "price",
                 f"lower price of {OPUS}",
                 [coding, assistant],
-                [replace(each, discount=lambda _: Decimal("0.8")) for each in (coding, assistant)],
+                [replace(each, discount=_a_fifth_off) for each in (coding, assistant)],
                 date(2026, 10, 9),
             ),
             volume(f"{SONNET} in Production", [chat], [replace(chat, tokens=times(1.1, CHAT))], FIRST_OF_OCTOBER),
@@ -626,8 +635,12 @@ def price_of(answer: Answer, **group: str) -> Answer:
     return next(row for row in answer["prices"] if group.items() <= row["group"].items())
 
 
+def _a_fifth_off_since_october_11(day: date) -> Decimal:
+    return Decimal("0.8" if day >= date(2026, 10, 11) else "1")
+
+
 _contractor = replace(coding, api_key="apikey_contractor", tokens=times(0.4, CODING), end=date(2026, 10, 20))
-_cheaper = replace(review, discount=lambda day: Decimal("0.8" if day >= date(2026, 10, 11) else "1"))
+_cheaper = replace(review, discount=_a_fifth_off_since_october_11)
 _doubled = (
     replace(coding, end=date(2026, 11, 1)),
     replace(coding, tokens=times(2, CODING), start=date(2026, 11, 2)),
@@ -698,7 +711,7 @@ QUESTIONS: Sequence[Question] = (
             == [Decimal("2.4"), Decimal(3)],
             "average": near(
                 price_of(answer, model=SONNET)["usd_per_million_tokens"][UNCACHED],
-                sum(_cheaper.cost(day)[UNCACHED] for day in days(*OCTOBER))
+                sum((_cheaper.cost(day)[UNCACHED] for day in days(*OCTOBER)), Decimal(0))
                 * M
                 / sum(_cheaper.on(day)[UNCACHED] for day in days(*OCTOBER)),
                 1e-6,
