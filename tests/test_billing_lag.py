@@ -143,6 +143,9 @@ def test_usage_in_a_coarse_view_shows_only_that_there_is_no_cost_at_all(tier: st
         pytest.param([[Use(10**6)]], 1, id="less than on every earlier day"),
         pytest.param([[Use(10**6)], USUAL], 2, id="the day before yesterday"),
         pytest.param([[Use(10**6)], USUAL, USUAL, USUAL], None, id="an old day"),
+        pytest.param([[Use(10**6)], *[USUAL] * 6, [Use(1_900_000)]], None, id="more than on its weekday"),
+        pytest.param([[Use(10**6)], *[USUAL] * 5, [Use(1_900_000)]], 1, id="a tenth less than on its weekday"),
+        pytest.param([[Use(10**6)], *[USUAL] * 5, [Use(2_100_000)]], None, id="a little less than on its weekday"),
         pytest.param([NO_USE, NO_USE, NO_USE, NO_USE, USUAL, USUAL, USUAL], None, id="after days without any cost"),
     ],
 )

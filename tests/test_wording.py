@@ -16,8 +16,8 @@ DAY = date(2026, 11, 20)
 COVERS = "of what its usage cost at earlier prices; from that day on it may not be complete."
 NO_COST = "No cost is reported yet for the tokens of 2026-11-20; from that day on the bill may not be complete."
 UNKNOWN = (
-    "The bill from 2026-11-20 on may not be complete: that day has less cost than every earlier one, and the usage to "
-    "check it by is unavailable."
+    "The bill from 2026-11-20 on may not be complete: the cost of that day is unusually low, and the usage to check "
+    "it by is unavailable."
 )
 
 

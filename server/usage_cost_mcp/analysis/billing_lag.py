@@ -1,7 +1,7 @@
 """How far the bill has arrived: usage is reported within minutes, its cost up to some days later.
 
 A recent day is billed when the cost of its tokens covers what they cost at the prices of earlier days. Without usage,
-only a cost that is zero, or lower than that of every earlier day, shows that something may be missing.
+only a cost that is zero or unusually low shows that something may be missing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -30,6 +30,9 @@ LOOKBACK_DAYS = MAX_LAG_DAYS + 7
 _COVERED = Fraction(995, 1000)
 """The share of the expected cost from which a day is billed: what is missing then is at most seven minutes of a day.
 Amounts are exact to fractions of a cent, so that rounding plays no part."""
+
+_LOW = Decimal("0.9")
+"""Without usage, a day below this share of its weekday is looked into: most days vary by less."""
 
 _DAY = timedelta(days=1)
 
@@ -71,13 +74,17 @@ def find_gap(spend: Iterable[DayRows], usage: Iterable[DayRows], today: date) ->
         if not today - LOOKBACK_DAYS * _DAY <= billed.day < today or billed.day not in used:
             continue
         cost, tokens = _by_cell(billed, used[billed.day])
-        if billed.day >= today - MAX_LAG_DAYS * _DAY and (coverage := _coverage(cost, tokens, lowest)) < _COVERED:
+        if _is_recent(billed.day, today) and (coverage := _coverage(cost, tokens, lowest)) < _COVERED:
             return BillGap(billed.day, coverage)
         for cell in tokens:
             if (dollars := cost.get(cell, Decimal(0))) > 0:
                 price = Fraction(dollars) / tokens[cell]
                 lowest |= {key: min(price, lowest.get(key, price)) for key in (cell, cell[1:])}
     return None
+
+
+def _is_recent(day: date, today: date) -> bool:
+    return today - MAX_LAG_DAYS * _DAY <= day < today
 
 
 def _by_cell(billed: DayRows, used: DayRows) -> tuple[Mapping[Key, Decimal], Mapping[Key, int]]:
@@ -117,11 +124,19 @@ def _coverage(cost: Mapping[Key, Decimal], tokens: Mapping[Key, int], lowest: Ma
 
 
 def find_low_day(spend: Iterable[DayRows], today: date) -> date | None:
-    """The first recent day whose token cost is zero, or lower than that of every earlier day that has any."""
+    """The first recent day whose token cost looks too small.
+
+    It is zero, lower than on every earlier day with a cost, or by a tenth lower than on every earlier such weekday.
+    """
     costs = {rows.day: token_cost(rows) for rows in spend if rows.day < today}
-    recent = today - MAX_LAG_DAYS * _DAY
-    lowest = min((cost for day, cost in costs.items() if day < recent and cost > 0), default=Decimal(0))
-    return min((day for day, cost in costs.items() if day >= recent and (cost <= 0 or cost < lowest)), default=None)
+    earlier = {day: cost for day, cost in costs.items() if not _is_recent(day, today) and cost > 0}
+
+    def is_low(day: date) -> bool:
+        same_weekday = [cost for other, cost in earlier.items() if other.weekday() == day.weekday()]
+        least = max(min(earlier.values(), default=Decimal(0)), _LOW * min(same_weekday, default=Decimal(0)))
+        return costs[day] <= 0 or costs[day] < least
+
+    return min((day for day in costs if _is_recent(day, today) and is_low(day)), default=None)
 
 
 def token_cost(rows: DayRows) -> Decimal:

@@ -92,7 +92,7 @@ async def find_bill(
     """How far the bill has arrived, judged by the days before today that `spend` has.
 
     `spend` should have `LOOKBACK_DAYS` before today: the earlier ones give the prices. Without `usage` (in its base
-    view), it is fetched with one request, and only if a recent day has no cost or less than every earlier day.
+    view), it is fetched with one request, and only if the cost of a recent day looks too small.
 
     Raises:
         KeyRefusedError: The API does not accept the key.

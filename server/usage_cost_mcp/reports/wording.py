@@ -42,8 +42,8 @@ def bill_gap(gap: BillGap) -> str:
     """How much of the bill of the first incomplete day has arrived."""
     if gap.coverage is None:
         return (
-            f"The bill from {gap.day} on may not be complete: that day has less cost than every earlier one, and the "
-            "usage to check it by is unavailable."
+            f"The bill from {gap.day} on may not be complete: the cost of that day is unusually low, and the usage to "
+            "check it by is unavailable."
         )
     if gap.coverage <= 0:
         return f"No cost is reported yet for the tokens of {gap.day}; from that day on the bill may not be complete."
