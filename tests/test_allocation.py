@@ -56,7 +56,9 @@ async def test_use_without_a_key_is_found_in_its_workspace(client: Client) -> No
     expected = true_costs("2026-10", lambda stream: (stream.workspace, stream.api_key))
     assert allocated(answer) == expected
     assert {(org.RESEARCH, None), (None, None)} < expected.keys()
-    assert "Research / Console (no API key)" in [series["label"] for series in answer["series"]]
+    assert "Research / No API key (Console, sign-in or service account)" in [
+        series["label"] for series in answer["series"]
+    ]
 
 
 @pytest.mark.anyio
@@ -92,7 +94,7 @@ async def test_costs_without_tokens_are_unallocated(client: Client, dimension: s
     [
         ("CI", org.CI),
         (org.CI, org.CI),
-        ("console", None),
+        ("none", None),
         (None, None),
         ("Not allocated to a key", "unallocated"),
     ],
@@ -191,10 +193,10 @@ async def test_what_is_exact_is_not_called_an_estimate(client: Client, tool: str
 
 
 @pytest.mark.anyio
-async def test_thirty_days_by_key_cost_four_requests_and_then_none(client: Client, upstream: Upstream) -> None:
+async def test_thirty_days_by_key_cost_five_requests_and_then_none(client: Client, upstream: Upstream) -> None:
     answer = await ask(client, "get_spend", group_by=["api_key_id"])
-    assert answer["cache"] == {"status": "miss", "upstream_requests": 4}
-    assert [upstream.asked(path) for path in ("cost_report", "usage_report/messages", "api_keys")] == [1, 2, 1]
+    assert answer["cache"] == {"status": "miss", "upstream_requests": 5}
+    assert [upstream.asked(path) for path in ("cost_report", "usage_report/messages", "api_keys")] == [1, 3, 1]
     for follow_up in (
         {"group_by": ["api_key_id"]},
         {"group_by": ["api_key_id", "model"], "period": "last_7_days"},
@@ -289,10 +291,10 @@ async def test_deleted_keys_cost_what_they_used_in_their_workspaces() -> None:
     assert costs == {
         "apikey_gone_a": Fraction(5),
         "apikey_gone_b": Fraction("1.5"),
-        "Console (no API key)": Fraction("0.5"),
+        "No API key (Console, sign-in or service account)": Fraction("0.5"),
         "apikey_main": Fraction(1),
     }
-    assert answer["cache"]["upstream_requests"] == 5
+    assert answer["cache"]["upstream_requests"] == 6
     assert "assumption" not in note_of(answer)
 
 
@@ -309,8 +311,9 @@ async def test_deleted_keys_cost_what_they_used_in_their_workspaces() -> None:
 async def test_no_request_is_made_for_what_the_other_reports_tell(workloads: list[Workload]) -> None:
     org = PlantedOrg([*workloads, gone("apikey_main", PRODUCTION, 200_000)])
     costs, answer = await costs_by_key(org)
-    assert answer["cache"]["upstream_requests"] == 4
-    keys = {each.api_key or "Console (no API key)": each.api_key for each in org.workloads}
+    split_of_keyless_use = any(each.api_key is None for each in workloads)
+    assert answer["cache"]["upstream_requests"] == 4 + split_of_keyless_use
+    keys = {each.api_key or "No API key (Console, sign-in or service account)": each.api_key for each in org.workloads}
     assert costs == {
         label: Fraction(org.cost(PLANTED_DAY, PLANTED_DAY, lambda each, key=key: each.api_key == key))
         for label, key in keys.items()
@@ -339,7 +342,7 @@ async def test_the_geo_of_deleted_keys_is_found_where_the_reports_tell_it(delete
         for label, key in {
             "apikey_gone_a": "apikey_gone_a",
             "apikey_gone_b": "apikey_gone_b",
-            "Console (no API key)": None,
+            "No API key (Console, sign-in or service account)": None,
         }.items()
     }
     assert "assumption" not in note_of(answer)

@@ -37,7 +37,7 @@ async def offered(client: Client, argument: str, typed: str, prompt: str = "cach
         ("api_key", "web", ["web-backend"]),
         ("api_key", "backend", ["mobile-backend", "web-backend"]),
         ("api_key", "apikey_demoWeb", ["apikey_demoWeb"]),
-        ("api_key", "console", ["Console (no API key)"]),
+        ("api_key", "none", ["none"]),
         ("model", "claude-opus", ["claude-opus-4-6"]),
         ("model", "sonnet", ["claude-sonnet-4-5", "claude-sonnet-4-6"]),
         ("period", "last_m", ["last_month"]),

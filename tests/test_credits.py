@@ -176,13 +176,13 @@ async def test_priority_tier_tokens_are_noted_by_whatever_dimension(group_by: st
     assert "priority_tier_included" not in notes_of(without)
 
 
-async def test_with_five_other_dimensions_the_tier_is_not_known_and_the_note_says_so() -> None:
+async def test_where_the_tier_does_not_fit_the_note_says_that_it_is_not_known() -> None:
     dimensions = ["workspace_id", "api_key_id", "account_id", "service_account_id", "model"]
     async with client_of(ORG) as client:
         answer = await ask(client, "get_token_usage", group_by=dimensions, **WEEK)
     assert notes_of(answer)["priority_tier_included"] == (
-        "May include Priority Tier tokens, whose cost Anthropic does not report: with five other dimensions the tier "
-        "is not known."
+        "May include Priority Tier tokens, whose cost Anthropic does not report: the tier is not known by these "
+        "dimensions."
     )
 
 

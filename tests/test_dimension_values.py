@@ -32,7 +32,9 @@ async def test_workspaces_and_keys_without_use_are_listed_last_and_marked(client
     ]
     keys = await ask(client, "list_dimension_values", dimension="api_key_id", period="2026-10")
     assert [value["used"] for value in keys["values"]] == [True] * 8 + [False] * 2
-    assert keys["summary"].endswith(": 7 in use plus Console (no API key), 2 unused; largest: nightly-enrichment.")
+    assert keys["summary"].endswith(
+        ": 7 in use plus No API key (Console, sign-in or service account), 2 unused; largest: nightly-enrichment."
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ async def test_a_period_without_any_use_has_no_shares(client: Client) -> None:
 
 def hygiene(answer: dict[str, Any]) -> dict[str, str]:
     """The notes, except those on what the numbers include."""
-    amounts = {"credits_included", "priority_tier_excluded", "priority_tier_included"}
+    amounts = {"credits_included", "priority_tier_excluded", "priority_tier_included", "no_api_key"}
     return {note["code"]: note["message"] for note in answer["notes"] if note["code"] not in amounts}
 
 

@@ -63,11 +63,11 @@ async def test_tokens_and_cache_ratio_share_the_rows_of_the_usage_report(client:
 
 
 async def test_cached_rows_of_more_dimensions_answer_for_fewer(client: Client, upstream: Upstream) -> None:
-    await ask(client, "get_token_usage", period="2026-10", group_by=["api_key_id", "model"])
-    by_key = await ask(client, "get_token_usage", period="2026-10", group_by=["api_key_id"])
-    by_model = await ask(client, "get_token_usage", period="2026-10", group_by=["api_key_id"], granularity="total")
+    await ask(client, "get_token_usage", period="2026-10", group_by=["account_id", "model"])
+    by_day = await ask(client, "get_token_usage", period="2026-10", group_by=["account_id"])
+    in_total = await ask(client, "get_token_usage", period="2026-10", group_by=["account_id"], granularity="total")
     assert upstream.asked("usage_report/messages") == 1
-    assert by_key["totals"] == by_model["totals"]
+    assert by_day["totals"] == in_total["totals"]
 
 
 async def test_cached_hours_answer_for_their_days(client: Client, upstream: Upstream) -> None:

@@ -56,7 +56,8 @@ ROOMS = {
     ),
     "reports": Room(
         "allocated_spend answers billing cache_efficiency context credits dimension_values effective_prices filters "
-        "housekeeping joined_reports labels notes query registry results scope_note series_answer series_report spend "
+        "housekeeping joined_reports keyless_use labels notes query registry results scope_note series_answer "
+        "series_report spend "
         "spend_anomalies spend_comparison spend_forecast status tables token_usage wording",
         imports="analysis auth cache errors model runtime",
     ),

@@ -127,11 +127,11 @@ async def test_priority_tier_tokens_come_with_a_warning_not_to_divide_by_them(cl
         assert "priority_tier_included" not in codes(answer)
 
 
-async def test_console_use_has_a_name_of_its_own(client: Client, upstream: Upstream) -> None:
-    answer = await ask(client, "get_token_usage", **MONTH, filter_by={"api_key_id": ["console"]})
+async def test_use_without_a_key_has_a_name_of_its_own(client: Client, upstream: Upstream) -> None:
+    answer = await ask(client, "get_token_usage", **MONTH, filter_by={"api_key_id": ["none"]})
     expected = oracle.tokens(upstream.url, "2026-10-01", "2026-10-31", ["api_key_id"])[(None,)]
     assert answer["totals"]["output_tokens"] == sum(day["output_tokens"] for day in expected.values())
-    assert "Console (no API key)" in answer["summary"]
+    assert "No API key (Console, sign-in or service account)" in answer["summary"]
 
 
 async def test_priority_tier_tokens_are_here_although_their_cost_is_nowhere(client: Client) -> None:

@@ -276,7 +276,7 @@ async def test_the_id_of_a_key_or_account_of_others_is_like_one_that_does_not_ex
 @pytest.mark.parametrize(
     ("dimension", "others", "accepted"),
     [
-        ("api_key_id", "evaluations", "console, mobile-backend, support-chat, web-backend"),
+        ("api_key_id", "evaluations", "none, mobile-backend, support-chat, web-backend"),
         ("account_id", "Demo Analyst", "nothing so far"),
     ],
 )
@@ -354,7 +354,7 @@ async def test_a_list_that_does_not_tell_whose_a_key_is_names_none(client: Clien
     upstream.override = override_body("api_keys", _untold, upstream)
     answer = await ask(client, SCIENCE, "get_token_usage", group_by=["api_key_id"], granularity="total")
     labels = {series["label"] for series in answer["series"]}
-    assert labels == {org.EVALS, org.NOTEBOOKS, org.CI, "Console (no API key)"}
+    assert labels == {org.EVALS, org.NOTEBOOKS, org.CI, "No API key (Console, sign-in or service account)"}
     assert note_in(answer, "names_unavailable")
     listed = await ask(client, SCIENCE, "list_dimension_values", dimension="workspace_id")
     assert "cannot be determined" in note_in(listed, "keys_unavailable")

@@ -178,6 +178,7 @@ def values_for(dimension: str, workspaces: Workspaces) -> Sequence[str | None]:
         "workspace_id": [*null, *ids, *org.WORKSPACES.values(), "Nowhere", "Production, Research"],
         "api_key_id": [
             None,
+            "none",
             "console",
             *org.API_KEYS,
             *(name for name, _ in org.API_KEYS.values()),

@@ -18,8 +18,14 @@ USAGE, CREDIT, ADJUSTMENT = "Usage", "Credit", "Adjustment"
 NAMED_DIMENSIONS = (WORKSPACE, API_KEY, "account_id")
 """The dimensions whose values have names that can be looked up."""
 
-NULL_WORDS = {WORKSPACE: "default", API_KEY: "console"}
+NULL_WORDS = {WORKSPACE: "default", API_KEY: "none"}
 """The word that a person writes for the null of a dimension: the default workspace, use without a key."""
+
+CONSOLE = "console"
+"""The word for use in the Console, which has neither a key nor an account: a part of the use without a key."""
+
+IDENTITIES = (API_KEY, "account_id", "service_account_id")
+"""Whose use it is: a key's, a signed-in user's, a service account's; the Console's if all are null."""
 
 STANDARD_SPEED, FAST_SPEED = SPEEDS = ("standard", "fast")
 

@@ -40,7 +40,7 @@ class UpstreamReport:
         max_groupings: The most `group_by[]` that it accepts in one request.
         base_view: The dimensions that are fetched together unless others are needed: any query within them is a
             roll-up of cached rows.
-        caveat_dimension: A dimension that narrow views have too where it fits, because a caveat depends on it.
+        caveat_dimension: A dimension that is fetched too where it fits, because a caveat depends on it.
         measures: What a row holds, in this order.
         page_limits: The most buckets of a page, by bucket width; only these widths exist.
         grouping_headers: Headers that a request needs when it groups by a dimension.
@@ -95,9 +95,11 @@ class UpstreamReport:
                 f"Anthropic's {self.name} report takes at most {self.max_groupings}. "
                 "Use fewer dimensions, or make two calls."
             )
-        if len(view) < self.max_groupings and self.caveat_dimension:
-            view = tuple(dimension for dimension in self.dimensions if dimension in {*view, self.caveat_dimension})
-        return [self.base_view, view] if wanted < set(self.base_view) else [view]
+        if wanted < set(self.base_view):
+            return [self.base_view, view]
+        if self.caveat_dimension in {"", *view} or len(view) == self.max_groupings:
+            return [view]
+        return [tuple(each for each in self.dimensions if each in {*view, self.caveat_dimension}), view]
 
     def group_by(self, view: Iterable[str]) -> tuple[str, ...]:
         """What to send as `group_by[]` so that rows have the dimensions of a view.

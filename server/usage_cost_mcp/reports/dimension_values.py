@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
-from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
+from usage_cost_mcp.model.dimensions import API_KEY, PRIORITY_TIERS, Filters
 from usage_cost_mcp.model.money import exact, format_exact
 from usage_cost_mcp.model.names import NamesById
 from usage_cost_mcp.model.periods import Period, parse_period
+from usage_cost_mcp.model.query_schema import USAGE_QUERY
 from usage_cost_mcp.model.rows import Number, Sums
 from usage_cost_mcp.model.series import add_up, aggregate
 from usage_cost_mcp.model.upstream_reports import ALL_DIMENSIONS, COST_REPORT, USAGE_REPORT, UpstreamReport
@@ -25,7 +25,9 @@ from .answers import Answer, AnswerModel, Note, PeriodModel
 from .billing import COUNTED, Bill, find_bill, lookback
 from .context import ReportContext
 from .credits import ONLY_CREDITS, before_credits, credit_notes, share_of
+from .keyless_use import keyless_count_notes
 from .labels import Labels, fetch_labels
+from .query import parse_query
 from .results import ResultMeta, result_meta, shrinking_counts
 from .tables import CsvRows, Table, csv_records, readable_value
 from .token_usage import all_tokens
@@ -252,6 +254,10 @@ async def run_values(
         gather_pair(fetch_labels(context.directory, [dimension], call), _keys(dimension, context, call)),
     )
     bill = await find_bill(context, cost.fetched, call, _usage(tokens)) if cost else None
+    split: Sequence[Note] = ()
+    if dimension == API_KEY and tokens and None in tokens.by_value:
+        query = parse_query(USAGE_QUERY, context.today(), period=period, group_by=[API_KEY])
+        split = await keyless_count_notes(tokens.held, query, {}, days, context, call, size=all_tokens, unit="tokens")
     return ValuesResult(
         dimension=dimension,
         period=days,
@@ -260,7 +266,7 @@ async def run_values(
         tokens=tokens,
         bill=bill,
         top=top,
-        housekeeping=list(_housekeeping(dimension, cost, tokens, labels, keys)),
+        housekeeping=[*split, *_housekeeping(dimension, cost, tokens, labels, keys)],
         meta=result_meta(context, call),
     )
 
@@ -301,11 +307,12 @@ async def _fetch_amounts(
         return {key[0]: amount(add_up(columns)) for key, columns in table.groups.items()}
 
     credited = amounts(ONLY_CREDITS) if report == COST_REPORT else {}
-    unpriced = amounts({"service_tier": PRIORITY_TIERS}) if report == USAGE_REPORT else {}
+    has_tier = report == USAGE_REPORT and all("service_tier" in day.dimensions for day in held.days)
+    unpriced = amounts({"service_tier": PRIORITY_TIERS}) if has_tier else {}
     by_value = amounts({})
-    charged = before_credits(by_value, credited)
+    charged = before_credits(by_value, credited) if credited else by_value
     with exact():
-        total = sum(charged.values(), Decimal(0))
+        total = sum(charged.values())
     return _Amounts(fetched, held, by_value, charged, total, credited, unpriced)
 
 

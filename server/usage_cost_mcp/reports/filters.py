@@ -5,7 +5,7 @@ from contextlib import suppress
 from usage_cost_mcp.analysis.allocation import UNALLOCATED
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import InvalidQueryError, UnavailableError, short_repr, unknown_value_error
-from usage_cost_mcp.model.dimensions import KNOWN_VALUES, NAMED_DIMENSIONS, NULL_WORDS, Filters
+from usage_cost_mcp.model.dimensions import API_KEY, CONSOLE, KNOWN_VALUES, NAMED_DIMENSIONS, NULL_WORDS, Filters
 from usage_cost_mcp.model.names import Name, NamesById
 from usage_cost_mcp.model.query_schema import QuerySchema
 from usage_cost_mcp.model.series import values_of
@@ -112,6 +112,8 @@ class FilterResolver:
 
     def _is_null(self, dimension: str, given: str) -> bool:
         words = {NULL_WORDS.get(dimension), NULL_LABELS[dimension].casefold()}
+        if dimension == API_KEY:
+            words.add(CONSOLE)  # parse_query has added the filters that exclude accounts
         return given.casefold() in words and self._context.can_see(dimension, None)
 
     def _checked(self, dimension: str, given: str) -> str:

@@ -7,14 +7,14 @@ from functools import cached_property
 
 from usage_cost_mcp.analysis.allocation import UNALLOCATED
 from usage_cost_mcp.cache.ports import Directory
-from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, NAMED_DIMENSIONS
+from usage_cost_mcp.model.dimensions import API_KEY, CHARGE_CATEGORY, IDENTITIES, NAMED_DIMENSIONS
 from usage_cost_mcp.model.names import ACTIVE, NamesById
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.runtime.call_context import CallContext
 
 NULL_LABELS = {
     "workspace_id": "Default workspace",
-    "api_key_id": "Console (no API key)",
+    API_KEY: "No API key (Console, sign-in or service account)",
     "account_id": "No user account",
     "service_account_id": "No service account",
     "model": "Not a model cost",
@@ -72,7 +72,21 @@ class Labels:
         """The label of a group; "Total" for the only group of an answer without a grouping."""
         if not dimensions:
             return "Total"
-        return " / ".join(self.of(dimension, value) for dimension, value in zip(dimensions, key, strict=True))
+        group = dict(zip(dimensions, key, strict=True))
+        return " / ".join(
+            _keyless_label(group) if dimension == API_KEY and value is None else self.of(dimension, value)
+            for dimension, value in group.items()
+        )
+
+
+def _keyless_label(group: Mapping[str, str | None]) -> str:
+    """What use without an API key was, as far as the other dimensions of its group tell."""
+    _, account, service_account = IDENTITIES
+    if group.get(account):
+        return "Sign-in (no API key)"
+    if group.get(service_account):
+        return "Service account (no API key)"
+    return "Console (no API key)" if group.keys() >= set(IDENTITIES) else NULL_LABELS[API_KEY]
 
 
 async def fetch_labels(directory: Directory, dimensions: Iterable[str], call: CallContext) -> Labels:

@@ -12,7 +12,7 @@ from usage_cost_mcp.analysis.speeds import cost_without_speed, models_with_unlik
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
-from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, CREDIT, NAMED_DIMENSIONS, Filters
+from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, CREDIT, IDENTITIES, NAMED_DIMENSIONS, Filters
 from usage_cost_mcp.model.money import exact, format_dollars
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.rows import DayRows
@@ -234,9 +234,11 @@ WARNINGS = SUMMARY_WARNINGS | {NO_DATA, DAYS_NOT_REPORTED}
 
 def filter_clause(filters: Filters, labels: Labels) -> str:
     """The filters, as they follow a period in a sentence; empty without filters."""
-    return "".join(
+    is_console = filters.keys() >= set(IDENTITIES) and not any(map(any, (filters[each] for each in IDENTITIES)))
+    return (", Console use" if is_console else "") + "".join(
         f", {any_of(sorted(labels.of(dimension, value) for value in values), dimension)}"
         for dimension, values in filters.items()
+        if not (is_console and dimension in IDENTITIES)
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, date, tzinfo
 from usage_cost_mcp.analysis.allocation import KEY_CELL, PRICE_DIMENSIONS, AllocationRule
 from usage_cost_mcp.errors import InvalidQueryError, unknown_value_error
 from usage_cost_mcp.model.buckets import resolution
-from usage_cost_mcp.model.dimensions import API_KEY, WORKSPACE
+from usage_cost_mcp.model.dimensions import API_KEY, CONSOLE, IDENTITIES, NULL_WORDS, WORKSPACE
 from usage_cost_mcp.model.periods import GRANULARITIES, MAX_DAYS, Granularity, Period, parse_period
 from usage_cost_mcp.model.query_schema import QuerySchema
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
@@ -94,6 +94,7 @@ def parse_query(
     groups = schema.parse_group_by(group_by)
     filters = filter_by or {}
     schema.check_filter_by(filters)
+    filters = _with_console_filters(schema, filters)
     return Query(
         schema=schema,
         period=days,
@@ -106,6 +107,30 @@ def parse_query(
         is_default_top=top is None,
         default_size=granularity is None and top is None,
     )
+
+
+def _with_console_filters(schema: QuerySchema, filters: RawFilters) -> RawFilters:
+    """The filters, where the word for Console use also excludes accounts, which have no key either.
+
+    Raises:
+        InvalidQueryError: If the word is combined with other keys or accounts, or if the report cannot single it out.
+    """
+    given = [part.strip().casefold() for value in filters.get(API_KEY, ()) for part in (value or "").split(",")]
+    if CONSOLE not in given:
+        return filters
+    accounts = [dimension for dimension in IDENTITIES if dimension != API_KEY]
+    if schema.allocatable:
+        raise InvalidQueryError(
+            f"filter_by {API_KEY} {CONSOLE}: spend cannot be estimated for Console use alone, because sign-ins and "
+            f"service accounts have no key either. Use {NULL_WORDS[API_KEY]} for all use without a key; "
+            "get_token_usage counts Console use alone."
+        )
+    if len(given) > 1 or any(list(filters.get(dimension, [None])) != [None] for dimension in accounts):
+        raise InvalidQueryError(
+            f"filter_by {API_KEY} {CONSOLE} cannot be combined with other keys or accounts. Make a call for each, or "
+            f"use {NULL_WORDS[API_KEY]} for all use without a key."
+        )
+    return {**filters, **{dimension: [None] for dimension in accounts}}
 
 
 def _granularity(schema: QuerySchema, period: Period, given: str) -> Granularity:

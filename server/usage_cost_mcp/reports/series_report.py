@@ -21,6 +21,7 @@ from .billing import Bill
 from .context import ReportContext
 from .credits import credits_by_group
 from .filters import FilterResolver, normalize_values
+from .keyless_use import has_keyless_group
 from .labels import Labels, fetch_labels
 from .query import Query, RawFilters, parse_query, with_workspace_dimension
 from .results import ResultMeta, result_meta, sorted_filters
@@ -86,6 +87,11 @@ class Fetched:
 Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any, Fetched]]
 
 
+KeylessNotes = Callable[
+    [CacheResult, Query, Filters, Period, ReportContext, CallContext], Coroutine[Any, Any, Sequence[Note]]
+]
+
+
 @dataclass(frozen=True, slots=True)
 class SeriesDefinition:
     """What distinguishes one series report from another.
@@ -103,6 +109,7 @@ class SeriesDefinition:
         extra_measures: The measures that `fetch` adds to each row.
         group_totals: The measures of each group's totals, if they are fewer than `totals`.
         ranked_measures: The measures whose largest group is not merged into Other, unless the caller chose a top.
+        keyless_notes: Notes that split a group without an API key into sign-ins, service accounts and the Console.
         has_credits: Whether rows may be negative.
         more_inputs: Which of the counts of input that are not documented have a value per bucket; totals have all.
         is_unreported: Whether no report has the rows of the filters, so that the measures are unknown, not zero.
@@ -120,6 +127,7 @@ class SeriesDefinition:
     extra_measures: tuple[str, ...] = ()
     group_totals: Sequence[Measure] = ()
     ranked_measures: Sequence[Measure] = ()
+    keyless_notes: KeylessNotes | None = None
     has_credits: bool = False
     more_inputs: Callable[[Sequence[str]], Sequence[str]] = lambda _names: ()
     is_unreported: Callable[[CacheResult, Filters], bool] = lambda _held, _filters: False
@@ -349,6 +357,9 @@ async def run_series(
     table, group_sums, credited = await run_in_thread_if(
         lambda: _sums(definition, query, filters, held, now), when=held.row_count > OFFLOAD_ROWS
     )
+    split: Sequence[Note] = ()
+    if definition.keyless_notes and has_keyless_group(query, group_sums):
+        split = await definition.keyless_notes(held, query, filters, days, context, call)
     unreported = definition.is_unreported(held, filters)
     return SeriesResult(
         definition=definition,
@@ -368,6 +379,7 @@ async def run_series(
             *notes.speed_notes([*query.group_by] if "speed" not in filters else [], filters, held.days),
             *fetched.notes(filters),
             *definition.caveats(held, filters),
+            *split,
         ],
         meta=result_meta(context, call, now),
     )

@@ -17,6 +17,7 @@ from .answers import Note
 from .billing import COUNTED, find_bill, lookback
 from .context import ReportContext
 from .credits import before_credits, credit_notes, share_of
+from .keyless_use import keyless_cost_notes
 from .query import Query
 from .series_report import Fetched, Measure, SeriesDefinition, SeriesResult
 from .wording import whole_percent
@@ -92,6 +93,7 @@ SPEND_REPORT = SeriesDefinition(
     headline=_headline,
     caveats=caveats,
     fetch=_fetch,
+    keyless_notes=keyless_cost_notes,
     has_credits=True,
     is_unreported=is_unreported,
 )

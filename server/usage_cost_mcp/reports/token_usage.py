@@ -14,6 +14,7 @@ from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 
 from .answers import Note
+from .keyless_use import keyless_count_notes
 from .series_report import Measure, SeriesDefinition, SeriesResult, count_measure
 from .wording import enumeration, whole_percent
 
@@ -92,6 +93,9 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
     """
     shown = parse_measures(names) or parse_measures(DEFAULT_MEASURES)
 
+    def size(sums: Sums) -> int:
+        return _counted(shown[0].name, sums)
+
     def headline(result: SeriesResult) -> str:
         counts = ", ".join(f"{measure.of(result.totals):,} {_words(measure.name)}" for measure in shown)
         if not result.query.group_by:
@@ -109,7 +113,8 @@ def token_report(names: Sequence[str]) -> SeriesDefinition:
         schema=USAGE_QUERY,
         shown=shown,
         totals=list(MEASURES.values()),
-        sort_key=lambda sums: _counted(shown[0].name, sums),
+        sort_key=size,
+        keyless_notes=partial(keyless_count_notes, size=size, unit=_words(shown[0].name)),
         ranked_measures=shown,
         more_inputs=lambda more_inputs: _named_more_inputs(names, more_inputs),
         headline=headline,
@@ -135,8 +140,8 @@ def _caveats(held: CacheResult, filters: Filters, *, searches: bool) -> Iterator
     if any("service_tier" not in day.dimensions for day in held.days):
         yield Note(
             code="priority_tier_included",
-            message="May include Priority Tier tokens, whose cost Anthropic does not report: with five other "
-            "dimensions the tier is not known.",
+            message="May include Priority Tier tokens, whose cost Anthropic does not report: the tier is not known "
+            "by these dimensions.",
         )
         return
     tiers = PRIORITY_TIERS & filters.get("service_tier", PRIORITY_TIERS)

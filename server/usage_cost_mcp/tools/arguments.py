@@ -81,7 +81,7 @@ Filters = Annotated[
     _schema(
         "object",
         "Values by dimension. Workspaces, keys, accounts by id or name; "
-        '"default" for the default workspace, "console" for use without a key.',
+        '"default" for the default workspace, "none" for use without a key.',
         additionalProperties={"type": "array", "items": {"type": "string"}},
     ),
 ]

@@ -51,7 +51,7 @@ _ARGUMENTS = {
     "just before; for a month, the previous month.",
     "workspace": "Only this workspace: its name or id; default for the default workspace.",
     "model": "Only this model, for example claude-opus-4-6.",
-    "api_key": "Only this API key: its name or id; console for usage without a key.",
+    "api_key": "Only this API key: its name or id; none for usage without a key.",
     "budget": "Monthly budget in dollars, for example 8000.",
     "audience": f"The readers: {', '.join(AUDIENCES)}.",
 }
