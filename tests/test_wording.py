@@ -9,6 +9,7 @@ import pytest
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.forecasting import Backtest, LevelChange
+from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.reports import wording
 
 DAY = date(2026, 11, 20)
@@ -159,3 +160,79 @@ def test_a_young_change_is_told_by_both_levels(change: LevelChange, sentence: st
 )
 def test_credits_are_told_apart_from_a_forecast(granted: int, sentence: str) -> None:
     assert wording.credits_left_out(Decimal(granted)).startswith(sentence)
+
+
+# --- anomalies
+
+OCTOBER = Period(date(2026, 10, 1), date(2026, 10, 31), date(2026, 10, 31))
+IN_OCTOBER = "in spend for 2026-10-01 to 2026-10-31 (31 days, UTC)"
+COMPARED = "with the same weekdays of the previous 56 days (threshold $3.00)."
+FEW_WEEKS = "with less than three weeks of history: only large spikes can be found."
+
+
+@pytest.mark.parametrize(
+    ("coverage", "found", "sentence"),
+    [
+        ((5, 0, 0), 0, f"No anomalies {IN_OCTOBER}. Compared 5 workspaces {COMPARED}"),
+        ((1, 0, 0), 1, f"1 anomaly {IN_OCTOBER}; largest: X. Compared 1 workspace {COMPARED}"),
+        ((5, 0, 0), 3, f"3 anomalies {IN_OCTOBER}; largest: X. Compared 5 workspaces {COMPARED}"),
+        (
+            (5, 1, 2),
+            0,
+            (
+                f"No anomalies {IN_OCTOBER}. Compared 2 workspaces {COMPARED} 1 workspace {FEW_WEEKS} "
+                "2 workspaces with less than a week of history: not evaluated."
+            ),
+        ),
+        ((2, 2, 0), 0, f"No large spikes {IN_OCTOBER}. 2 workspaces {FEW_WEEKS}"),
+        ((2, 2, 0), 1, f"1 anomaly {IN_OCTOBER}; largest: X. 2 workspaces {FEW_WEEKS}"),
+        (
+            (2, 0, 2),
+            0,
+            f"Anomalies {IN_OCTOBER} cannot be found: there is less than a week of history of 2 workspaces.",
+        ),
+        (
+            (0, 0, 0),
+            0,
+            f"There is no spend {IN_OCTOBER.removeprefix('in spend ')} or before it in which anomalies could be found.",
+        ),
+    ],
+)
+def test_no_anomalies_is_said_only_of_what_was_evaluated(
+    coverage: tuple[int, int, int], found: int, sentence: str
+) -> None:
+    evaluated = wording.DetectionCoverage(*coverage)
+    largest = "X" if found else None
+    summary = wording.anomalies_summary(OCTOBER, evaluated, ["workspace_id"], 56, Decimal(3), found, largest)
+    assert summary == sentence
+
+
+@pytest.mark.parametrize(
+    ("group_by", "named"),
+    [([], "the total"), (["api_key_id"], "5 api keys"), (["model", "speed"], "5 groups by model / speed")],
+)
+def test_what_was_compared_is_named_by_the_grouping(group_by: list[str], named: str) -> None:
+    coverage = wording.DetectionCoverage(5)
+    summary = wording.anomalies_summary(OCTOBER, coverage, group_by, 56, Decimal(3), 0, None)
+    assert summary == f"No anomalies {IN_OCTOBER}. Compared {named} {COMPARED}"
+
+
+@pytest.mark.parametrize(
+    ("end", "cost", "expected", "sentence"),
+    [
+        (1, "727.68", "77.49", "Research on 2026-10-01: $727.68 instead of $77.49"),
+        (21, "0", "1400", "Research from 2026-10-01 to 2026-10-21: $0.00 instead of $1,400.00"),
+        (1, "-449.736202", "0.26", "Research on 2026-10-01: -$449.74 instead of $0.26"),
+    ],
+)
+def test_an_anomaly_is_told_by_its_days_and_both_amounts(end: int, cost: str, expected: str, sentence: str) -> None:
+    days = date(2026, 10, 1), date(2026, 10, end)
+    assert wording.anomaly_label("Research", *days, Decimal(cost), Decimal(expected)) == sentence
+
+
+@pytest.mark.parametrize(
+    ("excess", "sentence"),
+    [("266.04", ", as cost moved to claude-a (+$266.04)"), ("-802.73", ", as cost moved from claude-a (-$802.73)")],
+)
+def test_a_move_between_models_is_told_in_its_direction(excess: str, sentence: str) -> None:
+    assert wording.counterpart_clause("claude-a", Decimal(excess)) == sentence

@@ -62,32 +62,11 @@ class _Part(NamedTuple):
     hit_rate: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Normalization:
-    """Puts the costs of two periods on one scale: unchanged if the periods are equally long, per day otherwise.
-
-    Attributes:
-        days: Length of the current period.
-        previous_days: Length of the period that it is compared with.
-    """
-
-    days: int
-    previous_days: int
-
-    def change(self, cost: Decimal, previous_cost: Decimal) -> Decimal:
-        """The change as a decimal: exact for equal lengths, rounded to a millionth of a dollar per day otherwise."""
-        with exact():
-            if self.days == self.previous_days:
-                return cost - previous_cost
-            per_day = Fraction(cost) / self.days - Fraction(previous_cost) / self.previous_days
-            return Decimal(round(per_day * 10**6)).scaleb(-6).normalize()
-
-
 _ZERO = Fraction(0)
 
 
 def decompose(
-    before: PricedCells, after: PricedCells, change: Decimal, *, per: tuple[int, int] = (1, 1)
+    before: PricedCells, after: PricedCells, change: Decimal, *, per: tuple[Fraction | int, Fraction | int] = (1, 1)
 ) -> list[Driver]:
     """The drivers of a change, the largest first.
 
@@ -97,7 +76,7 @@ def decompose(
         change: Dollars; the drivers add up to it exactly.
         per: Divisors of the costs of `before` and `after`, such as their days.
     """
-    scale = Fraction(1, per[0]), Fraction(1, per[1])
+    scale = 1 / Fraction(per[0]), 1 / Fraction(per[1])
     return _drivers(change, _parts(before, after, scale, scale))
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -233,24 +234,60 @@ def incomparable_summary(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class DetectionCoverage:
+    """In how many groups anomalies were looked for.
+
+    Attributes:
+        groups: All groups.
+        spikes_only: Those with too little history on every day to find more than large spikes.
+        not_evaluated: Those with too little history on every day to find anything.
+    """
+
+    groups: int
+    spikes_only: int = 0
+    not_evaluated: int = 0
+
+
 def anomalies_summary(
     period: Period,
-    groups: int,
+    coverage: DetectionCoverage,
     group_by: Sequence[str],
-    history_days: int,
+    baseline_days: int,
     minimum: Decimal,
     found: int,
     largest: str | None,
 ) -> str:
-    """How many anomalies there are, what was checked, and the largest as described by `anomaly_label`."""
-    checked = (
-        f"Compared {_group_count(groups, group_by)} with the same weekdays of the previous {history_days} days "
+    """How many anomalies there are, the largest as described by `anomaly_label`, what was checked and what was not."""
+    in_full = coverage.groups - coverage.spikes_only - coverage.not_evaluated
+    if not coverage.groups:
+        return f"There is no spend for {period} or before it in which anomalies could be found."
+    if coverage.not_evaluated == coverage.groups:
+        return (
+            f"Anomalies in spend for {period} cannot be found: there is less than a week of history of "
+            f"{_group_count(coverage.groups, group_by)}."
+        )
+    checked = [
+        f"Compared {_group_count(in_full, group_by)} with the same weekdays of the previous {baseline_days} days "
         f"(threshold {format_dollars(minimum)})."
-    )
-    if not found:
-        return f"No anomalies in spend for {period}. {checked}"
-    anomalies = "1 anomaly" if found == 1 else f"{found} anomalies"
-    return f"{anomalies} in spend for {period}; largest: {largest}. {checked}"
+        if in_full
+        else "",
+        f"{_group_count(coverage.spikes_only, group_by)} with less than three weeks of history: only large spikes can "
+        "be found."
+        if coverage.spikes_only
+        else "",
+        f"{_group_count(coverage.not_evaluated, group_by)} with less than a week of history: not evaluated."
+        if coverage.not_evaluated
+        else "",
+    ]
+    if found:
+        anomalies = "1 anomaly" if found == 1 else f"{found} anomalies"
+        result = f"{anomalies} in spend for {period}; largest: {largest}."
+    elif in_full:
+        result = f"No anomalies in spend for {period}."
+    else:
+        result = f"No large spikes in spend for {period}."
+    return " ".join([result, *(f"{each[0].upper()}{each[1:]}" for each in checked if each)])
 
 
 def _group_count(groups: int, group_by: Sequence[str]) -> str:
@@ -267,6 +304,11 @@ def anomaly_label(label: str, start: date, end: date, cost: Decimal, expected: D
     """Such as "Production on 2026-11-03: $120.00 instead of $80.00"."""
     days = f"on {start}" if start == end else f"from {start} to {end}"
     return f"{label} {days}: {format_dollars(cost)} instead of {format_dollars(expected)}"
+
+
+def counterpart_clause(label: str, excess: Decimal) -> str:
+    """What follows `anomaly_label` if cost moved from one model to another: the other one, and its excess."""
+    return f", as cost moved {'to' if excess > 0 else 'from'} {label} ({format_signed(excess)})"
 
 
 def forecast_summary(

@@ -175,9 +175,9 @@ async def find_spend_anomalies(
     minimum: args.Minimum = None,
     top: args.Top = None,
 ) -> Annotated[CallToolResult, AnomaliesAnswer]:
-    """Days on which a group's spend was unusually high or low for its weekday, each with its likely driver.
+    """Spikes, drops, stops, new levels and drifts of a group's spend, each with its likely driver.
 
-    If there are none, the answer says so. Excludes today.
+    If there are none, the answer says so, and what could not be evaluated. Excludes today.
     """
     return await run_tool(ctx, partial(run_anomalies, period, group_by, filter_by, minimum, top))
 

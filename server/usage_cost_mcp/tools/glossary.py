@@ -82,8 +82,8 @@ _WORDS = """\
   the same kind, and the parts add up to the bill. Cost without tokens is unallocated. Showback and chargeback by
   key are estimates.
 - **Forecast** (`forecast_spend`): spend so far, and an estimate of the rest with an 80% interval.
-- **Anomaly** (`find_spend_anomalies`): a day on which a group's spend is far from its usual spend on that weekday.
-  Excludes today.
+- **Anomaly** (`find_spend_anomalies`): days on which a group's spend is far from its usual spend on these weekdays.
+  A **level shift** or a **drift** is one that stays, after a jump or a gradual change. Excludes days not yet billed.
 - **Partial**: a bucket still in progress, or only partly in the period.
 - **Provisional**: a day that Anthropic may still revise.
 - **Other**: all groups beyond the largest, as one exact line.
