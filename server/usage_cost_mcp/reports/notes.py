@@ -220,12 +220,16 @@ def filter_notes(filters: Filters, held: CacheResult, labels: Labels) -> Iterato
             yield Note(code=NO_MATCH, message=f"There {what} in this period{hint}.")
 
 
+LEVEL_CHANGED = "level_changed"
 NO_DATA = "no_data"
+NO_HISTORY = "no_history"
 DAYS_NOT_REPORTED = "days_not_reported"
 NO_MATCH = "filter_matches_nothing"
 NOT_BILLED_YET = "not_billed_yet"
 NOT_IN_ANY_REPORT = "not_in_any_report"
-SUMMARY_WARNINGS = frozenset({NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, SPEED_UNKNOWN, STALE})
+SUMMARY_WARNINGS = frozenset(
+    {LEVEL_CHANGED, NO_HISTORY, NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, SPEED_UNKNOWN, STALE}
+)
 """Codes of notes that are repeated in the summary, because some hosts show nothing else."""
 
 WARNINGS = SUMMARY_WARNINGS | {NO_DATA, DAYS_NOT_REPORTED}

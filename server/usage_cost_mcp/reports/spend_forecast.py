@@ -48,9 +48,6 @@ DEFAULT_UNTIL = "month_end"
 _DAY = timedelta(days=1)
 _CENT = Decimal("0.01")
 _LINES = ("expected", "low", "high")
-_LEVEL_CHANGED = "level_changed"
-_SUMMARY_WARNINGS = {_LEVEL_CHANGED, *notes.SUMMARY_WARNINGS} - {notes.NOT_BILLED_YET}
-"""Notes that follow in the summary; the one on the bill comes first."""
 _MAX_TERMINAL_ROWS = 10
 _SHORT_HISTORY = 60
 """With fewer days of history, intervals are rough, and no day of the month can be told from chance."""
@@ -215,22 +212,19 @@ class ForecastResult:
         )
 
     def _summary(self, expected: Decimal, budget: BudgetStatus | None) -> str:
-        sentences = [
-            *(note.message for note in self.notes if note.code == notes.NOT_BILLED_YET),
-            forecast_summary(
-                f"{self.period}{self.filtered_to}",
-                expected,
-                self._interval,
-                self._spent,
-                len(self.complete),
-                sorted(self.begun),
-                self.tested,
-            ),
-        ]
-        if self.budget is not None and budget is not None:
-            sentences.append(budget_summary(self.budget, expected, self._interval, self._spent, budget.exhausted_on))
-        sentences += (note.message for note in self.notes if note.code in _SUMMARY_WARNINGS)
-        return " ".join(sentences)
+        summary = forecast_summary(
+            f"{self.period}{self.filtered_to}",
+            expected,
+            self._interval,
+            self._spent,
+            len(self.complete),
+            sorted(self.begun),
+            self.tested,
+        )
+        if self.budget is None or budget is None:
+            return summary
+        compared = budget_summary(self.budget, expected, self._interval, self._spent, budget.exhausted_on)
+        return f"{summary} {compared}"
 
 
 def _sum(amounts: Sequence[Decimal]) -> Decimal:
@@ -318,7 +312,7 @@ def _credit_notes(credited: History, period: Period) -> Iterator[Note]:
 
 def _reliability_notes(remaining: Forecast, tested: Backtest, days: int) -> Iterator[Note]:
     if remaining.change:
-        code = _LEVEL_CHANGED if remaining.change.days > 1 else "unusual_day"
+        code = notes.LEVEL_CHANGED if remaining.change.days > 1 else "unusual_day"
         yield Note(code=code, message=level_change(remaining.change))
     yield Note(
         code="estimate",
@@ -327,7 +321,10 @@ def _reliability_notes(remaining: Forecast, tested: Backtest, days: int) -> Iter
         "Anthropic does not report.",
     )
     if not days:
-        yield Note(code="no_interval", message="There is no spend on earlier days to forecast from.")
+        yield Note(
+            code=notes.NO_HISTORY,
+            message="There is no spend on earlier days to forecast from: days to come count as $0.",
+        )
     elif remaining.low is None:
         yield Note(
             code="no_interval",
