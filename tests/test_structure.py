@@ -37,7 +37,7 @@ ROOMS = {
     "model": Room("buckets dimensions money names periods query_schema rows series upstream_reports", imports="errors"),
     "analysis": Room(
         "allocation anomalies apportionment billing_lag cache_savings cost_usage_join forecasting "
-        "price_volume_mix prices speeds spend_pattern token_moves",
+        "price_volume_mix prices speeds spend_pattern token_moves working_days",
         imports="errors model",
     ),
     "cache": Room(

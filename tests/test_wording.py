@@ -9,6 +9,7 @@ import pytest
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.forecasting import Backtest, LevelChange
+from usage_cost_mcp.analysis.working_days import WorkingDays, working_days
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.reports import wording
 
@@ -34,6 +35,39 @@ UNKNOWN = (
 )
 def test_an_incomplete_bill_is_told_by_the_share_that_has_arrived(coverage: Fraction | None, sentence: str) -> None:
     assert wording.bill_gap(BillGap(DAY, coverage)) == sentence
+
+
+# --- comparisons
+
+MORE = "6 of 9 days are Monday to Friday, 7 of 9 in the earlier period, when such a day cost $50.00 more than one of a "
+LESS = "1 of 2 days is Monday to Friday, 1 of 4 in the earlier period, when such a day cost $80.00 less than one of a "
+
+
+@pytest.mark.parametrize(
+    ("days", "previous_days", "premium", "sentence"),
+    [
+        ((6, 9), (7, 9), 50, f"{MORE}weekend (medians). That explains about -$50.00 of the change."),
+        ((1, 2), (1, 4), -80, f"{LESS}weekend (medians). That explains about -$40.00 of the change."),
+        ((1, 1), (0, 1), None, "1 of 1 day is Monday to Friday, 0 of 1 in the earlier period."),
+        ((22, 31), (21, 28), 4, None),
+        ((22, 31), (22, 31), 400, None),
+        ((1, 1), (1, 1), None, None),
+    ],
+)
+def test_working_days_are_told_where_they_may_explain_a_quarter_of_a_change(
+    days: tuple[int, int], previous_days: tuple[int, int], premium: int | None, sentence: str | None
+) -> None:
+    both = WorkingDays(days, previous_days, None if premium is None else Decimal(premium))
+    assert (wording.unequal_working_days(both) if both.is_material(Decimal(-100)) else None) == sentence
+
+
+def test_the_premium_of_a_working_day_is_a_difference_of_medians_and_none_if_the_days_are_alike() -> None:
+    october = [date(2026, 10, day) for day in range(1, 10)]
+    costs = [Decimal(cost) for cost in (100, 110, 20, 30, 90, 900, 100, 100, -800)]
+    assert working_days(october, october, costs) == WorkingDays((7, 9), (7, 9), Decimal(75))
+    alike = [Decimal(cost) for cost in (100, 110, 95, 100, 105, 100, 100, 100, 100)]
+    assert working_days(october, october, alike).premium == 0
+    assert working_days(october, october[:2], costs[:2]).premium is None
 
 
 # --- forecasts

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from usage_cost_mcp.analysis.cost_usage_join import normalize_geo_filter
 from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, Effect, decompose_periods
+from usage_cost_mcp.analysis.working_days import WorkingDays, working_days
 from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import exact, format_exact
@@ -43,6 +44,7 @@ from .wording import (
     incomparable_summary,
     plural,
     unequal_lengths,
+    unequal_working_days,
 )
 
 DEFAULT_AGAINST = "previous"
@@ -233,7 +235,8 @@ class ComparisonResult:
         if self.incomparable:
             subject = filter_clause(self.filters, self.labels) if self.incomparable.filtered else ""
             return incomparable_summary(*periods, *costs, subject, self.incomparable.first)
-        return comparison_summary(*periods, *costs, self.drivers or (), self.labels)
+        summary = comparison_summary(*periods, *costs, self.drivers or (), self.labels)
+        return " ".join([summary, *(note.message for note in self.notes if note.code == _WORKING_DAYS)])
 
     def _effects(self) -> dict[str, str]:
         if self.drivers is None:
@@ -297,7 +300,7 @@ async def run_comparison(
     filters = normalize_geo_filter(normalize_values(filters, current_data.spend))
     now = context.now()
     incomparable = _incomparable(current_data, previous_data, filters, now)
-    groups, drivers = await run_in_thread_if(
+    groups, drivers, weekdays = await run_in_thread_if(
         lambda: _compare(current_data, previous_data, query, filters, now, incomparable),
         when=current_data.rows + previous_data.rows > OFFLOAD_ROWS,
     )
@@ -316,6 +319,7 @@ async def run_comparison(
             *notes.today_notes(query.period, current),
             *notes.today_notes(asked_previous, complete.billed_part(asked_previous)),
             *_period_notes(current_data, previous_data, incomparable, now),
+            *_working_day_notes(weekdays, groups, incomparable),
             *notes.label_notes(labels),
             *_driver_notes(filters),
             *notes.speed_notes([*query.group_by, *filters], filters, both),
@@ -411,20 +415,39 @@ def _compare(
     filters: Filters,
     now: datetime,
     incomparable: _Start | None,
-) -> tuple[Mapping[Key, tuple[Decimal, Decimal]], Sequence[Driver] | None]:
-    """Both costs of every group, and the drivers of the total change."""
+) -> tuple[Mapping[Key, tuple[Decimal, Decimal]], Sequence[Driver] | None, WorkingDays]:
+    """Both costs of every group, the drivers of the total change, and the working days."""
     costs, previous_costs = (_costs(data, query.group_by, filters, now) for data in (current, previous))
     zero = Decimal(0)
     groups = {key: (costs.get(key, zero), previous_costs.get(key, zero)) for key in costs | previous_costs}
+    weekdays = working_days(current.period.days, previous.period.days, _costs_by_day(previous, filters, now))
     if not filters.keys() <= COMMON_DIMENSIONS or (incomparable and not incomparable.filtered):
-        return groups, None
+        return groups, None, weekdays
     before, after = previous.priced_cells(now, filters), current.priced_cells(now, filters)
-    return groups, decompose_periods(before, after, len(current.period), len(previous.period))
+    return groups, decompose_periods(before, after, len(current.period), len(previous.period)), weekdays
 
 
 def _costs(data: SpendAndUsage, group_by: Sequence[str], filters: Filters, now: datetime) -> dict[Key, Decimal]:
     table = aggregate(data.spend.days, COST_REPORT, data.period, "total", now, group_by, filters)
     return {key: Decimal(add_up(columns)[0]) for key, columns in table.groups.items()}
+
+
+def _costs_by_day(data: SpendAndUsage, filters: Filters, now: datetime) -> list[Decimal]:
+    table = aggregate(data.spend.days, COST_REPORT, data.period, "day", now, [], filters)
+    columns = list(table.groups.values())
+    return [sum((Decimal(each[place][0]) for each in columns), Decimal(0)) for place in range(len(data.period))]
+
+
+def _working_day_notes(
+    both: WorkingDays, groups: Mapping[Key, tuple[Decimal, Decimal]], incomparable: _Start | None
+) -> Iterator[Note]:
+    with exact():
+        change = sum((cost - previous_cost for cost, previous_cost in groups.values()), Decimal(0))
+    if both.is_material(change) and not incomparable:
+        yield Note(code=_WORKING_DAYS, message=unequal_working_days(both))
+
+
+_WORKING_DAYS = "unequal_working_days"
 
 
 def _period_notes(

@@ -11,6 +11,7 @@ from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.cost_usage_join import WorkspacePriceKey
 from usage_cost_mcp.analysis.forecasting import Backtest, LevelChange
 from usage_cost_mcp.analysis.price_volume_mix import Driver, Effect, Group, variant_label
+from usage_cost_mcp.analysis.working_days import WorkingDays
 from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, OUTPUT, UNCACHED
 from usage_cost_mcp.model.money import exact, format_dollars, format_rate, format_signed, round_half_even
 from usage_cost_mcp.model.periods import Period
@@ -215,6 +216,20 @@ def unequal_lengths(days: int, previous_days: int) -> str:
         f"The periods have {days} and {previous_days} days. The driver days is an average day of the earlier one, "
         "without credits, times the difference; the other drivers compare with that period as if it had "
         f"{plural(days, 'day')}."
+    )
+
+
+def unequal_working_days(both: WorkingDays) -> str:
+    """How many working days two periods have, and what that explains, if it is known."""
+    (working, days), (previous_working, previous_days) = both.days, both.previous_days
+    counts = f"{working} of {plural(days, 'day')} {'is' if working == 1 else 'are'} Monday to Friday"
+    counts += f", {previous_working} of {previous_days} in the earlier period"
+    if both.premium is None or both.effect is None:
+        return f"{counts}."
+    premium = f"{format_dollars(abs(both.premium))} {'more' if both.premium > 0 else 'less'}"
+    return (
+        f"{counts}, when such a day cost {premium} than one of a weekend (medians). "
+        f"That explains about {format_signed(both.effect)} of the change."
     )
 
 
