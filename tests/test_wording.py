@@ -54,7 +54,7 @@ LESS = "1 of 2 days is Monday to Friday, 1 of 4 in the earlier period, when such
         ((1, 1), (1, 1), None, None),
     ],
 )
-def test_working_days_are_told_where_they_may_explain_a_quarter_of_a_change(
+def test_working_days_are_stated_where_they_may_explain_a_quarter_of_a_change(
     days: tuple[int, int], previous_days: tuple[int, int], premium: int | None, sentence: str | None
 ) -> None:
     both = WorkingDays(days, previous_days, None if premium is None else Decimal(premium))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support.planted_orgs import (
     CACHE_READ,
@@ -174,6 +174,14 @@ class Change:
         return difference if self.effect in {"volume", "no_tokens"} else difference - self.drift(story)
 
 
+class Cause(NamedTuple):
+    """What an analyst says of a change, and its true dollars."""
+
+    effect: str
+    label: str
+    change: Decimal
+
+
 @dataclass(frozen=True)
 class CompanyStory:
     """Changes in the company, the largest first.
@@ -181,8 +189,8 @@ class CompanyStory:
     Attributes:
         name: What happens.
         company: Uses that stay as they are.
-        days_first: Whether the largest cause is that the periods differ in length.
         arguments: How the comparison is asked for.
+        days_first: Whether the largest cause is that the periods differ in length.
     """
 
     name: str
@@ -218,10 +226,10 @@ class CompanyStory:
         return dollars(self.organization.workloads, self.earlier) * (second - first) / first
 
     @property
-    def causes(self) -> list[tuple[str, str, Decimal]]:
-        """Effect, label and true dollars of what happened, the largest first."""
-        planted = [(each.effect, each.label, each.true_change(self)) for each in self.changes]
-        lengths = ("days", f"{length(self.later)} instead of {length(self.earlier)} days", self.days_effect)
+    def causes(self) -> list[Cause]:
+        """What happened, the largest first."""
+        planted = [Cause(each.effect, each.label, each.true_change(self)) for each in self.changes]
+        lengths = Cause("days", f"{length(self.later)} instead of {length(self.earlier)} days", self.days_effect)
         return [lengths, *planted] if self.days_first else planted
 
     @property
@@ -616,7 +624,7 @@ class Question:
     Attributes:
         analyst: What a good analyst says.
         says: What the summary must contain.
-        holds: Whether the numbers of an answer are true; each by its name.
+        holds: Whether the numbers of an answer are true, by what they are.
     """
 
     name: str
@@ -626,7 +634,6 @@ class Question:
     arguments: Mapping[str, Any]
     says: Sequence[str] = ()
     holds: Callable[[Answer], Mapping[str, bool]] = lambda _: {}
-    forbidden: Sequence[str] = ()
 
 
 def company(*workloads: Workload, leave_out: Sequence[Workload] = (), **more: Any) -> PlantedOrg:
