@@ -331,6 +331,17 @@ def test_a_single_day_that_differs_is_pointed_out_and_taken_for_an_exception() -
     assert float(made.expected) == pytest.approx(float(plain.expected), rel=0.03)
 
 
+@pytest.mark.parametrize(("since", "days"), [(date(2026, 11, 19), 2), (date(2026, 11, 20), 1)])
+def test_a_change_before_a_weekend_without_use_is_dated_right(since: date, days: int) -> None:
+    monday = date(2026, 11, 23)
+    history = before(
+        monday, HISTORY_DAYS, lambda day: 0 if day.weekday() >= 5 else (400 if day >= since else 100) + day.day / 10
+    )
+    change = forecast(history, monday, month_end(monday)).change
+    assert change is not None
+    assert (change.since, change.days) == (since, days)
+
+
 def test_growth_to_the_end_of_the_year_is_within_the_interval() -> None:
     first, last = date(2026, 6, 10), date(2026, 12, 31)
     history = before(first, HISTORY_DAYS, lambda day: rather_steady(day) * 1.1 ** ((day - first).days / 30))

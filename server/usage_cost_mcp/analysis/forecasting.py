@@ -261,12 +261,14 @@ def _cents(path: Iterable[float]) -> list[Decimal]:
 
 
 def _level_change(pattern: Pattern, past: Sequence[date]) -> LevelChange | None:
-    level, share = pattern.level, pattern.shares[-1]
+    level = pattern.level
     if len(level.possible) > 1:
         now, before = level.possible
-        return LevelChange(past[-level.days], _dollars(before), _dollars(now), level.days)
+        return LevelChange(past[-pattern.days_ago(level.days)], _dollars(before), _dollars(now), level.days)
     if level.exception is not None:
-        return LevelChange(past[-1], _dollars(level.now * share), _dollars(level.exception * share), 1)
+        ago = pattern.days_ago(1)
+        share = pattern.shares[-ago % WEEK]
+        return LevelChange(past[-ago], _dollars(level.now * share), _dollars(level.exception * share), 1)
     return None
 
 

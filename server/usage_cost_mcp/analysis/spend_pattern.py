@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import accumulate, combinations, pairwise
+from itertools import accumulate, combinations, count, islice, pairwise
 from statistics import fmean, median
 
 from usage_cost_mcp.model.periods import month_of
@@ -148,6 +148,11 @@ class Pattern:
             return share
         return share + effect.size * (share if effect.by_weekday else 1)
 
+    def days_ago(self, days: int) -> int:
+        """How long ago the last `days` days began that enter the level, 1 for yesterday: idle weekdays do not."""
+        ago = (ago for ago in count(1) if self.shares[-ago % WEEK] > _MIN_WEEKDAY_SHARE)
+        return next(islice(ago, days - 1, None))
+
     def growth_factors(self, ahead: int) -> list[float]:
         """The factor of each coming day."""
         daily = accumulate(self.growth / WEEK * _DAMPING ** (number / WEEK) for number in range(ahead))
@@ -252,10 +257,10 @@ def _calendar_effects(spent: Sequence[float], days: Sequence[date]) -> CalendarE
 
 def _usual_days(spent: Sequence[float]) -> tuple[list[float], list[float], list[float]]:
     """What each past day would cost by its weekday and the median level of four weeks around it; shares; levels."""
-    coming, count = weekday_shares(spent), len(spent)
-    shares = [coming[(index - count) % WEEK] for index in range(count)]
+    coming, length = weekday_shares(spent), len(spent)
+    shares = [coming[(index - length) % WEEK] for index in range(length)]
     rates = [cost / share if share > _MIN_WEEKDAY_SHARE else None for cost, share in zip(spent, shares, strict=True)]
-    around = (rates[max(0, index - 2 * WEEK) : index + 2 * WEEK + 1] for index in range(count))
+    around = (rates[max(0, index - 2 * WEEK) : index + 2 * WEEK + 1] for index in range(length))
     levels = [median([rate for rate in window if rate is not None] or [0.0]) for window in around]
     return [level * share for level, share in zip(levels, shares, strict=True)], shares, levels
 
