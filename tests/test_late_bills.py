@@ -18,7 +18,7 @@ from tests.support.planted_orgs import CACHE_READ, OUTPUT, UNCACHED, Charge, Pla
 from usage_cost_mcp.app import build_server
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
-from usage_cost_mcp.model.periods import midnight
+from usage_cost_mcp.model.periods import midnight, month_of
 from usage_cost_mcp.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -97,7 +97,7 @@ def check_notes(case: Case, answer: Mapping[str, Any], last: date) -> None:
     else:
         assert answer["notes"][0]["message"] == notes[0]
         assert f"{case.unbilled}" in notes[0]
-        assert notes[0] in answer["summary"]
+        assert answer["summary"].startswith(notes[0])
     assert "no_data" not in {note["code"] for note in answer["notes"]}
 
 
@@ -191,6 +191,17 @@ async def test_equal_weeks_compare_as_equal(case: Case) -> None:
             assert Decimal(day["change"]) == 0
         else:
             assert "may not be complete" in await refusal(client, "compare_spend", period="yesterday")
+
+
+@late_bills
+async def test_the_forecast_does_not_take_a_late_bill_for_a_cheap_day(case: Case) -> None:
+    first, last = month_of(case.today)
+    true = case.org.cost(first, last)
+    async with client_of(case.org) as client:
+        answer = await ask(client, "forecast_spend", budget=f"{true * Decimal('0.97'):.2f}")
+    assert float(answer["expected"]) == pytest.approx(float(true), rel=0.01)
+    assert answer["budget"]["over_budget"]
+    check_notes(case, answer, case.today - _DAY)
 
 
 NOW = MONDAY + 6 * _DAY + HOURS[1]

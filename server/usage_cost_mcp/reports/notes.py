@@ -227,12 +227,10 @@ DAYS_NOT_REPORTED = "days_not_reported"
 NO_MATCH = "filter_matches_nothing"
 NOT_BILLED_YET = "not_billed_yet"
 NOT_IN_ANY_REPORT = "not_in_any_report"
-SUMMARY_WARNINGS = frozenset(
-    {LEVEL_CHANGED, NO_HISTORY, NO_MATCH, NOT_BILLED_YET, NOT_IN_ANY_REPORT, SPEED_UNKNOWN, STALE}
-)
-"""Codes of notes that are repeated in the summary, because some hosts show nothing else."""
+SUMMARY_WARNINGS = frozenset({LEVEL_CHANGED, NO_HISTORY, NO_MATCH, NOT_IN_ANY_REPORT, SPEED_UNKNOWN, STALE})
+"""Codes of notes that end the summary, because some hosts show nothing else; `NOT_BILLED_YET` begins it."""
 
-WARNINGS = SUMMARY_WARNINGS | {NO_DATA, DAYS_NOT_REPORTED}
+WARNINGS = SUMMARY_WARNINGS | {NOT_BILLED_YET, NO_DATA, DAYS_NOT_REPORTED}
 """Codes of notes without which a number, often a zero, is misread."""
 
 

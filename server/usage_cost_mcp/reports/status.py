@@ -22,7 +22,7 @@ from .housekeeping import UsageMix, dominant_model, usage_mix
 from .query import DEFAULT_PERIOD
 
 LIMITS = (
-    "Days are UTC; token usage also accepts a timezone. Data usually arrives within minutes, cost sometimes later.",
+    "Days are UTC; token usage also accepts a timezone. Usage arrives within minutes, cost up to days later.",
     f"The last {PROVISIONAL_DAYS} days before today are provisional: Anthropic may still revise them.",
     (
         "The cost report excludes Priority Tier cost, seat and subscription fees, taxes, the account balance, and "

@@ -106,9 +106,10 @@ def _completed(
 ) -> Answer:
     """The answer with what its report does not know: the organization, the scope of the caller, extra notes."""
     known = context.directory.known_organization
+    unbilled = [note.message for note in answer.notes if note.code == NOT_BILLED_YET]
     warnings = [note.message for note in answer.notes if note.code in SUMMARY_WARNINGS]
     update: dict[str, Any] = {
-        "summary": " ".join([answer.summary, *warnings]),
+        "summary": " ".join([*unbilled, answer.summary, *warnings]),
         "organization": OrganizationInfo(id=known[0], name=known[1]) if known else None,
         "notes": sorted([*answer.notes, *notes], key=lambda note: note.code != NOT_BILLED_YET),
     }

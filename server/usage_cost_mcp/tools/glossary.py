@@ -85,6 +85,7 @@ _WORDS = """\
 - **Anomaly** (`find_spend_anomalies`): days on which a group's spend is far from its usual spend on these weekdays.
   A **level shift** or a **drift** is one that stays, after a jump or a gradual change. Excludes days not yet billed.
 - **Partial**: a bucket still in progress, or only partly in the period.
+- **Not billed yet**: a recent day whose cost has not arrived, or may be incomplete: it does not cover its usage.
 - **Provisional**: a day that Anthropic may still revise.
 - **Other**: all groups beyond the largest, as one exact line.
 
