@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
@@ -85,10 +86,14 @@ def _headline(result: SeriesResult) -> str:
 async def _fetch(query: Query, days: Period, context: ReportContext, call: CallContext) -> Fetched:
     """The rows of the usage report with the savings of each, or without them and a note on the reason."""
     views = _views(query)
+    before = lookback(days, context.today())
+    # The same days of the same view as for the prices take no request of their own.
+    also = before if (views[0], query.width) == (USAGE_REPORT.base_view, "1d") else ()
     held, price_data = await gather_pair(
-        context.cache.days(USAGE_REPORT, views, query.width, days, call),
-        _fetch_price_data(days, views, context, call),
+        context.cache.days(USAGE_REPORT, views, query.width, days, call, also=also),
+        _fetch_price_data(days, before, views, context, call),
     )
+    held = held.of(days)
     if not isinstance(price_data, str) and not can_be_priced(held.days[0].dimensions):
         price_data = _TOO_LARGE
     if isinstance(price_data, str):
@@ -155,7 +160,7 @@ def _views(query: Query) -> Sequence[tuple[str, ...]]:
 
 
 async def _fetch_price_data(
-    days: Period, views: Sequence[tuple[str, ...]], context: ReportContext, call: CallContext
+    days: Period, before: Sequence[date], views: Sequence[tuple[str, ...]], context: ReportContext, call: CallContext
 ) -> SpendAndUsage | str:
     """The data that prices are computed from, or the reason why it is unavailable: the ratio needs no prices."""
     if not can_be_priced(views[0]):
@@ -168,7 +173,7 @@ async def _fetch_price_data(
         return _TOO_LARGE
     try:
         async with asyncio.timeout((call.deadline - context.clock.monotonic()) / 2):
-            return await fetch_spend_and_usage(context, days, call, also=lookback(days, context.today()))
+            return await fetch_spend_and_usage(context, days, call, also=before)
     except KeyRefusedError:
         raise
     except UpstreamError as failure:
