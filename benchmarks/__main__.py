@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from . import answers, callers, cold, conversation, forecasts, large, peers, startup, warm
+from . import anomalies, answers, callers, cold, conversation, forecasts, large, peers, startup, warm
 from .figures import Figure, Measure, as_table, nothing, save
 
 
@@ -33,9 +33,10 @@ PARTS = {
     "large": Part(times=large.times),
     "answers": Part(answers.counts),
     "forecasts": Part(forecasts.counts),
+    "anomalies": Part(anomalies.counts),
     "peers": Part(times=peers.times),
 }
-USUAL = [name for name in PARTS if name not in {"forecasts", "peers"}]
+USUAL = [name for name in PARTS if name not in {"forecasts", "anomalies", "peers"}]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

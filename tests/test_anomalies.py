@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.anomalies import DEVELOPMENT_SEED, NOISE, false_findings, missed, monthly_job, not_a_drift, ours
 from tests.support.harness import NOW
 from usage_cost_mcp.analysis.anomalies import (
     HISTORY_DAYS,
@@ -462,3 +463,34 @@ def test_fifty_groups_of_ninety_days_take_less_than_half_a_second() -> None:
         find_anomalies(groups, FIRST, nth(HISTORY_DAYS), MINIMUM)
         taken.append(process_time() - begin)
     assert min(taken) < 0.5
+
+
+# The benchmark in small, with its development seed
+
+
+@pytest.mark.parametrize("level", NOISE)
+def test_at_every_noise_a_stop_is_found_and_few_anomalies_are_false(level: str) -> None:
+    assert missed(ours, "a stop", level, 20, DEVELOPMENT_SEED) == 0
+    bound = {"calm": 0, "normal": 0.3, "noisy": 0.5}
+    assert false_findings(ours, level, 10, DEVELOPMENT_SEED) <= bound[level]
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_most"),
+    [
+        ("half as much", 10),
+        ("three days of 1.5 times as much", 40),
+        ("one day of 3 times as much", 5),
+        ("a job on a weekend", 5),
+    ],
+)
+def test_at_normal_noise_most_events_are_found(kind: str, at_most: float) -> None:
+    assert missed(ours, kind, "calm", 10, DEVELOPMENT_SEED) == 0
+    assert missed(ours, kind, "normal", 20, DEVELOPMENT_SEED) <= at_most
+
+
+def test_a_slow_leak_is_a_drift_and_a_monthly_job_is_nothing() -> None:
+    assert not_a_drift("calm", 20, DEVELOPMENT_SEED) == 0
+    assert not_a_drift("normal", 20, DEVELOPMENT_SEED) <= 40
+    assert monthly_job(ours, "calm", 20, DEVELOPMENT_SEED) == 0
+    assert monthly_job(ours, "normal", 20, DEVELOPMENT_SEED) == 0

@@ -1,11 +1,11 @@
 """Days on which a group's spend deviates from its own weekday baseline.
 
 The baseline of a day is the average of the same weekday over the last eight weeks, scaled to the level of the last
-three; both averages leave out the outer quarters. Every day, the one to seven days that end with it are compared with
-the baseline as of the first of them. They are an anomaly when together they deviate by at least the requested
-minimum, by 35% and by about 3.5 standard deviations of noise: one day shows a spike, several show a change that noise
-hides in a single one. No spend for more than twice as long as ever before is an anomaly at any noise. With one to
-three weeks of history, only a day of more than twice the largest before is one.
+three; both averages leave out the outer quarters. Every day, the one, three and seven days that end with it are
+compared with the baseline as of the first of them. They are an anomaly when together they deviate by at least the
+requested minimum, by 35% and by about 3 standard deviations of noise: one day shows a spike, several show a change
+that noise hides in a single one. No spend for more than twice as long as ever before is an anomaly at any noise. With
+one to three weeks of history, only a day of more than twice the largest before is one.
 
 A deviation is not an anomaly when it recurs: when three of the last eight weeks, or both of the last two months at
 about the same day, had a similar one. In later baselines, the baseline of an anomalous day replaces its spend.
@@ -59,9 +59,16 @@ _MIN_HISTORY = MIN_WEEKS * _WEEK
 _MIN_DEVIATION = 0.35
 """Share of the baseline. More than the usual variation of a steady service, far less than a typical incident."""
 
-_SIGMAS, _SIGMAS_OF_SEVERAL = 3.6, 3.4
-"""Standard deviations of noise, of one day and of several. Set with the tuning seeds of `benchmarks/anomalies.py`, for
-one false anomaly in five groups and six months at normal noise of 15%."""
+_WINDOWS = (1, 3, 7)
+"""Days that are compared as one: a spike, a short incident, a week."""
+
+_SIGMAS, _SIGMAS_OF_SEVERAL = 3.2, 2.55
+"""Standard deviations of noise, of one day and of several. Set with the development seed of `benchmarks/anomalies.py`,
+for at most one false anomaly in five workspaces and half a year at normal noise of 15%."""
+
+_UNCERTAINTY = 5.3
+"""How much an estimate of noise is raised, over its degrees of freedom: as the tail of Student's t is wider than that
+of the normal distribution, for 3.2 standard deviations and a quantile that is 63% as efficient as the variance."""
 
 _NOISE_QUANTILE = 0.8
 """The quantile of the absolute residuals that estimates noise: robust, and with a standard error that is a quarter
@@ -322,7 +329,8 @@ def _standard_deviation(residuals: Sequence[float], days: Sequence[int]) -> floa
     # With p parameters and n days, the variance of the residuals is (n - p) / n of the noise. The parameters are the
     # weekday averages and the level.
     fitted = len({day % _WEEK for day in days}) + 1
-    return sigma * sqrt(len(days) / max(1, len(days) - fitted))
+    freedom = max(1, len(days) - fitted)
+    return sigma * sqrt(len(days) / freedom) * (1 + _UNCERTAINTY / freedom)
 
 
 class _Detector:
@@ -410,7 +418,8 @@ class _Detector:
         scored: list[tuple[float, range]] = []
         for first in range(earliest, day + 1):
             days = range(first, day + 1)
-            if self._stands_out(first) and self._is_large(days, self._baseline(first)):
+            is_window = len(days) in _WINDOWS or not self._baseline(day).average
+            if is_window and self._stands_out(first) and self._is_large(days, self._baseline(first)):
                 scored.append((round(sign * self._score(days, self._baseline(first)), 9), days))
         score, days = max(scored, key=lambda each: (each[0], each[1].start), default=(0.0, range(0)))
         return days if score >= 1 and not self._recurs(days) else None
