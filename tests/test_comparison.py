@@ -180,6 +180,12 @@ def test_the_causes_between_any_two_periods_add_up_to_the_last_digit(
     assert drivers or abs(truth) < Fraction(1, 10**6)
 
 
+def test_a_charge_that_becomes_a_credit_is_not_scaled_to_the_length_of_the_period() -> None:
+    kind = NonTokenCost(None, "web_search", "Web Search Usage")
+    before, after = (PricedCells({}, {}, {kind: Decimal(dollars)}) for dollars in (30, -5))
+    assert [(each.effect, each.change) for each in decompose_periods(before, after, 31, 30)] == [("credits", -35)]
+
+
 @given(st.lists(st.fractions(-(10**6), 10**6), min_size=1, max_size=20))
 def test_parts_are_rounded_to_next_to_nothing_and_add_up(parts: list[Fraction]) -> None:
     total = Decimal(round(sum(parts) * 10**9)).scaleb(-9)

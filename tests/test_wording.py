@@ -1,6 +1,6 @@
 """Every sentence that states a change, a cause, a forecast or an oddity, against the numbers that it is made of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -9,9 +9,12 @@ import pytest
 
 from usage_cost_mcp.analysis.billing_lag import BillGap
 from usage_cost_mcp.analysis.forecasting import Backtest, LevelChange
+from usage_cost_mcp.analysis.price_volume_mix import Driver, Effect, Status
 from usage_cost_mcp.analysis.working_days import WorkingDays, working_days
+from usage_cost_mcp.model.dimensions import CACHE_READ, CACHE_WRITE_1H, CACHE_WRITE_5M, OUTPUT, UNCACHED
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.reports import wording
+from usage_cost_mcp.reports.labels import Labels
 
 DAY = date(2026, 11, 20)
 
@@ -270,3 +273,152 @@ def test_an_anomaly_is_told_by_its_days_and_both_amounts(end: int, cost: str, ex
 )
 def test_a_move_between_models_is_told_in_its_direction(excess: str, sentence: str) -> None:
     assert wording.counterpart_clause("claude-a", Decimal(excess)) == sentence
+
+
+# --- the causes of a change
+
+OPUS: Mapping[str, str | None] = {"workspace_id": "prod", "model": "opus"}
+CREDIT: Mapping[str, str | None] = {"workspace_id": None, "cost_type": None, "description": "Service Credit"}
+SEARCH: Mapping[str, str | None] = {"workspace_id": "prod", "cost_type": "web_search", "description": "Web Search"}
+PRIORITY = "the Priority Tier, whose cost Anthropic does not report"
+
+
+def driver(
+    effect: Effect,
+    group: Mapping[str, str | None],
+    change: int,
+    shift: tuple[str, str] | None = None,
+    status: Status | None = None,
+    hit_rate: float | None = None,
+) -> Driver:
+    return Driver(effect, group, Decimal(change), shift, status, hit_rate)
+
+
+@pytest.mark.parametrize(
+    ("cause", "label"),
+    [
+        (driver("days", {}, 5, ("30", "31")), "31 instead of 30 days"),
+        (driver("days", {}, -5, ("31", "1")), "1 instead of 31 days"),
+        (driver("volume", OPUS, 5), "more use of opus in prod"),
+        (driver("volume", OPUS, -5), "less use of opus in prod"),
+        (driver("volume", {"workspace_id": None, "model": "opus"}, 5), "more use of opus in Default workspace"),
+        (driver("volume", {**OPUS, "token_type": CACHE_READ}, 5), "more cache reads in prod / opus"),
+        (driver("volume", {**OPUS, "token_type": CACHE_READ}, -5), "fewer cache reads in prod / opus"),
+        (driver("volume", {**OPUS, "token_type": CACHE_WRITE_5M}, -5), "fewer 5-minute cache writes in prod / opus"),
+        (driver("volume", {**OPUS, "token_type": OUTPUT}, -5), "less output in prod / opus"),
+        (driver("volume", {**OPUS, "token_type": UNCACHED}, 5), "more uncached input in prod / opus"),
+        (driver("volume", {**OPUS, "service_tier": "batch"}, 5), "more use of opus (batch) in prod"),
+        (driver("volume", {**OPUS, "speed": "fast"}, -5), "less use of opus (fast speed) in prod"),
+        (driver("volume", {"workspace_id": "prod", "model": None}, 5), "more use of an unknown model in prod"),
+        (driver("price", {"model": "opus"}, 5), "higher price of opus"),
+        (driver("price", {"model": "opus"}, -5), "lower price of opus"),
+        (driver("price", {"model": "opus", "token_type": OUTPUT}, -5), "lower price of output of opus"),
+        (driver("model_mix", {"workspace_id": "prod"}, -5, ("opus", "sonnet")), "shift from opus to sonnet in prod"),
+        (driver("tier_mix", OPUS, -5, ("standard", "batch")), "shift from standard to batch of opus in prod"),
+        (driver("tier_mix", OPUS, -5, ("standard", "priority")), f"move of opus in prod to {PRIORITY}"),
+        (driver("tier_mix", OPUS, 5, ("priority_on_demand", "batch")), f"move of opus in prod from {PRIORITY}"),
+        (driver("cache_mix", OPUS, 5, (CACHE_READ, UNCACHED), None, -0.2), "lower cache hit rate of opus in prod"),
+        (driver("cache_mix", OPUS, -5, (UNCACHED, CACHE_READ), None, 0.2), "higher cache hit rate of opus in prod"),
+        (
+            driver("cache_mix", OPUS, 5, (CACHE_READ, UNCACHED), None, 0.1),
+            "shift from cache reads to uncached input of opus in prod",
+        ),
+        (
+            driver("cache_mix", OPUS, 5, (CACHE_READ, UNCACHED)),
+            "shift from cache reads to uncached input of opus in prod",
+        ),
+        (
+            driver("cache_mix", OPUS, 5, (CACHE_WRITE_5M, CACHE_WRITE_1H)),
+            "shift from 5-minute cache writes to 1-hour cache writes of opus in prod",
+        ),
+        (driver("credits", CREDIT, -5, None, "new"), "Service Credit in Default workspace"),
+        (driver("credits", CREDIT, 5, None, "ended"), "no more Service Credit in Default workspace"),
+        (driver("credits", CREDIT, 5), "smaller Service Credit in Default workspace"),
+        (driver("credits", CREDIT, -5), "larger Service Credit in Default workspace"),
+        (driver("no_tokens", SEARCH, 5), "more Web Search in prod"),
+        (driver("no_tokens", SEARCH, -5), "less Web Search in prod"),
+        (driver("no_tokens", SEARCH, -5, None, "ended"), "no more Web Search in prod"),
+        (driver("unmatched", OPUS, 5, None, "without_usage"), "cost of opus in prod without usage in the report"),
+        (driver("unmatched", OPUS, -5, None, "without_cost"), "usage of opus in prod without cost in the report"),
+    ],
+    ids=str,
+)
+def test_a_cause_is_named_by_what_happened_and_by_its_sign(cause: Driver, label: str) -> None:
+    assert wording.driver_label(cause, Labels()) == label
+
+
+def days_of(first: str, last: str) -> Period:
+    start, end = map(date.fromisoformat, (first, last))
+    return Period(start, end, end)
+
+
+SEPTEMBER, AUGUST = days_of("2026-09-01", "2026-09-30"), days_of("2026-08-01", "2026-08-31")
+FOR_OCTOBER = "Spend for 2026-10-01 to 2026-10-31 (31 days, UTC) was"
+FOR_AUGUST, FOR_SEPTEMBER = "for 2026-08-01 to 2026-08-31 (31 days, UTC)", "for 2026-09-01 to 2026-09-30 (30 days, UTC)"
+
+
+@pytest.mark.parametrize(
+    ("before", "cost", "previous_cost", "sentence"),
+    [
+        (AUGUST, "110", "100", f"{FOR_OCTOBER} $110.00, $10.00 (10.0%) more than {FOR_AUGUST}."),
+        (AUGUST, "90", "100", f"{FOR_OCTOBER} $90.00, $10.00 (10.0%) less than {FOR_AUGUST}."),
+        (AUGUST, "100", "100", f"{FOR_OCTOBER} $100.00, the same as {FOR_AUGUST}."),
+        (AUGUST, "100.001", "100", f"{FOR_OCTOBER} $100.00, <$0.01 (<0.1%) more than {FOR_AUGUST}."),
+        (AUGUST, "2500", "100", f"{FOR_OCTOBER} $2,500.00, $2,400.00 (2,400.0%) more than {FOR_AUGUST}."),
+        (AUGUST, "100", "0", f"{FOR_OCTOBER} $100.00, $100.00 more than {FOR_AUGUST}."),
+        (AUGUST, "0", "100", f"{FOR_OCTOBER} $0.00, $100.00 (100.0%) less than {FOR_AUGUST}."),
+        (AUGUST, "-50", "100", f"{FOR_OCTOBER} -$50.00, $150.00 less than {FOR_AUGUST}."),
+        (AUGUST, "100", "-50", f"{FOR_OCTOBER} $100.00, $150.00 more than {FOR_AUGUST}."),
+        (SEPTEMBER, "310", "300", f"{FOR_OCTOBER} $310.00, $10.00 (3.3%) more than {FOR_SEPTEMBER}; per day the same."),
+        (
+            SEPTEMBER,
+            "310",
+            "330",
+            f"{FOR_OCTOBER} $310.00, $20.00 (6.1%) less than {FOR_SEPTEMBER}; per day $1.00 (9.1%) less.",
+        ),
+        (
+            SEPTEMBER,
+            "305",
+            "300",
+            f"{FOR_OCTOBER} $305.00, $5.00 (1.7%) more than {FOR_SEPTEMBER}; per day $0.16 (1.6%) less.",
+        ),
+        (
+            SEPTEMBER,
+            "300",
+            "300",
+            f"{FOR_OCTOBER} $300.00, the same as {FOR_SEPTEMBER}; per day $0.32 (3.2%) less.",
+        ),
+    ],
+)
+def test_a_change_is_that_of_the_totals_with_that_of_a_day_beside_it(
+    before: Period, cost: str, previous_cost: str, sentence: str
+) -> None:
+    said = wording.comparison_summary(OCTOBER, before, Decimal(cost), Decimal(previous_cost), [], Labels())
+    assert said == sentence
+
+
+def test_the_largest_causes_follow_with_their_dollars() -> None:
+    causes = [driver("volume", OPUS, 8), driver("price", {"model": "opus"}, -3), *[driver("volume", OPUS, 1)] * 2]
+    said = wording.comparison_summary(OCTOBER, AUGUST, Decimal(107), Decimal(100), causes, Labels())
+    assert said.partition(". ")[2] == (
+        "Largest drivers: more use of opus in prod +$8.00; lower price of opus -$3.00; more use of opus in prod +$1.00."
+    )
+
+
+def test_a_period_whose_cost_begins_late_is_named_first() -> None:
+    costs = Decimal(310), Decimal(50)
+    said = wording.incomparable_summary(OCTOBER, SEPTEMBER, *costs, SEPTEMBER, date(2026, 9, 26), "")
+    assert said == (
+        "There is no cost before 2026-09-26, so 2026-09-01 to 2026-09-30 (30 days, UTC) is not comparable. "
+        f"{FOR_OCTOBER} $310.00; {FOR_SEPTEMBER} it was $50.00."
+    )
+
+
+def test_a_period_without_cost_is_named_first() -> None:
+    costs = Decimal(310), Decimal(0)
+    said = wording.incomparable_summary(OCTOBER, SEPTEMBER, *costs, SEPTEMBER, None, ", model opus")
+    assert said == (
+        "There is no cost at all for 2026-09-01 to 2026-09-30 (30 days, UTC), model opus, so there is nothing to "
+        "compare. Spend for 2026-10-01 to 2026-10-31 (31 days, UTC), model opus was $310.00; "
+        f"{FOR_SEPTEMBER} it was $0.00."
+    )

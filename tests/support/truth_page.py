@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.planted_orgs import client_of
+from tests.support.random_agents import CHANGES, SEEDS, Tally, tally
 from tests.support.truth_company import QUESTIONS, STORIES, CompanyStory, Question
 from tests.support.truth_stories import CAUSES_AND_MIRROR_IMAGES, STATEMENTS, CauseStory, Statement
 from usage_cost_mcp.model.money import format_signed
@@ -74,6 +75,10 @@ def statement_row(statement: Statement, said: str) -> str:
     return _row(statement.name, statement.analyst, said)
 
 
+def random_row(name: str, result: Tally) -> str:
+    return _row(name, str(result.inflated), str(result.reversed), str(result.inflated_sum))
+
+
 def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -85,6 +90,7 @@ async def page() -> str:
     company = [company_row(story, await company_answer(story)) for story in STORIES]
     questions = [question_row(each, await question_answer(each)) for each in QUESTIONS]
     statements = [statement_row(each, (await statement_answer(each))[0]) for each in STATEMENTS]
+    random_changes = [random_row(name, tally(change)) for name, change in CHANGES.items()]
     return "\n".join(
         [
             head + _START,
@@ -96,6 +102,13 @@ async def page() -> str:
             "## Comparisons",
             "",
             *_table(["situation", "a good analyst says", "the product says"], statements),
+            "",
+            "## Random changes of an agent",
+            "",
+            f"{len(SEEDS)} changes each. In how many is the largest cause more than 1.5 times the largest true one, or",
+            "has the other sign? In how many are all causes, in absolute amounts, more than 1.5 times the true ones?",
+            "",
+            *_table(["what changes", "largest > 1.5 x", "other sign", "sum > 1.5 x"], random_changes),
             "",
             "## A company",
             "",

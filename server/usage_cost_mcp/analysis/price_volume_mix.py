@@ -89,7 +89,7 @@ def decompose_periods(before: PricedCells, after: PricedCells, days: int, previo
     """
     with exact():
         change = after.total - before.total
-        recurring = sum((cost for kind, cost in before.other.items() if not _one_time(kind, cost)), Decimal(0))
+        recurring = sum((cost for kind, cost in before.other.items() if not _one_time(kind, before, after)), Decimal(0))
         recurring += sum(before.cost.values(), Decimal(0))
     scale = Fraction(days, previous_days)
     parts = _parts(before, after, (scale, Fraction(1)), (Fraction(1), Fraction(1)))
@@ -117,9 +117,10 @@ def apportioned(total: Decimal, parts: Sequence[Fraction]) -> list[Decimal]:
     units = [part * 10**-finest for part in parts]
     whole = [unit.numerator // unit.denominator for unit in units]
     missing = int(Fraction(total) * 10**-finest) - sum(whole)
-    by_loss = sorted(range(len(parts)), key=lambda place: whole[place] - units[place])
-    for n in range(abs(missing) if parts else 0):
-        whole[by_loss[n % len(parts)]] += 1 if missing > 0 else -1
+    if parts:
+        each, rest = divmod(missing, len(parts))
+        for n, place in enumerate(sorted(range(len(parts)), key=lambda place: whole[place] - units[place])):
+            whole[place] += each + (n < rest)
     with exact():
         return [Decimal(each).scaleb(finest) for each in whole]
 
@@ -145,15 +146,15 @@ def _parts(before: PricedCells, after: PricedCells, scale: _Scale, one_time_scal
 # --- costs that are not for tokens
 
 
-def _one_time(kind: NonTokenCost, cost: Decimal) -> bool:
+def _one_time(kind: NonTokenCost, before: PricedCells, after: PricedCells) -> bool:
     """Whether a cost does not grow with the number of days: a credit or a correction."""
-    return kind.cost_type is None or cost < 0
+    return kind.cost_type is None or any(cells.other.get(kind, 0) < 0 for cells in (before, after))
 
 
 def _other_costs(before: PricedCells, after: PricedCells, scale: _Scale, one_time_scale: _Scale) -> Iterator[_Part]:
     for kind in sorted(before.other.keys() | after.other.keys(), key=str):
         costs = before.other.get(kind, Decimal(0)), after.other.get(kind, Decimal(0))
-        scales = one_time_scale if any(_one_time(kind, cost) for cost in costs) else scale
+        scales = one_time_scale if _one_time(kind, before, after) else scale
         old, new = (Fraction(cost) * each for cost, each in zip(costs, scales, strict=True))
         group = tuple(zip(NonTokenCost._fields, kind, strict=True))
         status: Status | None = "new" if not old else "ended" if not new else None
@@ -367,13 +368,14 @@ def _volume_parts(streams: Iterable[Stream]) -> Iterator[_Part]:
         if stream.began and sum(cost.values()) < sum(map(abs, change.values())):
             cost = {}  # mostly new use: what little moved here says nothing of it
         if any(change.values()):
-            models[_same_model(stream.key)].append(_Volume(stream.key, change, cost))
+            models[_same_model(stream.key)].append(_Volume(stream.key, change, cost, stream.grew))
     for group, variants in models.items():
         types = sorted({name for each in variants for name in each.change})
-        if all(_one_direction(each.change.get(name, _ZERO) for each in variants) for name in types):
+        grew = {each.grew for each in variants}
+        if len(grew) == 1 and all(_one_direction(each.change.get(name, _ZERO) for each in variants) for name in types):
             change = {name: sum((each.change.get(name, _ZERO) for each in variants), _ZERO) for name in types}
             cost = {name: sum((each.cost.get(name, _ZERO) for each in variants), _ZERO) for name in types}
-            yield from _volume_of(group, _Volume(variants[0].key, change, cost))
+            yield from _volume_of(group, _Volume(variants[0].key, change, cost, variants[0].grew))
             continue
         differing = [name for name in WorkspacePriceKey._fields if len({getattr(v.key, name) for v in variants}) > 1]
         for each in variants:
@@ -386,6 +388,7 @@ class _Volume(NamedTuple):
     key: WorkspacePriceKey
     change: Mapping[str, Fraction]
     cost: Mapping[str, Fraction]
+    grew: bool
 
 
 def _volume_of(group: GroupKey, volume: _Volume) -> Iterator[_Part]:
@@ -404,7 +407,7 @@ def _changed_together(volume: _Volume) -> set[str]:
     more = sum(change.values()) > 0
     along = {name for name, dollars in change.items() if dollars and (dollars > 0) == more}
     cost = {name: volume.cost.get(name, _ZERO) for name in change.keys() | volume.cost.keys()}
-    if not any(cost.values()):
+    if volume.grew or not any(cost.values()):
         return along
     all_cost = sum(cost.values())
     material = [name for name in cost if max(abs(change.get(name, _ZERO)) / total, cost[name] / all_cost) > _MATERIAL]
@@ -416,5 +419,5 @@ def _changed_together(volume: _Volume) -> set[str]:
 
 
 _MATERIAL = Fraction(1, 20)
-_SIMILAR = (0.005, 0.3)
+_SIMILAR = (0.005, 0.4)
 """How far the ratios of token types that change together may be apart: absolutely, and in relation to the largest."""

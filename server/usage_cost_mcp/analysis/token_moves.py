@@ -39,6 +39,8 @@ class Stream:
         after: Tokens of the later period, less those that are known to have moved here.
         base: Tokens of the earlier period, those that moved from another stream counted here.
         value: Dollars per token: the earlier price, or the later one of what is new. Empty for the Priority Tier.
+        grew: Whether what is left is growth, or decline, of all its token types.
+        weights: `value` as floats.
     """
 
     key: WorkspacePriceKey
@@ -48,6 +50,7 @@ class Stream:
     base: Tokens = field(init=False)
     began: bool = field(init=False)
     ended: bool = field(init=False)
+    grew: bool = field(default=False, init=False)
     weights: Mapping[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -239,6 +242,7 @@ def _moves_within(stream: Stream) -> Iterator[Move]:
     inputs = sorted(stream.token_types - {OUTPUT})
     growth = _growth(stream, inputs)
     if growth is not None:
+        stream.grew = True
         change = {name: stream.after.get(name, _ZERO) - growth * stream.before.get(name, _ZERO) for name in inputs}
     else:
         change = {name: stream.change(name) for name in inputs}
@@ -257,12 +261,25 @@ def _growth(stream: Stream, inputs: Sequence[str]) -> Fraction | None:
         return None
     growth = after / before
     rate, out_rate = log(growth), log(out_after / out_before)
-    lowest, share, highest = _SAME_GROWTH
-    return growth if abs(rate - out_rate) <= max(lowest, min(highest, share * abs(rate))) else None
+    if abs(rate) < _LEAST_GROWTH or rate * out_rate <= 0:
+        return None
+    tolerance = min(_SAME_GROWTH * abs(rate), _MOST_DIFFERENCE)
+    ratios = [stream.after[name] / stream.before[name] for name in inputs if _is_used(stream, name)]
+    if len(ratios) > 1 and (spread := log(max(ratios) / min(ratios))) > _OTHER_USE_OF_CACHE:
+        tolerance = max(tolerance, min(abs(rate) / 2, _SHARE_OF_SPREAD * spread))
+    return growth if abs(rate - out_rate) <= tolerance else None
 
 
-_SAME_GROWTH = (0.005, 0.25, 0.03)
-"""How far the growth of input and output, as logarithms, may be apart: at least, as a share of it, at most."""
+def _is_used(stream: Stream, token_type: str) -> bool:
+    return stream.before.get(token_type, _ZERO) > 0 and stream.after.get(token_type, _ZERO) > 0
+
+
+_LEAST_GROWTH, _SAME_GROWTH, _MOST_DIFFERENCE = 0.02, 0.25, 0.03
+"""As logarithms: growth from which it is taken out, and how far that of input and output may be apart, as a share of it
+and at most."""
+
+_OTHER_USE_OF_CACHE, _SHARE_OF_SPREAD = 0.7, 0.08
+"""If one type of input grew by twice as much as another, the use of the cache changed, and growth may be less alike."""
 
 
 def _exchange(stream: Stream, change: Tokens, lost: Sequence[str], gained: Sequence[str]) -> Iterator[Move]:

@@ -234,7 +234,7 @@ class ComparisonResult:
         periods, costs = (self.current.period, self.previous.period), (total.cost, total.previous_cost)
         if self.incomparable:
             subject = filter_clause(self.filters, self.labels) if self.incomparable.filtered else ""
-            return incomparable_summary(*periods, *costs, subject, self.incomparable.first)
+            return incomparable_summary(*periods, *costs, self.incomparable.period, self.incomparable.first, subject)
         summary = comparison_summary(*periods, *costs, self.drivers or (), self.labels)
         return " ".join([summary, *(note.message for note in self.notes if note.code == _WORKING_DAYS)])
 
@@ -368,27 +368,30 @@ def _part(held: Sequence[SpendAndUsage], period: Period) -> SpendAndUsage:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Where the cost of an earlier period begins that has none before.
+    """Where cost begins in the earlier of the two periods, which has none before.
 
     Attributes:
-        first: The first day with cost; None if there is none.
+        period: The earlier period.
+        first: Its first day with cost; None if there is none.
         filtered: Whether that is so only of what the filters select.
     """
 
+    period: Period
     first: date | None
     filtered: bool
 
 
 def _incomparable(current: SpendAndUsage, previous: SpendAndUsage, filters: Filters, now: datetime) -> _Start | None:
-    """Why the earlier period is no basis for a comparison: it has no cost, or its cost begins late; None if it is."""
+    """Why the earlier of the periods is no basis for a comparison: it has no cost, or its cost begins late."""
     everything: Filters = {}
+    earlier, later = sorted((current, previous), key=lambda data: data.period.start)
     for applied in (everything, filters):
-        days, later = (_days_with_cost(data, applied, now) for data in (previous, current))
+        days, later_days = (_days_with_cost(data, applied, now) for data in (earlier, later))
         if not any(days):
-            return _Start(None, bool(applied))
+            return _Start(earlier.period, None, bool(applied))
         empty = days.index(True)
-        if empty * _LATE >= len(days) and empty > max(_longest_gap(days[empty:]), _longest_gap(later)):
-            return _Start(previous.period.days[empty], bool(applied))
+        if empty * _LATE >= len(days) and empty > max(_longest_gap(days[empty:]), _longest_gap(later_days)):
+            return _Start(earlier.period, earlier.period.days[empty], bool(applied))
     return None
 
 
@@ -457,7 +460,7 @@ def _period_notes(
         yield Note(
             code="comparison_period_incomplete" if incomparable.first else "comparison_period_empty",
             message=f"There is no cost {f'before {incomparable.first}' if incomparable.first else 'at all'} in "
-            f"{previous.period}: the change has no ratio{'' if incomparable.filtered else ' and no drivers'}.",
+            f"{incomparable.period}: the change has no ratio{'' if incomparable.filtered else ' and no drivers'}.",
         )
     days, previous_days = len(current.period), len(previous.period)
     if days != previous_days and not incomparable:

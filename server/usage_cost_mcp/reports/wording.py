@@ -234,18 +234,25 @@ def unequal_working_days(both: WorkingDays) -> str:
 
 
 def incomparable_summary(
-    current: Period, previous: Period, cost: Decimal, previous_cost: Decimal, subject: str, first: date | None
+    current: Period,
+    previous: Period,
+    cost: Decimal,
+    previous_cost: Decimal,
+    earlier: Period,
+    first: date | None,
+    subject: str,
 ) -> str:
-    """Two costs without a comparison, because the earlier period has no cost before its day `first`, or none at all.
+    """Two costs without a comparison: the earlier of the periods has no cost before its day `first`, or none at all.
 
     `subject` is what is compared: "" for the organization, or the filters as `filter_clause` names them.
     """
-    spend = f"Spend for {current}{subject} was {format_dollars(cost)}"
     if first is None:
-        return f"There is no cost at all for {previous}{subject}, so there is nothing to compare with. {spend}."
+        reason = f"There is no cost at all for {earlier}{subject}, so there is nothing to compare"
+    else:
+        reason = f"There is no cost before {first}{subject}, so {earlier} is not comparable"
     return (
-        f"There is no cost before {first}{subject}, so {previous} is no equal period to compare with. {spend}; for the "
-        f"days from {first} to {previous.end} it was {format_dollars(previous_cost)}."
+        f"{reason}. Spend for {current}{subject} was {format_dollars(cost)}; for {previous} it was "
+        f"{format_dollars(previous_cost)}."
     )
 
 
