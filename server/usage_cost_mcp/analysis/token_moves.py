@@ -39,7 +39,7 @@ class Stream:
         after: Tokens of the later period, less those that are known to have moved here.
         base: Tokens of the earlier period, those that moved from another stream counted here.
         value: Dollars per token: the earlier price, or the later one of what is new. Empty for the Priority Tier.
-        grew: Whether what is left is growth, or decline, of all its token types.
+        grew: Whether what is left is growth, or decline, of all its token types, some of which also moved.
         weights: `value` as floats.
     """
 
@@ -233,7 +233,7 @@ def _moved(effect: MoveEffect, source: Stream, lost: str, target: Stream, gained
 # --- from one type of input to another
 
 
-def _moves_within(stream: Stream) -> Iterator[Move]:
+def _moves_within(stream: Stream) -> Sequence[Move]:
     """Input of a price key that is read from, written to or kept out of the cache where it was not before.
 
     If all input and the output grew alike, the types of input are compared with their growth taken out. Otherwise
@@ -242,15 +242,16 @@ def _moves_within(stream: Stream) -> Iterator[Move]:
     inputs = sorted(stream.token_types - {OUTPUT})
     growth = _growth(stream, inputs)
     if growth is not None:
-        stream.grew = True
         change = {name: stream.after.get(name, _ZERO) - growth * stream.before.get(name, _ZERO) for name in inputs}
     else:
         change = {name: stream.change(name) for name in inputs}
+    moves: list[Move] = []
     for lost, gained in ((CACHE_WRITE_5M, CACHE_WRITE_1H), (CACHE_WRITE_1H, CACHE_WRITE_5M)):
-        yield from _exchange(stream, change, [lost], [gained])
-    yield from _exchange(
-        stream, change, [name for name in inputs if change[name] < 0], [name for name in inputs if change[name] > 0]
-    )
+        moves += _exchange(stream, change, [lost], [gained])
+    lost, gained = [name for name in inputs if change[name] < 0], [name for name in inputs if change[name] > 0]
+    moves += _exchange(stream, change, lost, gained)
+    stream.grew = growth is not None and bool(moves)
+    return moves
 
 
 def _growth(stream: Stream, inputs: Sequence[str]) -> Fraction | None:
