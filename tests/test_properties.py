@@ -91,7 +91,7 @@ BUCKETS: dict[str, Callable[[date, GeneratedOrg], str]] = {
     "day": lambda day, _: f"{day}",
     "week": lambda day, _: f"{day - timedelta(days=day.weekday())}",
     "month": lambda day, _: f"{day:%Y-%m}",
-    "total": lambda _, world: f"{world.period[0]}",
+    "total": lambda _, world: "..".join(f"{day}" for day in dict.fromkeys(world.period)),
 }
 
 
