@@ -9,9 +9,20 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from tests.support.harness import FrozenClock, ask, refusal
-from tests.support.planted_orgs import CACHE_READ, FAST_MODE, OPUS, UNCACHED, PlantedOrg, Workload, client_of
+from tests.support.harness import FixedPrincipal, FrozenClock, ask, refusal
+from tests.support.planted_orgs import (
+    CACHE_READ,
+    FAST_MODE,
+    OPUS,
+    PRODUCTION,
+    RESEARCH,
+    UNCACHED,
+    PlantedOrg,
+    Workload,
+    client_of,
+)
 from usage_cost_mcp.app import build_server
+from usage_cost_mcp.auth.principals import Principal
 from usage_cost_mcp.cache import View
 from usage_cost_mcp.demo import serve_on_loopback
 from usage_cost_mcp.demo.http import Request, Response
@@ -271,3 +282,15 @@ def test_days_with_and_without_the_speed_are_never_taken_for_each_other() -> Non
     assert not views[0].covers(views[1])
     assert not views[1].covers(views[0])
     assert len({day_key("org", view, day) for view in views}) == 2
+
+
+async def test_a_reader_limited_to_a_workspace_gets_the_same_prices_and_shares() -> None:
+    elsewhere = replace(FAST, workspace=RESEARCH, api_key="apikey_other", account="user_other")
+    org = PlantedOrg([STANDARD, FAST, elsewhere], keys={**KEYS, "apikey_other": RESEARCH})
+    reader = Principal("reader", workspaces=frozenset({PRODUCTION}))
+    access = FixedPrincipal(lambda: reader)
+    with serve_on_loopback(org) as url:
+        async with Client(build_server(Settings.for_demo({}, url), FrozenClock(org.now), access=access)) as client:
+            by_key = await ask(client, "get_spend", period=WEEK, group_by=["api_key_id"], granularity="total")
+            assert costs(by_key) == {"apikey_standard": Decimal("38.5"), "apikey_fast": Decimal(77)}
+            assert prices(await ask(client, "get_effective_prices", period=WEEK)) == {"standard": "5", "fast": "10"}

@@ -83,7 +83,8 @@ async def test_its_cost_is_allocated(client: Client, dimension: str) -> None:
 async def test_it_is_a_cause(client: Client) -> None:
     answer = await asked(client, "compare_spend", against="2026-11-09")
     assert Decimal(answer["change"]) == 35
-    assert all(driver["effect"] != "no_tokens" for driver in answer["drivers"])
+    (driver,) = answer["drivers"]
+    assert (driver["effect"], driver["group"]["token_type"], Decimal(driver["change"])) == ("volume", LONG, 35)
 
 
 async def test_values_and_status_count_it(client: Client) -> None:
