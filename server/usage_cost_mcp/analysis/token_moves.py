@@ -25,6 +25,8 @@ _ALIKE, _COMPARABLE = 0.75, 0.4
 """Similarity of a loss and a gain, from 0 to 1: strong evidence of a move, and just enough for one."""
 _CONTAINED = 0.8
 """The share of the smaller one of a loss and a gain that matches, if a price key ended or began with it."""
+_NOISE = 0.1
+"""The share of a stream up to which only a loss and a gain that are alike count as a move."""
 _MAX_STREAMS, _MAX_PASSES = 40, 6
 """How many losses and gains are matched at a time, the largest, and how often: bounds the time."""
 _ZERO = Fraction(0)
@@ -166,9 +168,20 @@ def _similarity(source: Stream, target: Stream, changes: _Changes) -> float:
     similarity, contained = matched / larger, matched >= _CONTAINED * smaller
     if contained and source.ended and target.began:
         return max(similarity, _ALIKE)
+    if similarity < _ALIKE and (
+        (not source.ended and _is_noise(source, weights, lost))
+        or (not target.began and _is_noise(target, weights, gained))
+    ):
+        return 0.0
     if contained and (source.ended or target.began):
         return max(similarity, _COMPARABLE)
     return similarity
+
+
+def _is_noise(stream: Stream, weights: Mapping[str, float], change: Mapping[str, float]) -> bool:
+    """Whether a stream changed no more than use does from month to month."""
+    size = sum([float(count) * weights.get(token_type, 0.0) for token_type, count in stream.base.items()])
+    return _size(weights, change) < _NOISE * size
 
 
 def _similarity_of_totals(source: Stream, target: Stream, changes: _Changes) -> float:
