@@ -104,7 +104,7 @@ EVENTS_BY_KIND = {
     "a stop": Event(_times(0), -1, 22, {"calm": 5, "normal": 5, "noisy": 5}),
     "half as much": Event(_times(0.5), -1, 22, {"calm": 15, "normal": 15}),
     "three days of 1.5 times as much": Event(_times(1.5, 3), 1, 26, {"calm": 25, "normal": 25}),
-    "one day of 3 times as much": Event(_times(3, 1), 1, 28, {"calm": 1, "normal": 1}),
+    "one day of 3 times as much": Event(_times(3, 1), 1, 28, {"calm": 0, "normal": 2}),
     "a job on a weekend": Event(_weekend_job, 1, 22, {"calm": 1, "normal": 1}, weekend=True),
 }
 

@@ -62,13 +62,13 @@ _MIN_DEVIATION = 0.35
 _WINDOWS = (1, 3, 7)
 """Days that are compared as one: a spike, a short incident, a week."""
 
-_SIGMAS, _SIGMAS_OF_SEVERAL = 3.2, 2.55
+_SIGMAS, _SIGMAS_OF_SEVERAL = 3.1, 2.6
 """Standard deviations of noise, of one day and of several. Set with the development seed of `benchmarks/anomalies.py`,
 for at most one false anomaly in five workspaces and half a year at normal noise of 15%."""
 
-_UNCERTAINTY = 5.3
+_UNCERTAINTY = 4.0
 """How much an estimate of noise is raised, over its degrees of freedom: as the tail of Student's t is wider than that
-of the normal distribution, for 3.2 standard deviations and a quantile that is 63% as efficient as the variance."""
+of the normal distribution at 3 standard deviations, and the quantile less efficient than the variance."""
 
 _NOISE_QUANTILE = 0.8
 """The quantile of the absolute residuals that estimates noise: robust, and with a standard error that is a quarter
