@@ -204,6 +204,14 @@ async def test_the_forecast_does_not_take_a_late_bill_for_a_cheap_day(case: Case
     check_notes(case, answer, case.today - _DAY)
 
 
+@late_bills
+async def test_a_late_bill_is_no_anomaly(case: Case) -> None:
+    async with client_of(case.org) as client:
+        answer = await ask(client, "find_spend_anomalies", period="last_30_days")
+        assert answer["anomalies"] == []
+        check_notes(case, answer, case.today - _DAY)
+
+
 NOW = MONDAY + 6 * _DAY + HOURS[1]
 YESTERDAY = NOW.date() - _DAY
 LATE_BILL = timedelta(days=1, hours=12)
