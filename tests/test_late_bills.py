@@ -301,3 +301,13 @@ async def test_usage_by_every_price_dimension_that_is_too_large_still_shows_a_da
         async with Client(build_server(Settings.for_demo({}, url), FrozenClock(NOW))) as client:
             answer = await ask(client, "get_spend", period="yesterday")
     assert "No cost is reported yet for the tokens of 2026-11-20" in answer["summary"]
+
+
+@pytest.mark.parametrize("tool", ["get_spend", "get_token_usage", "cache_hit_ratio"])
+async def test_nothing_is_called_unused_while_today_is_not_over(tool: str) -> None:
+    async with client_of(PlantedOrg([], now=NOW)) as client:
+        today = await ask(client, tool, period="today")
+        week = await ask(client, tool, period="2026-11-16..2026-11-22")
+    assert "no_data" not in codes(today)
+    assert "today as far as it is reported" in today["summary"]
+    assert any("no data at all for 2026-11-16 to 2026-11-21" in note["message"] for note in week["notes"])

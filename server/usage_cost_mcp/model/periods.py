@@ -71,6 +71,12 @@ class Period:
         """Every day, oldest first."""
         return [self.start + timedelta(days=n) for n in range(len(self))]
 
+    def ended(self, now: datetime) -> "Period | None":
+        """The days that are over; None if there are none."""
+        if now >= self.ends:
+            return self
+        return replace(self, end=self.end - _DAY) if len(self) > 1 else None
+
     @property
     def begins(self) -> datetime:
         """The first moment, in UTC."""

@@ -72,18 +72,7 @@ class Bill:
 
     def exclusion_notes(self, period: Period) -> list[Note]:
         """The note on the days of a period, as asked for, that `part_of` leaves out; it comes before all others."""
-        if unbilled := self.notes(period):
-            return unbilled
-        if period.end < self.today:
-            return []
-        return [Note(code="today_excluded", message=f"{self.today} is not complete yet and is excluded.")]
-
-
-async def find_billed_through(
-    context: ReportContext, spend: CacheResult, call: CallContext, usage: CacheResult | None = None
-) -> date:
-    """The last day before today whose bill can be taken as complete, as `find_bill` finds it."""
-    return (await find_bill(context, spend, call, usage)).through
+        return self.notes(period) or list(notes.today_notes(period, self.today))
 
 
 async def find_bill(

@@ -144,7 +144,7 @@ class ValuesResult:
 
     def _complete(self) -> Period | None:
         """The days whose data is complete: the billed ones, unless usage is known."""
-        return self.bill.part_of(self.period) if self.bill and not self.tokens else self.period
+        return self.bill.part_of(self.period) if self.bill and not self.tokens else self.period.ended(self.meta.now)
 
     def candidates(self) -> Iterator[ValuesAnswer]:
         """The answer with all requested values, then with fewer and fewer."""
@@ -199,8 +199,9 @@ class ValuesResult:
         without_use = f", {unused} unused" if unused else ""
         first = f"; largest: {values[0].label}" if values and values[0].used else ""
         held = [amounts.held for amounts in self._amounts]
+        today = notes.TODAY_SO_FAR if self.meta.now < self.period.ends else ""
         return ValuesAnswer(
-            summary=f"{self.dimension} {self.period}: {named} in use{null}{without_use}{first}.",
+            summary=f"{self.dimension} {self.period}{today}: {named} in use{null}{without_use}{first}.",
             dimension=self.dimension,
             period=PeriodModel(start=self.period.start, end=self.period.end),
             values=values[:count],

@@ -47,10 +47,10 @@ def period_notes(period: Period, granularity: Granularity, now: datetime) -> Ite
         )
 
 
-def today_notes(requested: Period, used: Period) -> Iterator[Note]:
-    """A note on today, if only complete days are used."""
-    if used.end < requested.end:
-        yield Note(code="today_excluded", message=f"{requested.end} is not complete yet and is excluded.")
+def today_notes(requested: Period, today: date) -> Iterator[Note]:
+    """A note on today, where only complete days are used."""
+    if requested.end >= today:
+        yield Note(code="today_excluded", message=f"{today} is not complete yet and is excluded.")
 
 
 def billing_notes(period: Period, gap: BillGap | None, effect: str) -> Iterator[Note]:

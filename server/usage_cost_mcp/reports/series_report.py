@@ -81,7 +81,7 @@ class Fetched:
         if self.bill:
             yield from self.bill.notes(period, self.bill_effect) or notes.today_cost_notes(self.held, self.bill.today)
         yield from notes.freshness_notes(self.held, now)
-        yield from notes.row_notes(self.held, self.bill.part_of(period) if self.bill else period)
+        yield from notes.row_notes(self.held, self.bill.part_of(period) if self.bill else period.ended(now))
 
 
 Fetch = Callable[[Query, Period, ReportContext, CallContext], Coroutine[Any, Any, Fetched]]

@@ -226,7 +226,7 @@ async def run_anomalies(
         sources=[held, *usage],
         notes=[
             *bill.notes(query.period),
-            *notes.today_notes(query.period, complete),
+            *notes.today_notes(query.period, bill.today),
             *notes.freshness_notes(held, now),
             *notes.row_notes(replace(held, days=held.for_days(evaluated.days)), evaluated),
             *notes.filter_notes(filters, held, labels),

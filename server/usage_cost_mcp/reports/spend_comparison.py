@@ -316,8 +316,8 @@ async def run_comparison(
         labels=labels,
         notes=[
             *bill.notes(max(query.period, asked_previous, key=lambda each: each.end)),
-            *notes.today_notes(query.period, current),
-            *notes.today_notes(asked_previous, complete.billed_part(asked_previous)),
+            *notes.today_notes(query.period, today),
+            *notes.today_notes(asked_previous, today),
             *_period_notes(current_data, previous_data, incomparable, now),
             *_working_day_notes(weekdays, groups, incomparable),
             *notes.label_notes(labels),
