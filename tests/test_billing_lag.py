@@ -135,6 +135,12 @@ def test_usage_in_a_coarse_view_shows_only_that_there_is_no_cost_at_all(tier: st
     assert gap == (None if coverage is None else BillGap(TODAY - timedelta(days=1), Fraction(0)))
 
 
+def test_usage_without_the_tier_shows_nothing_as_priority_tokens_have_no_cost() -> None:
+    spend, _ = history([Use(10**6, None)])
+    usage = [DayRows(day.day, ("model",), {0: [(("m",), (1,) * 6)]}, NOW, reported=True) for day in spend]
+    assert find_gap(spend, usage, TODAY) is None
+
+
 @pytest.mark.parametrize(
     ("recent", "low_day"),
     [

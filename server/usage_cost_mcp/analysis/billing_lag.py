@@ -64,11 +64,11 @@ def find_gap(spend: Iterable[DayRows], usage: Iterable[DayRows], today: date) ->
 
     Args:
         spend: Days of the cost report. Only days that are in both reports are judged.
-        usage: Days of the usage report, with the service tier. In a view without all dimensions of the base view, a day
-            has a gap only if it has tokens and no cost.
+        usage: Days of the usage report. In a view without all dimensions of the base view, a day has a gap only if it
+            has tokens and no cost; in one without the service tier, it is not judged.
         today: The current UTC day.
     """
-    used = {rows.day: rows for rows in usage}
+    used = {rows.day: rows for rows in usage if "service_tier" in rows.dimensions}
     lowest: dict[Key, Fraction] = {}
     for billed in sorted(spend, key=lambda rows: rows.day):
         if not today - LOOKBACK_DAYS * _DAY <= billed.day < today or billed.day not in used:
