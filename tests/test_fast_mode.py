@@ -176,6 +176,7 @@ async def test_a_move_to_fast_mode_that_no_line_shows_beside_the_other_is_said(s
         both = await ask(client, "compare_spend", period=AFTER, against=BEFORE)
         after = await ask(client, "get_effective_prices", period=AFTER)
     assert "prices_mixed" in notes(both)
+    assert both["drivers"][0]["label"].startswith("higher average price of claude-opus-4-6")
     assert "prices_mixed" not in notes(after)
 
 

@@ -312,6 +312,7 @@ def driver(
         (driver("volume", {"workspace_id": "prod", "model": None}, 5), "more use of an unknown model in prod"),
         (driver("price", {"model": "opus"}, 5), "higher price of opus"),
         (driver("price", {"model": "opus"}, -5), "lower price of opus"),
+        (driver("price", {"model": "opus"}, 5, status="average"), "higher average price of opus"),
         (driver("price", {"model": "opus", "token_type": OUTPUT}, -5), "lower price of output of opus"),
         (driver("model_mix", {"workspace_id": "prod"}, -5, ("opus", "sonnet")), "shift from opus to sonnet in prod"),
         (driver("tier_mix", OPUS, -5, ("standard", "batch")), "shift from standard to batch of opus in prod"),

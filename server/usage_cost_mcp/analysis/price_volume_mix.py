@@ -10,8 +10,8 @@ Credits, costs that are not for tokens, and costs whose tokens are not reported 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, NamedTuple, get_args
@@ -25,8 +25,9 @@ from .token_moves import Move, Stream, token_moves
 Effect = Literal["days", "volume", "price", "model_mix", "tier_mix", "cache_mix", "no_tokens", "credits", "unmatched"]
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 
-Status = Literal["new", "ended", "without_usage", "without_cost"]
-"""Of a charge or a credit: only the later or only the earlier period has it. Of `unmatched`: the rows that lack."""
+Status = Literal["new", "ended", "without_usage", "without_cost", "average"]
+"""Of a charge or a credit: only the later or only the earlier period has it. Of `unmatched`: the rows that lack. Of a
+price: the average of several, so that it also changes with their mix."""
 
 Group = Mapping[str, str | None]
 GroupKey = tuple[tuple[str, str | None], ...]
@@ -95,6 +96,16 @@ def decompose_periods(before: PricedCells, after: PricedCells, days: int, previo
     parts = _parts(before, after, (scale, Fraction(1)), (Fraction(1), Fraction(1)))
     longer = _Part("days", (), (scale - 1) * Fraction(recurring), (str(previous_days), str(days)))
     return _drivers(change, [longer, *parts])
+
+
+def with_average_prices(drivers: Iterable[Driver], models: Collection[str]) -> list[Driver]:
+    """The drivers, with the prices of some models marked as averages: the bill mixes prices that it does not tell."""
+    return [
+        replace(driver, status="average")
+        if driver.effect == "price" and driver.group.get("model") in models
+        else driver
+        for driver in drivers
+    ]
 
 
 def _drivers(change: Decimal, parts: Iterable[_Part]) -> list[Driver]:

@@ -1,7 +1,7 @@
 """Notes that several reports need: caveats that a reader should know before using the numbers."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -166,20 +166,26 @@ SPEED_UNKNOWN = "speed_unknown"
 
 
 async def mixed_price_notes(spend: Sequence[DayRows], filters: Filters) -> list[Note]:
-    """A note on models whose token costs differ in something that the cost report does not have."""
-    mixed = await run_in_thread_if(
+    """The note on models with mixed prices, if there are any."""
+    return list(mixed_model_notes(await find_mixed_models(spend, filters)))
+
+
+async def find_mixed_models(spend: Sequence[DayRows], filters: Filters) -> Collection[str]:
+    """The models whose token costs differ in something that the cost report does not have."""
+    return await run_in_thread_if(
         lambda: models_with_unlike_lines(spend, filters), when=sum(map(len, spend)) > _OFFLOAD_ROWS
     )
-    if not mixed:
-        return []
-    return [
-        Note(
+
+
+def mixed_model_notes(mixed: Collection[str]) -> Iterator[Note]:
+    """A note on models with mixed prices."""
+    if mixed:
+        yield Note(
             code="prices_mixed",
             message=f"The bill has unlike lines for the same kind of tokens of {', '.join(sorted(mixed))}, such as "
             "standard and fast mode, and the cost report does not say how they differ. Prices, spend by key or "
             "account, cache savings and causes use their average, so a change of price may be a change of the mix.",
         )
-    ]
 
 
 _OFFLOAD_ROWS = 20_000

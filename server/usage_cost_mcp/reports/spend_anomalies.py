@@ -21,7 +21,7 @@ from usage_cost_mcp.analysis.anomalies import (
     find_anomalies,
 )
 from usage_cost_mcp.analysis.cost_usage_join import PriceCell, PricedCells, join
-from usage_cost_mcp.analysis.price_volume_mix import Driver, decompose
+from usage_cost_mcp.analysis.price_volume_mix import Driver, decompose, with_average_prices
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
 from usage_cost_mcp.model.money import format_exact, parse_dollars, round_half_even
@@ -216,13 +216,15 @@ async def run_anomalies(
         lambda: _detect(held, query.group_by, filters, evaluated, threshold, now), when=held.row_count > OFFLOAD_ROWS
     )
     findings, usage = await _find_drivers(detection, query, filters, held, context, call)
+    explained = [each.driver for each in findings if each.driver]
+    mixed = await notes.find_mixed_models(held.days, filters) if explained else ()
     return AnomaliesResult(
         query=query,
         period=evaluated,
         filters=filters,
         labels=labels,
         detection=detection,
-        findings=findings,
+        findings=[each.with_average_prices(mixed) for each in findings],
         sources=[held, *usage],
         notes=[
             *bill.notes(query.period),
@@ -232,7 +234,7 @@ async def run_anomalies(
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
             *_history_notes(detection.result, query, labels),
-            *(await notes.mixed_price_notes(held.days, filters) if any(each.driver for each in findings) else ()),
+            *notes.mixed_model_notes(mixed),
         ],
         meta=result_meta(context, call, now),
     )
@@ -274,6 +276,13 @@ class _Finding:
     anomaly: Anomaly
     driver: Driver | None = None
     counterpart: Anomaly | None = None
+
+    def with_average_prices(self, models: Collection[str]) -> "_Finding":
+        """The finding, with the price of one of some models marked as an average."""
+        if self.driver is None:
+            return self
+        (driver,) = with_average_prices([self.driver], models)
+        return replace(self, driver=driver)
 
 
 def _detect(

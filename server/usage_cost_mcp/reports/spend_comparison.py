@@ -10,7 +10,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from usage_cost_mcp.analysis.cost_usage_join import normalize_geo_filter
-from usage_cost_mcp.analysis.price_volume_mix import EFFECTS, Driver, Effect, decompose_periods
+from usage_cost_mcp.analysis.price_volume_mix import (
+    EFFECTS,
+    Driver,
+    Effect,
+    decompose_periods,
+    with_average_prices,
+)
 from usage_cost_mcp.analysis.working_days import WorkingDays, working_days
 from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import Filters
@@ -305,13 +311,14 @@ async def run_comparison(
         when=current_data.rows + previous_data.rows > OFFLOAD_ROWS,
     )
     both = [*current_data.spend.days, *previous_data.spend.days]
+    mixed = await notes.find_mixed_models(both, filters)
     return ComparisonResult(
         query=replace(query, default_size=top is None),
         filters=filters,
         current=current_data,
         previous=previous_data,
         groups=groups,
-        drivers=drivers,
+        drivers=drivers and with_average_prices(drivers, mixed),
         incomparable=incomparable,
         labels=labels,
         notes=[
@@ -323,7 +330,7 @@ async def run_comparison(
             *notes.label_notes(labels),
             *_driver_notes(filters),
             *notes.speed_notes([*query.group_by, *filters], filters, both),
-            *await notes.mixed_price_notes(both, filters),
+            *notes.mixed_model_notes(mixed),
             *caveats(current_data.spend, filters),
         ],
         meta=result_meta(context, call, now),

@@ -78,7 +78,8 @@ def _volume_label(driver: Driver, workspace: str, model: str) -> str:
 
 def _price_label(driver: Driver, _workspace: str, model: str) -> str:
     tokens = _token_words(driver)
-    return f"{'higher' if driver.change > 0 else 'lower'} price of {f'{tokens} of ' if tokens else ''}{model}"
+    price = "average price" if driver.status == "average" else "price"
+    return f"{'higher' if driver.change > 0 else 'lower'} {price} of {f'{tokens} of ' if tokens else ''}{model}"
 
 
 def _model_label(driver: Driver, workspace: str, _model: str) -> str:
