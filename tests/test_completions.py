@@ -69,7 +69,12 @@ async def test_names_in_use_come_first_and_archived_ones_last(client: Client) ->
         ("chargeback_report", "month", "2026-1", ["2026-11", "2026-10"]),
         ("monthly_spend_review", "month", "l", ["last_month"]),
         ("monthly_spend_review", "audience", "", ["engineering", "finance", "leadership"]),
-        ("explain_spend_change", "against", "prev", ["previous", "previous_month", "previous_year"]),
+        (
+            "explain_spend_change",
+            "against",
+            "prev",
+            ["previous", "previous_week", "previous_month", "previous_quarter", "previous_year"],
+        ),
         ("explain_spend_change", "api_key", "", []),
         ("no_such_prompt", "workspace", "", []),
     ],

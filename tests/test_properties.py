@@ -271,8 +271,10 @@ def test_fields_that_nobody_knows_change_nothing(house: Harness, data: st.DataOb
 
     def with_news(part: Any) -> None:
         if isinstance(part, dict):
-            for each in list(part.values()):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-                with_news(each)
+            # Not in the members of cache_creation, which are the parts of one sum: each of them counts.
+            for name, each in list(part.items()):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+                if name != "cache_creation":
+                    with_news(each)
             part["brand_new"] = copy.deepcopy(news)
         elif isinstance(part, list):
             for each in part:  # pyright: ignore[reportUnknownVariableType]

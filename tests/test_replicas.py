@@ -136,7 +136,7 @@ async def test_a_revision_is_noted_by_a_replica_that_did_not_read_the_day_before
     def with_higher_cost(request: Request) -> Response | None:
         response = upstream.respond(request)
         if request.path.endswith("cost_report"):
-            response.body["data"][0]["results"][0]["amount"] = "123456.5"
+            response.body["data"][-1]["results"][0]["amount"] = "123456.5"
         return response
 
     upstream.override = with_higher_cost

@@ -14,7 +14,7 @@ ROW = {"amount": "150", "currency": "USD", "workspace_id": None, "model": "claud
 
 
 def parse(*rows: dict[str, Any]) -> Any:
-    return row_parser(COST_REPORT, DIMENSIONS)(rows)
+    return row_parser(COST_REPORT, DIMENSIONS)(rows).rows
 
 
 def without(field: str) -> dict[str, Any]:

@@ -167,7 +167,7 @@ async def test_a_clock_that_is_off_by_seconds_is_trusted(upstream: Upstream, clo
 async def test_a_revised_day_is_noted(connect: Connect, upstream: Upstream, clock: FrozenClock) -> None:
     def dearer(request: Request) -> Response:
         response = upstream.respond(request)
-        response.body["data"][0]["results"][0]["amount"] = "999999"
+        response.body["data"][-1]["results"][0]["amount"] = "999999"
         return response
 
     async with connect() as client:
