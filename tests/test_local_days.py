@@ -44,7 +44,7 @@ def local_days(url: str, zone: str, period: str, group_by: Sequence[str], width:
         pytest.param("Asia/Kolkata", "2026-11-16..2026-11-22", "1m", marks=pytest.mark.slow),
         pytest.param("Australia/Adelaide", "2026-10-01..2026-10-07", "1m", marks=pytest.mark.slow),
         ("Australia/Lord_Howe", "2026-10-03..2026-10-05", "1m"),
-        ("Asia/Kathmandu", "2026-11-18..2026-11-18", "1m"),
+        pytest.param("Asia/Kathmandu", "2026-11-18..2026-11-18", "1m", marks=pytest.mark.slow),
     ],
 )
 async def test_every_token_is_on_the_local_day_on_which_it_was_used(

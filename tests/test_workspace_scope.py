@@ -456,7 +456,7 @@ DIFFERENT_CALLS = 150
 """Per principal: the answers of the cut organizations are worked out once."""
 
 
-@pytest.mark.parametrize("total", [1_000, pytest.param(5_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("total", [500, pytest.param(5_000, marks=pytest.mark.slow)])
 async def test_interleaved_calls_of_two_principals_show_neither_a_row_of_the_other(
     clock: FrozenClock, total: int
 ) -> None:
