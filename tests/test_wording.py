@@ -423,3 +423,10 @@ def test_a_period_without_cost_is_named_first() -> None:
         "compare. Spend for 2026-10-01 to 2026-10-31 (31 days, UTC), model opus was $310.00; "
         f"{FOR_SEPTEMBER} it was $0.00."
     )
+
+
+def test_models_whose_prices_changed_are_named() -> None:
+    assert wording.price_changes(["opus", "sonnet"]) == (
+        "Prices of opus, sonnet changed within the period: the average is shown, with the lowest and highest daily "
+        "price as range. Use a shorter period to see each price."
+    )

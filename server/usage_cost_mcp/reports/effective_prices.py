@@ -1,6 +1,6 @@
 """Effective prices: reported cost divided by the tokens it was charged for, by every price dimension."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, TypeVar
@@ -45,6 +45,7 @@ from .query import RawFilters, parse_query
 from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
 from .series_report import OFFLOAD_ROWS
 from .tables import CsvRows, Table, Value, readable_value
+from .wording import price_changes
 
 T = TypeVar("T")
 
@@ -153,7 +154,7 @@ class PricesResult:
     changed: PriceChanges
     top: int | None
     default_size: bool
-    mixed: Sequence[Note]
+    mixed: Collection[str]
     meta: ResultMeta
 
     def candidates(self) -> Iterator[PricesAnswer]:
@@ -218,7 +219,7 @@ class PricesResult:
                     *self._filter_notes(),
                     *notes.label_notes(self.labels),
                     *self._price_notes(prices),
-                    *self.mixed,
+                    *notes.mixed_model_notes(self.mixed),
                     *_omitted(omitted, count),
                 ],
             ),
@@ -232,13 +233,10 @@ class PricesResult:
             yield from notes.filter_notes({dimension: values}, held, self.labels)
 
     def _price_notes(self, prices: Sequence[PriceRow]) -> Iterator[Note]:
-        models = sorted({row.group["model"] or "no model" for row in prices if row.range})
+        # Where the bill mixes prices, their average also changes with the mix.
+        models = sorted({row.group["model"] or "no model" for row in prices if row.range} - set(self.mixed))
         if models:
-            yield Note(
-                code="prices_changed",
-                message=f"Prices of {', '.join(models)} changed within the period: the average is shown, with the "
-                "lowest and highest daily price as range. Use a shorter period to see each price.",
-            )
+            yield Note(code="prices_changed", message=price_changes(models))
         if not all(is_terminating(billed.price) for billed in aggregate_by(self.cells, PriceKey.of).values()):
             yield Note(code="prices_rounded", message="Prices with more than 12 decimal places are rounded to 6.")
         if self.cells.other:
@@ -350,7 +348,7 @@ async def run_prices(
         changed=changed,
         top=query.top,
         default_size=query.default_size,
-        mixed=await notes.mixed_price_notes(held.spend.days, filters),
+        mixed=await notes.find_mixed_models(held.spend.days, filters),
         meta=result_meta(context, call, now),
     )
 

@@ -376,6 +376,14 @@ def past_error(tested: Backtest) -> str:
 _SMALLEST_ERROR = 0.001
 
 
+def price_changes(models: Sequence[str]) -> str:
+    """Models whose daily prices differ within a period."""
+    return (
+        f"Prices of {', '.join(models)} changed within the period: the average is shown, with the lowest and highest "
+        "daily price as range. Use a shorter period to see each price."
+    )
+
+
 def level_change(change: LevelChange) -> str:
     """A change of spend that is too young to tell whether it lasts."""
     now, before = format_dollars(change.now), format_dollars(change.before)
