@@ -4,7 +4,7 @@ A recent day is billed when the cost of its tokens covers what they cost at the 
 only a cost that is zero or unusually low shows that something may be missing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -123,11 +123,13 @@ def _coverage(cost: Mapping[Key, Decimal], tokens: Mapping[Key, int], lowest: Ma
     return sum((Fraction(cost.get(cell, 0)) for cell in known), Fraction(0)) / expected if expected else Fraction(1)
 
 
-def find_low_day(spend: Iterable[DayRows], today: date) -> date | None:
+def find_low_day(spend: Sequence[DayRows], today: date) -> date | None:
     """The first recent day whose token cost looks too small.
 
     It is zero, lower than on every earlier day with a cost, or by a tenth lower than on every earlier such weekday.
     """
+    if not any(_is_recent(rows.day, today) for rows in spend):
+        return None
     costs = {rows.day: token_cost(rows) for rows in spend if rows.day < today}
     earlier = {day: cost for day, cost in costs.items() if not _is_recent(day, today) and cost > 0}
 

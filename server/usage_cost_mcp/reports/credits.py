@@ -70,12 +70,12 @@ def _listed(held: CacheResult, filters: Filters) -> list[tuple[date, str | None,
     listed: list[tuple[date, str | None, Decimal]] = []
     for day in held.days:
         tests = [(day.dimensions.index(dimension), values) for dimension, values in _credits_of(filters).items()]
-        description = day.dimensions.index("description")
+        category, description = (day.dimensions.index(name) for name in (CHARGE_CATEGORY, "description"))
         listed += [
             (day.day, key[description], Decimal(sums[0]))
             for rows in day.rows.values()
             for key, sums in rows
-            if all(key[place] in values for place, values in tests)
+            if key[category] == CREDIT and all(key[place] in values for place, values in tests)
         ]
     return listed
 

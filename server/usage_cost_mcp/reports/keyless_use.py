@@ -19,7 +19,9 @@ from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Table, add_up, aggregate
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
+from usage_cost_mcp.runtime.concurrency import run_in_thread_if
 
+from .allocated_spend import OFFLOAD_ROWS
 from .answers import Note
 from .context import ReportContext
 from .query import Query
@@ -83,11 +85,16 @@ async def keyless_cost_notes(
     if usage is None:
         return []
     now = context.now()
-    costs = aggregate(
-        held.days, COST_REPORT, days, "day", now, [*cell, "cost_type", "token_type"], {**filters, **_NO_KEY}
-    )
-    used = aggregate(usage.days, USAGE_REPORT, days, "day", now, [*cell, *_ACCOUNTS], _NO_KEY)
-    return _notes(_cost_parts(costs, used, by_workspace=scoped), format_dollars, estimated=" (estimated by tokens)")
+
+    def parts() -> Mapping[str, Decimal]:
+        costs = aggregate(
+            held.days, COST_REPORT, days, "day", now, [*cell, "cost_type", "token_type"], {**filters, **_NO_KEY}
+        )
+        used = aggregate(usage.days, USAGE_REPORT, days, "day", now, [*cell, *_ACCOUNTS], _NO_KEY)
+        return _cost_parts(costs, used, by_workspace=scoped)
+
+    split = await run_in_thread_if(parts, when=held.row_count + usage.row_count > OFFLOAD_ROWS)
+    return _notes(split, format_dollars, estimated=" (estimated by tokens)")
 
 
 async def _usage(

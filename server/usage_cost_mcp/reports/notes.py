@@ -188,7 +188,7 @@ def mixed_model_notes(mixed: Collection[str]) -> Iterator[Note]:
         )
 
 
-_OFFLOAD_ROWS = 20_000
+_OFFLOAD_ROWS = 5_000
 """With more rows than this, the lines are compared in a thread so that other calls are not blocked."""
 
 
