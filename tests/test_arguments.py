@@ -239,7 +239,7 @@ async def test_what_takes_long_is_worked_out_while_others_are_answered(
         again = await ask(client, tool, **query)
     whole = time.process_time() - began
     assert {**again, "cache": None} == {**first, "cache": None}
-    assert longest[0] < whole / 4, whole
+    assert longest[0] < whole / 3, whole
 
 
 async def test_a_truth_value_is_no_number(client: Client) -> None:

@@ -29,7 +29,7 @@ from .series_answer import Series, SeriesAnswer, SeriesReport
 from .tables import Value
 from .wording import plural
 
-OFFLOAD_ROWS = 20_000
+OFFLOAD_ROWS = 5_000
 """With more rows than this, aggregation runs in a thread so that other calls are not blocked."""
 
 
