@@ -56,6 +56,17 @@ async def test_spend_without_a_key_is_split_by_tokens_and_adds_up() -> None:
     )
 
 
+async def test_a_kind_of_cache_write_that_is_not_documented_is_split_too() -> None:
+    long = "cache_creation.ephemeral_24h_input_tokens"
+    sign_in = Workload({long: 1_000_000}, api_key=None, account="user_ann")
+    console = Workload({UNCACHED: 100_000, long: 1_000_000}, api_key=None)
+    async with client_of(PlantedOrg([sign_in, console])) as client:
+        answer = await ask(client, "get_spend", group_by="api_key_id", **WEEK)
+    assert split_of(answer) == (
+        "Without an API key (estimated by tokens): Console $38.50 (52%), sign-ins $35.00 (48%)."
+    )
+
+
 async def test_the_split_costs_one_request_and_only_where_a_null_occurs() -> None:
     with_keys = PlantedOrg(ORG.workloads[:1])
     for org, requests in ((ORG, 2), (with_keys, 1)):

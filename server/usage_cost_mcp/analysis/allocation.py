@@ -12,7 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from usage_cost_mcp.model.dimensions import API_KEY, STANDARD_SPEED, WORKSPACE, measure_of
+from usage_cost_mcp.model.dimensions import API_KEY, STANDARD_SPEED, WORKSPACE, measure_of_cost
 from usage_cost_mcp.model.money import round_half_even
 from usage_cost_mcp.model.rows import DayRows, Key, Row
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
@@ -24,8 +24,6 @@ UNALLOCATED = "unallocated"
 
 PRICE_DIMENSIONS = ("model", "service_tier", "context_window", "inference_geo")
 """The dimensions that determine a price and that usage is grouped by. The speed is added where there is fast use."""
-
-_SEARCHES = "web_search_requests"
 
 _PLACES = 6
 """Decimal places of assumed dollars."""
@@ -299,9 +297,7 @@ class _Weights(NamedTuple):
 
 
 def _weights(cost: Mapping[str, str | None], rule: AllocationRule, usage: Usage) -> _Weights:
-    token_type = cost["token_type"]
-    measure = _SEARCHES if cost["cost_type"] == "web_search" else token_type and measure_of(token_type)
-    if measure:
+    if measure := measure_of_cost(cost["cost_type"], cost["token_type"]):
         for n, cell in enumerate(rule.cells_of(cost)):
             if counts := usage.of(cell, measure):
                 return _Weights(counts, usage.assumed_in(cell, measure), coarse=n > 0)

@@ -49,6 +49,17 @@ MORE_INPUTS_PREFIX = "cache_creation."
 """What the token types, and measures, of cache writes that are not documented begin with."""
 
 
+SEARCHES = "web_search_requests"
+"""The measure of the usage report that counts web searches."""
+
+
+def measure_of_cost(cost_type: str | None, token_type: str | None) -> str | None:
+    """The measure of the usage report that a cost is charged for; None if the report does not have it."""
+    if cost_type == "web_search":
+        return SEARCHES
+    return token_type and measure_of(token_type)
+
+
 def measure_of(token_type: str) -> str:
     """The measure of the usage report for a token type; one that is not documented has the same name in both."""
     return USAGE_MEASURES.get(token_type, token_type)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from usage_cost_mcp.errors import InvalidQueryError
 
-from .dimensions import API_KEY, CHARGE_CATEGORY, FAST_SPEED, USAGE_MEASURES, WORKSPACE
+from .dimensions import API_KEY, CHARGE_CATEGORY, FAST_SPEED, SEARCHES, USAGE_MEASURES, WORKSPACE
 
 Width = Literal["1d", "1h", "1m"]
 
@@ -180,7 +180,7 @@ USAGE_REPORT = UpstreamReport(
     groupings=_USAGE_DIMENSIONS,
     max_groupings=5,  # A sixth is refused; the page that lists nine does not say so.
     base_view=(WORKSPACE, "model", "service_tier", "context_window", "inference_geo"),
-    measures=tuple(RowMeasure(name, "count") for name in (*USAGE_MEASURES.values(), "web_search_requests")),
+    measures=tuple(RowMeasure(name, "count") for name in (*USAGE_MEASURES.values(), SEARCHES)),
     page_limits={"1d": 31, "1h": 168, "1m": 1440},
     caveat_dimension="service_tier",
     grouping_headers={"speed": FAST_MODE_BETA},

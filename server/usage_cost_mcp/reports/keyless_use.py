@@ -12,7 +12,7 @@ from fractions import Fraction
 from usage_cost_mcp.analysis.apportionment import apportion
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import InvalidQueryError, KeyRefusedError, UpstreamError
-from usage_cost_mcp.model.dimensions import API_KEY, IDENTITIES, USAGE_MEASURES, WORKSPACE, Filters
+from usage_cost_mcp.model.dimensions import API_KEY, IDENTITIES, SEARCHES, WORKSPACE, Filters, measure_of_cost
 from usage_cost_mcp.model.money import exact, format_dollars
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Key, Number, Sums
@@ -26,8 +26,6 @@ from .answers import Note
 from .context import ReportContext
 from .query import Query
 from .wording import whole_percent
-
-SEARCHES = "web_search_requests"
 
 SECONDS = 10
 """How long an answer waits for the accounts, of which a large organization has thousands."""
@@ -119,10 +117,11 @@ async def _usage(
 def _cost_parts(costs: Table, used: Table, *, by_workspace: bool) -> Mapping[str, Decimal]:
     """The cost of each kind, from day tables: costs by cell, cost_type and token_type, usage by cell and accounts."""
     weights: defaultdict[tuple[int, Key, str], Counter[str]] = defaultdict(Counter)
+    measures = (*USAGE_REPORT.measure_names, *used.more_inputs)
     for (*cell, account, service_account), columns in used.groups.items():
         kind = _kind((account, service_account))
         for day, sums in enumerate(columns):
-            for measure, count in zip(USAGE_REPORT.measure_names, sums, strict=False):
+            for measure, count in zip(measures, sums, strict=True):
                 # The cost of a search has neither a model nor a tier.
                 place = (cell[0] if by_workspace else None, None) if measure == SEARCHES else tuple(cell)
                 if count:
@@ -130,7 +129,7 @@ def _cost_parts(costs: Table, used: Table, *, by_workspace: bool) -> Mapping[str
     parts: defaultdict[str, Decimal] = defaultdict(Decimal)
     with exact():
         for (*cell, cost_type, token_type), columns in costs.groups.items():
-            measure = SEARCHES if cost_type == "web_search" else USAGE_MEASURES.get(token_type or "", "")
+            measure = measure_of_cost(cost_type, token_type) or ""
             for day, (cost, *_) in enumerate(columns):
                 by_kind = weights.get((day, tuple(cell), measure)) or {_UNKNOWN: 1}
                 for kind, part in apportion(Decimal(cost), by_kind).items():

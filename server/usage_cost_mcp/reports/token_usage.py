@@ -7,7 +7,7 @@ from functools import partial
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
-from usage_cost_mcp.model.dimensions import MORE_INPUTS_PREFIX, PRIORITY_TIERS, Filters
+from usage_cost_mcp.model.dimensions import MORE_INPUTS_PREFIX, PRIORITY_TIERS, SEARCHES, Filters
 from usage_cost_mcp.model.query_schema import USAGE_QUERY
 from usage_cost_mcp.model.rows import Key, Sums
 from usage_cost_mcp.model.series import matching
@@ -23,7 +23,6 @@ DEFAULT_MEASURES = ("input_tokens", "output_tokens")
 
 _INPUTS, _MORE_INPUTS = slice(0, 4), slice(len(USAGE_REPORT.measures), None)
 """The disjoint counts of input tokens in a row of the usage report: the documented ones, and any others at its end."""
-SEARCHES = "web_search_requests"
 _CACHE_READ = USAGE_REPORT.measure_names.index("cache_read_input_tokens")
 _OUTPUT = USAGE_REPORT.measure_names.index("output_tokens")
 _SEARCHES = USAGE_REPORT.measure_names.index(SEARCHES)
