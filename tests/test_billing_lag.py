@@ -8,9 +8,10 @@ from fractions import Fraction
 
 import pytest
 
-from usage_cost_mcp.analysis.billing_lag import BillGap, billed_through, find_gap, find_low_day
+from usage_cost_mcp.analysis.billing_lag import BillGap, find_gap, find_low_day
 from usage_cost_mcp.model.rows import DayRows, Key, Row
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
+from usage_cost_mcp.reports.billing import Bill
 
 TODAY = date(2026, 11, 22)
 NOW = datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
@@ -60,6 +61,10 @@ def history(*recent: Sequence[Use], first: int = 10) -> tuple[list[DayRows], lis
     days = [day_rows(ago, USUAL) for ago in range(first, len(recent), -1)]
     days += [day_rows(len(recent) - place, uses) for place, uses in enumerate(recent)]
     return [cost for cost, _ in days], [usage for _, usage in days]
+
+
+def billed_through(spend: Sequence[DayRows], usage: Sequence[DayRows], today: date) -> date:
+    return Bill(today, find_gap(spend, usage, today)).through
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from math import copysign, expm1, sqrt
 from statistics import NormalDist, fmean, median
 from typing import Literal
 
-from usage_cost_mcp.model.money import exact
+from usage_cost_mcp.model.money import exact, exact_sum
 from usage_cost_mcp.model.rows import Key
 
 AnomalyStatus = Literal["resolved", "ongoing", "level_shift", "drift"]
@@ -234,8 +234,7 @@ class _Streak:
 
 
 def _anomaly(key: Key, streak: _Streak, days: Sequence[date], amounts: Sequence[Decimal]) -> Anomaly:
-    with exact():
-        actual = sum((amounts[day] for day in streak.days), Decimal())
+    actual = exact_sum(amounts[day] for day in streak.days)
     expected = Decimal(f"{sum(streak.expected):.2f}")
     return Anomaly(key, days[streak.days[0]], days[streak.days[-1]], actual, expected, streak.status)
 

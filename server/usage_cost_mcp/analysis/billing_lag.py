@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import TypeVar
 
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS
-from usage_cost_mcp.model.money import exact
+from usage_cost_mcp.model.money import exact, exact_sum
 from usage_cost_mcp.model.periods import Period, midnight
 from usage_cost_mcp.model.rows import DayRows, Key
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
@@ -47,12 +47,6 @@ class BillGap:
 
     day: date
     coverage: Fraction | None
-
-
-def billed_through(spend: Iterable[DayRows], usage: Iterable[DayRows], today: date) -> date:
-    """The last day before today whose bill can be taken as complete."""
-    gap = find_gap(spend, usage, today)
-    return (gap.day if gap else today) - _DAY
 
 
 def find_gap(spend: Iterable[DayRows], usage: Iterable[DayRows], today: date) -> BillGap | None:
@@ -144,8 +138,4 @@ def find_low_day(spend: Sequence[DayRows], today: date) -> date | None:
 def token_cost(rows: DayRows) -> Decimal:
     """Dollars for tokens: neither credits nor other charges."""
     place = rows.dimensions.index("token_type")
-    with exact():
-        return sum(
-            (Decimal(sums[0]) for many in rows.rows.values() for key, sums in many if key[place] is not None),
-            Decimal(0),
-        )
+    return exact_sum(Decimal(sums[0]) for many in rows.rows.values() for key, sums in many if key[place] is not None)

@@ -5,6 +5,7 @@ mistakes are to read them as dollars or as floats; past this module neither is p
 """
 
 import re
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow, localcontext
 from fractions import Fraction
@@ -39,6 +40,12 @@ def dollars_from_cents(amount: str) -> Decimal:
 def exact() -> AbstractContextManager[Context]:
     """A decimal context in which an operation that would round raises an exception instead."""
     return localcontext(_EXACT)
+
+
+def exact_sum(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum to the last digit."""
+    with exact():
+        return sum(amounts, Decimal(0))
 
 
 def round_half_even(amount: Fraction, places: int) -> Decimal:

@@ -27,7 +27,7 @@ from usage_cost_mcp.model.rows import DayRows, Sums
 from usage_cost_mcp.model.series import matching
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT, Width
 from usage_cost_mcp.runtime.call_context import CallContext
-from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Note
@@ -35,7 +35,7 @@ from .billing import find_bill, lookback
 from .context import ReportContext
 from .joined_reports import SpendAndUsage, fetch_spend_and_usage, usage_by_speed
 from .query import Query
-from .series_report import OFFLOAD_ROWS, Fetched, Measure, SeriesDefinition, SeriesResult
+from .series_report import Fetched, Measure, SeriesDefinition, SeriesResult
 from .token_usage import MEASURES, cache_read_tokens, input_tokens
 from .wording import whole_percent
 

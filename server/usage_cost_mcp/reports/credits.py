@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, CREDIT, Filters
-from usage_cost_mcp.model.money import exact, format_dollars
+from usage_cost_mcp.model.money import exact, exact_sum, format_dollars
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.rows import Key, Number
 from usage_cost_mcp.model.series import add_up, aggregate
@@ -54,8 +54,7 @@ def credit_notes(held: CacheResult, filters: Filters) -> Iterator[Note]:
     listed = _listed(held, filters)
     only_credits = ONLY_CREDITS.items() <= filters.items()
     if listed and not only_credits:
-        with exact():
-            total = sum((amount for _, _, amount in listed), Decimal(0))
+        total = exact_sum(amount for _, _, amount in listed)
         yield Note(
             code="credits_included",
             message=f"Includes credits of {format_dollars(total)}: {_named(listed)}. "

@@ -1,6 +1,6 @@
 """Effective prices: reported cost divided by the tokens it was charged for, by every price dimension."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, TypeVar
@@ -27,12 +27,12 @@ from usage_cost_mcp.analysis.prices import (
 )
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.dimensions import OUTPUT, TOKEN_TYPES, UNCACHED, Filters
-from usage_cost_mcp.model.money import exact, format_dollars, format_exact
+from usage_cost_mcp.model.money import exact_sum, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import SPEND_QUERY
 from usage_cost_mcp.model.upstream_reports import USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
-from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
@@ -43,7 +43,6 @@ from .joined_reports import SpendAndUsage, fetch_spend_and_usage
 from .labels import Labels, fetch_labels
 from .query import RawFilters, parse_query
 from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
-from .series_report import OFFLOAD_ROWS
 from .tables import CsvRows, Table, Value, readable_value
 from .wording import price_changes
 
@@ -178,7 +177,7 @@ class PricesResult:
                 name: per_million(billed[name].price) for name in sorted(billed, key=token_type_order)
             },
             range={name: (per_million(min(daily)), per_million(max(daily))) for name, daily in changed.items()},
-            cost=_sum(each.cost for each in billed.values()),
+            cost=format_exact(exact_sum(each.cost for each in billed.values())),
             tokens=sum(each.tokens for each in billed.values()),
         )
 
@@ -190,7 +189,7 @@ class PricesResult:
             UnpricedRow(
                 group=_group(kind),
                 token_types=sorted({cell.token_type for cell in many}, key=token_type_order),
-                cost=_sum(self.cells.cost.get(cell, Decimal(0)) for cell in many),
+                cost=format_exact(exact_sum(self.cells.cost.get(cell, Decimal(0)) for cell in many)),
                 tokens=sum(self.cells.tokens.get(cell, 0) + self.cells.priority.get(cell, 0) for cell in many),
                 reason=reason,
             )
@@ -241,7 +240,7 @@ class PricesResult:
             yield Note(code="prices_rounded", message="Prices with more than 12 decimal places are rounded to 6.")
         if self.cells.other:
             kinds = sorted({kind.cost_type or "credits and others" for kind in self.cells.other})
-            total = format_dollars(Decimal(_sum(self.cells.other.values())))
+            total = format_dollars(exact_sum(self.cells.other.values()))
             yield Note(
                 code="other_costs_excluded",
                 message=f"Excludes {total} of costs that are not for tokens ({', '.join(kinds)}).",
@@ -260,11 +259,6 @@ def token_type_order(token_type: str) -> tuple[int, str]:
 
 def _largest_first(row: PriceRow | UnpricedRow) -> tuple[Decimal, int, str]:
     return -abs(Decimal(row.cost)), -row.tokens, str(row)
-
-
-def _sum(amounts: Iterable[Decimal]) -> str:
-    with exact():
-        return format_exact(sum(amounts, Decimal(0)))
 
 
 def _headline(prices: Sequence[PriceRow]) -> str:

@@ -43,8 +43,7 @@ class SpendAndUsage:
 
     def within(self, period: Period) -> "SpendAndUsage":
         """The data of a period within this one."""
-        spend, usage = (replace(held, days=held.for_days(period.days)) for held in (self.spend, self.usage))
-        return SpendAndUsage(period, spend, usage)
+        return SpendAndUsage(period, self.spend.of(period), self.usage.of(period))
 
     def with_prices(self, through: date) -> "SpendAndUsage | None":
         """The days of the period up to a last one, or where there are none, earlier days; None without any."""

@@ -13,11 +13,11 @@ from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.errors import unknown_value_error
 from usage_cost_mcp.model.buckets import bucket_end, bucket_start
 from usage_cost_mcp.model.dimensions import CHARGE_CATEGORY, CREDIT, IDENTITIES, NAMED_DIMENSIONS, Filters
-from usage_cost_mcp.model.money import exact, format_dollars
+from usage_cost_mcp.model.money import exact_sum, format_dollars
 from usage_cost_mcp.model.periods import Granularity, Period, midnight
 from usage_cost_mcp.model.rows import DayRows
 from usage_cost_mcp.model.series import matching, values_of
-from usage_cost_mcp.runtime.concurrency import run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, run_in_thread_if
 
 from . import wording
 from .answers import Note
@@ -129,11 +129,9 @@ def allocation_notes(
     rule: AllocationRule, spend: Sequence[DayRows], assumed_spend: Sequence[DayRows], filters: Filters
 ) -> Iterator[Note]:
     """How spend was allocated, and how much of it rests on an assumption."""
-    with exact():
-        assumed, cost = (
-            sum((abs(Decimal(sums[0])) for sums in matching(days, filters)), Decimal(0))
-            for days in (assumed_spend, spend)
-        )
+    assumed, cost = (
+        exact_sum(abs(Decimal(sums[0])) for sums in matching(days, filters)) for days in (assumed_spend, spend)
+    )
     part = ""
     if assumed:
         share = whole_percent(Fraction(assumed) / Fraction(cost))
@@ -173,7 +171,7 @@ async def mixed_price_notes(spend: Sequence[DayRows], filters: Filters) -> list[
 async def find_mixed_models(spend: Sequence[DayRows], filters: Filters) -> Collection[str]:
     """The models whose token costs differ in something that the cost report does not have."""
     return await run_in_thread_if(
-        lambda: models_with_unlike_lines(spend, filters), when=sum(map(len, spend)) > _OFFLOAD_ROWS
+        lambda: models_with_unlike_lines(spend, filters), when=sum(map(len, spend)) > OFFLOAD_ROWS
     )
 
 
@@ -186,10 +184,6 @@ def mixed_model_notes(mixed: Collection[str]) -> Iterator[Note]:
             "standard and fast mode, and the cost report does not say how they differ. Prices, spend by key or "
             "account, cache savings and causes use their average, so a change of price may be a change of the mix.",
         )
-
-
-_OFFLOAD_ROWS = 5_000
-"""With more rows than this, the lines are compared in a thread so that other calls are not blocked."""
 
 
 def label_notes(labels: Labels) -> Iterator[Note]:

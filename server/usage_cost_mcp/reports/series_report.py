@@ -13,7 +13,7 @@ from usage_cost_mcp.model.query_schema import QuerySchema
 from usage_cost_mcp.model.rows import Key, Number, Sums
 from usage_cost_mcp.model.series import Columns, Table, add_columns, add_up, aggregate
 from usage_cost_mcp.runtime.call_context import CallContext
-from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Note, PeriodModel
@@ -28,9 +28,6 @@ from .results import ResultMeta, result_meta, sorted_filters
 from .series_answer import Series, SeriesAnswer, SeriesReport
 from .tables import Value
 from .wording import plural
-
-OFFLOAD_ROWS = 5_000
-"""With more rows than this, aggregation runs in a thread so that other calls are not blocked."""
 
 
 @dataclass(frozen=True, slots=True)

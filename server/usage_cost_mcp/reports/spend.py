@@ -1,11 +1,10 @@
 """Spend by the dimensions of the cost report, or allocated to API keys, accounts and service accounts."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import PRIORITY_TIERS, Filters
-from usage_cost_mcp.model.money import format_dollars, format_exact
+from usage_cost_mcp.model.money import exact_sum, format_dollars, format_exact
 from usage_cost_mcp.model.periods import Period
 from usage_cost_mcp.model.query_schema import SPEND_QUERY
 from usage_cost_mcp.model.series import matching
@@ -36,7 +35,7 @@ def _headline(result: SeriesResult) -> str:
     if not charged[largest]:
         largest = min(costs, key=lambda group: costs[group])
         return f"{total}; largest: {result.label(largest)} {format_dollars(costs[largest])}"
-    share = share_of(charged[largest], sum(charged.values(), Decimal(0)))
+    share = share_of(charged[largest], exact_sum(charged.values()))
     subject = "largest before credits" if result.credits else "largest"
     percent = f" ({whole_percent(share)})" if share is not None else ""
     return f"{total}; {subject}: {result.label(largest)} {format_dollars(charged[largest])}{percent}"

@@ -31,7 +31,7 @@ from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import aggregate
 from usage_cost_mcp.model.upstream_reports import COST_REPORT, USAGE_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
-from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
@@ -42,7 +42,6 @@ from .joined_reports import COMMON_DIMENSIONS, usage_by_speed
 from .labels import Labels, fetch_labels
 from .query import Query, RawFilters, parse_query
 from .results import ResultMeta, result_meta, shrinking_counts, sorted_filters
-from .series_report import OFFLOAD_ROWS
 from .tables import CsvRows, Table, before_after_change, csv_records
 from .wording import (
     DetectionCoverage,
@@ -210,7 +209,7 @@ async def run_anomalies(
     )
     bill = await find_bill(context, held, call)
     evaluated = bill.billed_part(complete)
-    held = replace(held, days=held.for_days(Period(fetched.start, evaluated.end, evaluated.end).days))
+    held = held.of(Period(fetched.start, evaluated.end, evaluated.end))
     filters, now = normalize_values(filters, held), context.now()
     detection = await run_in_thread_if(
         lambda: _detect(held, query.group_by, filters, evaluated, threshold, now), when=held.row_count > OFFLOAD_ROWS
@@ -230,7 +229,7 @@ async def run_anomalies(
             *bill.notes(query.period),
             *notes.today_notes(query.period, bill.today),
             *notes.freshness_notes(held, now),
-            *notes.row_notes(replace(held, days=held.for_days(evaluated.days)), evaluated),
+            *notes.row_notes(held.of(evaluated), evaluated),
             *notes.filter_notes(filters, held, labels),
             *notes.label_notes(labels),
             *_history_notes(detection.result, query, labels),
@@ -330,7 +329,7 @@ async def _find_drivers(
     if not anomalies or not {*query.group_by, *filters} <= COMMON_DIMENSIONS:
         return [_Finding(each) for each in anomalies], []
     usage = await context.cache.days(USAGE_REPORT, [USAGE_REPORT.base_view], "1d", known, call)
-    of_known = replace(spend, days=spend.for_days(known.days))
+    of_known = spend.of(known)
     usage = await usage_by_speed(of_known, usage, context, call)
     causes = _Causes(of_known, usage, known, context.now(), query.group_by, filters)
     findings = await run_in_thread_if(

@@ -20,14 +20,14 @@ from usage_cost_mcp.analysis.price_volume_mix import (
 from usage_cost_mcp.analysis.working_days import WorkingDays, working_days
 from usage_cost_mcp.errors import InvalidQueryError
 from usage_cost_mcp.model.dimensions import Filters
-from usage_cost_mcp.model.money import exact, format_exact
+from usage_cost_mcp.model.money import exact, exact_sum, format_exact
 from usage_cost_mcp.model.periods import Period, parse_period, period_before
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import Key
 from usage_cost_mcp.model.series import add_up, aggregate
 from usage_cost_mcp.model.upstream_reports import COST_REPORT
 from usage_cost_mcp.runtime.call_context import CallContext
-from usage_cost_mcp.runtime.concurrency import gather_pair, run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, gather_pair, run_in_thread_if
 
 from . import notes
 from .answers import Answer, AnswerModel, Note, PeriodModel
@@ -39,7 +39,6 @@ from .labels import Labels, fetch_labels
 from .notes import filter_clause
 from .query import Query, RawFilters, parse_query
 from .results import ResultMeta, result_meta, sorted_filters
-from .series_report import OFFLOAD_ROWS
 from .spend import caveats
 from .tables import CsvRows, Table, Waterfall, before_after_change, csv_records, signed_dollars
 from .wording import (
@@ -203,9 +202,8 @@ class ComparisonResult:
         )
 
     def _merged(self, label: str, keys: Sequence[Key], other_groups: int | None = None) -> _GroupCost:
-        with exact():
-            cost = sum((self.groups[key][0] for key in keys), Decimal(0))
-            previous_cost = sum((self.groups[key][1] for key in keys), Decimal(0))
+        cost = exact_sum(self.groups[key][0] for key in keys)
+        previous_cost = exact_sum(self.groups[key][1] for key in keys)
         return _GroupCost(label, None, cost, previous_cost, other_groups)
 
     def _lines(self, top: int) -> list[_GroupCost]:
@@ -247,11 +245,10 @@ class ComparisonResult:
     def _effects(self) -> dict[str, str]:
         if self.drivers is None:
             return {}
-        with exact():
-            return {
-                effect: format_exact(sum((each.change for each in self.drivers if each.effect == effect), Decimal(0)))
-                for effect in EFFECTS
-            }
+        return {
+            effect: format_exact(exact_sum(each.change for each in self.drivers if each.effect == effect))
+            for effect in EFFECTS
+        }
 
     def _drivers(self, count: int) -> Iterator[DriverItem]:
         drivers = self.drivers or ()
@@ -263,8 +260,7 @@ class ComparisonResult:
                 change=format_exact(driver.change),
             )
         if rest := drivers[count:]:
-            with exact():
-                total = sum((driver.change for driver in rest), Decimal(0))
+            total = exact_sum(driver.change for driver in rest)
             label = plural(len(rest), "smaller driver")
             yield DriverItem(effect="rest", label=label, group=None, change=format_exact(total))
 
@@ -445,14 +441,13 @@ def _costs(data: SpendAndUsage, group_by: Sequence[str], filters: Filters, now: 
 def _costs_by_day(data: SpendAndUsage, filters: Filters, now: datetime) -> list[Decimal]:
     table = aggregate(data.spend.days, COST_REPORT, data.period, "day", now, [], filters)
     columns = list(table.groups.values())
-    return [sum((Decimal(each[place][0]) for each in columns), Decimal(0)) for place in range(len(data.period))]
+    return [exact_sum(Decimal(each[place][0]) for each in columns) for place in range(len(data.period))]
 
 
 def _working_day_notes(
     both: WorkingDays, groups: Mapping[Key, tuple[Decimal, Decimal]], incomparable: _Start | None
 ) -> Iterator[Note]:
-    with exact():
-        change = sum((cost - previous_cost for cost, previous_cost in groups.values()), Decimal(0))
+    change = exact_sum(amount for cost, previous_cost in groups.values() for amount in (cost, -previous_cost))
     if both.is_material(change) and not incomparable:
         yield Note(code=_WORKING_DAYS, message=unequal_working_days(both))
 

@@ -23,7 +23,7 @@ from usage_cost_mcp.analysis.forecasting import (
 )
 from usage_cost_mcp.cache import CacheResult
 from usage_cost_mcp.model.dimensions import Filters
-from usage_cost_mcp.model.money import exact, format_exact, parse_dollars
+from usage_cost_mcp.model.money import exact, exact_sum, format_exact, parse_dollars
 from usage_cost_mcp.model.periods import Period, midnight, parse_horizon
 from usage_cost_mcp.model.query_schema import BILLED_QUERY
 from usage_cost_mcp.model.rows import DayRows
@@ -148,7 +148,7 @@ class ForecastResult:
 
     @property
     def _spent(self) -> Decimal:
-        return _sum([*self.complete.values(), *self.begun.values()])
+        return exact_sum([*self.complete.values(), *self.begun.values()])
 
     @property
     def _interval(self) -> tuple[Decimal, Decimal] | None:
@@ -159,7 +159,7 @@ class ForecastResult:
         """The estimated total of the period, in whole cents."""
         if forecast_cost is None:
             return None
-        return _sum([*self.complete.values(), self.credits_begun, forecast_cost]).quantize(_CENT)
+        return exact_sum([*self.complete.values(), self.credits_begun, forecast_cost]).quantize(_CENT)
 
     def _answer(self, step: int) -> ForecastAnswer:
         expected = self._period_total(self.remaining.expected) or Decimal(0)
@@ -201,7 +201,7 @@ class ForecastResult:
     def _budget_status(self, expected: Decimal, course: Sequence[tuple[date, Decimal]]) -> BudgetStatus | None:
         if self.budget is None:
             return None
-        overrun = _sum([expected, -self.budget])
+        overrun = exact_sum([expected, -self.budget])
         return BudgetStatus(
             amount=format_exact(self.budget),
             share_used=round(float(self._spent) / float(self.budget), 4),
@@ -225,11 +225,6 @@ class ForecastResult:
             return summary
         compared = budget_summary(self.budget, expected, self._interval, self._spent, budget.exhausted_on)
         return f"{summary} {compared}"
-
-
-def _sum(amounts: Sequence[Decimal]) -> Decimal:
-    with exact():
-        return sum(amounts, Decimal(0))
 
 
 def _format_optional(amount: Any) -> str | None:
@@ -259,12 +254,12 @@ async def run_forecast(
     filters, now = normalize_values(filters, held), context.now()
     charged, credited = _by_sign(held.days, filters)
     first = bill.through + _DAY
-    net = {day: _sum([charged[day], credited[day]]) for day in known.days if day >= period.start}
+    net = {day: exact_sum([charged[day], credited[day]]) for day in known.days if day >= period.start}
     complete = {day: dollars for day, dollars in net.items() if day < first}
     begun = {day: dollars for day, dollars in net.items() if day >= first}
     tested = backtest(charged, period.start, first, period.end)
     remaining = forecast(charged, first, period.end, period.start)
-    remaining = allow_for_errors(remaining, tested, _sum([charged[day] for day in complete]))
+    remaining = allow_for_errors(remaining, tested, exact_sum([charged[day] for day in complete]))
     left_of_today = min(1.0, 1 - (held.fetched_at - midnight(today)) / _DAY)
     return ForecastResult(
         period=period,
@@ -272,7 +267,7 @@ async def run_forecast(
         filtered_to=notes.filter_clause(filters, labels),
         complete=complete,
         begun=begun,
-        credits_begun=_sum([credited[day] for day in begun]),
+        credits_begun=exact_sum([credited[day] for day in begun]),
         remaining=include_spent(remaining, {day: charged[day] for day in begun}, left_of_today),
         tested=tested,
         budget=amount,
@@ -306,7 +301,7 @@ def _days_of_history(charged: History, first: date) -> int:
 
 def _credit_notes(credited: History, period: Period) -> Iterator[Note]:
     if any(credited.values()):
-        granted = _sum([dollars for day, dollars in credited.items() if day >= period.start])
+        granted = exact_sum([dollars for day, dollars in credited.items() if day >= period.start])
         yield Note(code="credits_not_forecast", message=credits_left_out(granted))
 
 

@@ -78,6 +78,10 @@ async def gather_pair(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any,
     return cast("T", one), cast("U", other)
 
 
+OFFLOAD_ROWS = 5_000
+"""Work on more rows than this is done in a thread, unless it takes much more or less time for each row than a sum."""
+
+
 async def run_in_thread_if(work: Callable[[], T], *, when: bool) -> T:
     """The result of a computation, made in a thread when it takes long, so that the event loop stays responsive."""
     return await asyncio.to_thread(_without_gc, work) if when else work()

@@ -17,10 +17,10 @@ from usage_cost_mcp.reports.context import ReportContext
 from usage_cost_mcp.reports.notes import NOT_BILLED_YET, SUMMARY_WARNINGS
 from usage_cost_mcp.reports.results import ReportResult
 from usage_cost_mcp.reports.scope_note import ScopeNote, scope_note
-from usage_cost_mcp.reports.series_report import OFFLOAD_ROWS, SeriesResult
+from usage_cost_mcp.reports.series_report import SeriesResult
 from usage_cost_mcp.reports.status import run_status
 from usage_cost_mcp.runtime.call_context import CallContext, Progress, no_progress
-from usage_cost_mcp.runtime.concurrency import run_in_thread_if
+from usage_cost_mcp.runtime.concurrency import OFFLOAD_ROWS, run_in_thread_if
 
 from .service import Service
 
